@@ -1,0 +1,47 @@
+# Two commands do everything: `make run` and `make test`. Each makes its environment in .venv and nothing elsewhere.
+SHELL := /bin/bash
+PYTHON ?= python3
+BIN := .venv/bin
+# Numba's disk cache does not see edits in other files, so it is keyed by the engine's source.
+export NUMBA_CACHE_DIR := $(CURDIR)/.cache/numba/$(shell find fastals/engine -name '*.py' | sort | xargs cat | sha256sum | cut -c1-16)
+
+.DEFAULT_GOAL := help
+.PHONY: run test lint bench clean help
+
+run: .venv/run.stamp ## train on MovieLens 100K (or synthetic data) and print the tables
+	$(BIN)/python -m fastals $(ARGS)
+
+test: .venv/dev.stamp ## run all tests
+	$(BIN)/python -m pytest $(ARGS)
+
+lint: .venv/dev.stamp ## ruff and mypy
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+bench: .venv/peers.stamp ## run the benchmarks beside the peers and rewrite README's tables
+	$(BIN)/python -m bench.report $(ARGS)
+
+clean: ## remove everything that the other targets made
+	rm -rf .venv .cache .pytest_cache .ruff_cache .mypy_cache .hypothesis .benchmarks build *.egg-info
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+help: ## this list
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
+
+.venv/bin/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || \
+		{ echo "fastals needs Python 3.10 or newer; $(PYTHON) is $$($(PYTHON) -V 2>&1). Try: make PYTHON=python3.12 ..." >&2; exit 1; }
+	$(PYTHON) -m venv .venv
+
+.venv/run.stamp: pyproject.toml .venv/bin/python
+	$(BIN)/pip install --quiet --editable '.[progress]'
+	@touch $@
+
+.venv/dev.stamp: pyproject.toml .venv/bin/python
+	$(BIN)/pip install --quiet --editable '.[dev]'
+	@touch $@ .venv/run.stamp
+
+.venv/peers.stamp: pyproject.toml .venv/bin/python
+	$(BIN)/pip install --quiet --editable '.[peers]'
+	@touch $@ .venv/dev.stamp .venv/run.stamp

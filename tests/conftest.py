@@ -1,0 +1,34 @@
+"""Shared set-up: Numba's cache keyed by the engine's source, the hypothesis profile, the real data."""
+
+import hashlib
+import os
+from pathlib import Path
+
+import pytest
+from hypothesis import settings
+
+ROOT = Path(__file__).parent.parent
+
+
+def engine_cache_dir() -> str:
+    """A cache folder for this very engine source: Numba's cache does not see edits in other files."""
+    digest = hashlib.sha256()
+    for source in sorted((ROOT / "fastals" / "engine").rglob("*.py")):
+        digest.update(source.read_bytes())
+    return str(ROOT / ".cache" / "numba" / digest.hexdigest()[:16])
+
+
+# Read by Numba when it is first imported, which no test module does before this file.
+os.environ.setdefault("NUMBA_CACHE_DIR", engine_cache_dir())
+
+settings.register_profile("fastals", deadline=None, derandomize=True, max_examples=40)
+settings.load_profile("fastals")
+
+
+@pytest.fixture(scope="session")
+def data_dir() -> Path:
+    """The folder of the real data sets; skips where it is not given."""
+    folder = os.environ.get("FASTALS_DATA")
+    if not folder:
+        pytest.skip("FASTALS_DATA is not set: no real data")
+    return Path(folder)
