@@ -1,0 +1,71 @@
+"""What the engine is given: the cells of one side and the numbers of its row problem.
+
+A half-step has no users and items, only *rows* (solved) and *columns* (fixed). Every objective is reduced to the same
+row problem (see `fastals.objectives`), so nothing below this file knows which objective it works for.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+# Columns of RowProblem.rows and of RowProblem.columns.
+WEIGHT, BACKGROUND = 0, 1
+RIDGE = 2
+OFFSET = 2
+
+
+class Cells(NamedTuple):
+    """Compressed rows: row `u` has the cells `indptr[u] .. indptr[u + 1] - 1`, sorted by column, none twice.
+
+    `values` and `weights` have length 1 where all cells share one number: 8 bytes a cell instead of 16.
+    """
+
+    indptr: np.ndarray  # int64 (n_rows + 1,)
+    indices: np.ndarray  # int32 (n_cells,)
+    values: np.ndarray  # T (n_cells,) or (1,)
+    weights: np.ndarray  # T (n_cells,) or (1,)
+
+    @property
+    def n_rows(self) -> int:
+        """How many rows there are, empty ones too."""
+        return len(self.indptr) - 1
+
+    @property
+    def counts(self) -> np.ndarray:
+        """Cells in each row, int64 (n_rows,)."""
+        return np.diff(self.indptr)
+
+    @property
+    def all_values(self) -> np.ndarray:
+        """One value for each cell, T (n_cells,); read-only where they are all one number."""
+        return self.values if len(self.values) == len(self.indices) else np.broadcast_to(self.values, len(self.indices))
+
+
+class CellRule(NamedTuple):
+    """From a stored value v to the cell's confidence and target.
+
+    confidence = (constant + slope |v|) * row weight * column weight * cell weight
+    target     = sign_target [v > 0] + value_target (v - mean - column offset)
+    """
+
+    constant: np.floating
+    slope: np.floating
+    sign_target: np.floating
+    value_target: np.floating
+    mean: np.floating
+
+
+class RowProblem(NamedTuple):
+    """One side's row problem: for each row minimise over x
+
+        sum_cells [ w (x.y)^2 - 2 b (x.y) ]  +  background_row x'Gx  +  ridge |x|^2 ,   G = sum_j background_j y_j y_j'
+
+    with b = confidence * target and w = confidence - background_row * background_column.
+    """  # noqa: D400 - the formula is the summary
+
+    cells: Cells
+    rule: CellRule
+    rows: np.ndarray  # T (n_rows, 3): weight, background, ridge
+    columns: np.ndarray  # T (n_columns, 3): weight, background, offset

@@ -1,0 +1,98 @@
+"""One half-step: all rows of one side, spread over threads in blocks of about equal predicted cost."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from .jit import kernel, next_block
+from .problem import RowProblem
+from .rows import OK, solve_row
+from .threads import spread
+
+# Small enough that the last block to finish does not keep others waiting (1 / 16 of a thread's share, down to one
+# row), large enough that drawing a block, some 20 ns, does not count.
+BLOCKS_PER_THREAD = 16
+
+
+class Outcome(NamedTuple):
+    """What a half-step reports."""
+
+    loss: float
+    """Sum of the rows' minima: cells, background and the rows' own ridge; the columns' ridge is not in it."""
+    status: np.ndarray
+    """int8 (n_rows,), see `fastals.engine.rows`."""
+
+
+def half_step(problem: RowProblem, Y: np.ndarray, g: np.ndarray, width: int, X: np.ndarray, n_threads: int) -> Outcome:
+    """Solve every row of `problem` for the fixed panel `Y` into the panel `X`.
+
+    Parameters
+    ----------
+    problem : RowProblem
+    Y : ndarray, shape (n_columns, kp)
+        Fixed panel, in the eigenbasis of its background.
+    g : ndarray, shape (kp,)
+        Eigenvalues of the background.
+    width : int
+        Columns of the panels in use.
+    X : ndarray, shape (n_rows, kp)
+        Overwritten.
+    n_threads : int
+
+    Returns
+    -------
+    Outcome
+    """
+    counts = problem.cells.counts
+    order, blocks = balance(counts, width, n_threads)
+    losses = np.zeros(len(counts))
+    status = np.zeros(len(counts), np.int8)
+    spread(_solve_blocks, n_threads, order, blocks, problem, Y, g, width, X, losses, status)
+    return Outcome(float(losses.sum()), status)
+
+
+def balance(counts: np.ndarray, width: int, n_threads: int) -> tuple[np.ndarray, np.ndarray]:
+    """Order rows by predicted cost, dearest first, and cut them into blocks of about equal cost.
+
+    Returns
+    -------
+    order : ndarray of int32, shape (n_rows,)
+    blocks : ndarray of int64, shape (n_blocks + 1,)
+        Block `i` is `order[blocks[i]:blocks[i + 1]]`.
+    """
+    order = np.argsort(-counts, kind="stable").astype(np.int32)
+    cost = np.cumsum(counts[order] * width**2 + width**3 / 3 + 1)
+    n_blocks = min(len(counts), BLOCKS_PER_THREAD * n_threads)
+    ends = np.searchsorted(cost, cost[-1] * np.arange(1, n_blocks + 1) / n_blocks, side="left") + 1
+    blocks = np.unique(np.concatenate(([0], np.minimum(ends, len(counts)))))
+    return order, blocks
+
+
+@kernel
+def _solve_blocks(
+    counter,  # inout int64 (1,)           next block, shared by all threads
+    order,  # in    int32 (n_rows,)
+    blocks,  # in    int64 (n_blocks + 1,)
+    problem,  # in    RowProblem
+    Y,  # in    T (n_columns, kp)
+    g,  # in    T (kp,)
+    width,  # in    intp
+    X,  # out   T (n_rows, kp)
+    losses,  # out   float64 (n_rows,)
+    status,  # out   int8 (n_rows,)
+):
+    """Draw blocks until none is left; the workspace is this thread's."""
+    kp = Y.shape[1]
+    A = np.empty((kp, kp), Y.dtype)
+    r = np.empty(kp, Y.dtype)
+    while True:
+        block = next_block(counter)
+        if block >= len(blocks) - 1:
+            return
+        for position in range(blocks[block], blocks[block + 1]):
+            u = order[position]
+            status[u], losses[u] = solve_row(problem, u, Y, g, width, X[u], A, r)
+            if status[u] != OK:
+                X[u] = 0

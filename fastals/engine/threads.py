@@ -1,0 +1,75 @@
+"""How many threads, and how work is spread over them.
+
+Kernels release the GIL and draw blocks of rows from a shared atomic counter, so plain Python threads are enough: the
+calling thread works too, late threads find the counter exhausted, and nothing of Numba's own threading layers is
+started. Those abort the process when two Python threads launch at once (workqueue) or when a process that used them
+forks (OpenMP), and `parallel=True` more than doubles the time to compile a kernel.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+_pool: ThreadPoolExecutor | None = None
+_pool_size = 0
+
+
+def available() -> int:
+    """CPUs that this process may use: its affinity, cut to the quota of its control group (rounded up)."""
+    cpus = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return max(1, min(cpus, _cgroup_quota()))
+
+
+def _cgroup_quota() -> int:
+    try:
+        quota, period = Path("/sys/fs/cgroup/cpu.max").read_text().split()
+        return math.ceil(int(quota) / int(period))
+    except (OSError, ValueError):  # no control group, or "max": no quota
+        return 2**31
+
+
+def spread(work: Callable[..., Any], n_threads: int, *args: Any) -> None:
+    """Call `work(counter, *args)` on `n_threads` threads at once and wait for all of them.
+
+    Parameters
+    ----------
+    work : callable
+        Releases the GIL, draws blocks from `counter` (int64 array of length 1) until none is left.
+    n_threads : int
+        Threads in all, the calling one included.
+    """
+    counter = np.zeros(1, np.int64)
+    if n_threads == 1:
+        work(counter, *args)
+        return
+    pool = _threads(n_threads - 1)
+    others = [pool.submit(work, counter, *args) for _ in range(n_threads - 1)]
+    try:
+        work(counter, *args)
+    finally:
+        for other in others:
+            other.result()
+
+
+def _threads(size: int) -> ThreadPoolExecutor:
+    """Return a pool with room for `size` threads, kept between calls: starting a thread costs some 50 us."""
+    global _pool, _pool_size
+    if _pool is None and hasattr(os, "register_at_fork"):
+        os.register_at_fork(after_in_child=_forget_pool)
+    if _pool is None or _pool_size < size:
+        # An outgrown pool ends by itself once its last task is done and nothing refers to it.
+        _pool, _pool_size = ThreadPoolExecutor(size, thread_name_prefix="fastals"), size
+    return _pool
+
+
+def _forget_pool() -> None:
+    """Drop the pool in a forked child, where its threads do not exist."""
+    global _pool, _pool_size
+    _pool, _pool_size = None, 0

@@ -1,0 +1,725 @@
+"""The three models: parameters, fit, fold-in and prediction. The mathematics is in `objectives` and `engine`."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from typing import Any, ClassVar, NamedTuple, TypeVar
+
+import numpy as np
+
+from . import storage
+from .engine import basis
+from .engine import fit as engine
+from .engine.panel import aligned_zeros, as_panel, padded_width
+from .engine.problem import OFFSET, Cells, RowProblem
+from .engine.rows import NOT_POSITIVE
+from .engine.threads import available
+from .interactions import Interactions, MatrixLike, as_interactions
+from .objectives import ExponentialWeights, ItemWeights, LinearWeights, Objective, Statistics, check_regularization
+from .progress import Progress
+from .recommend import Scores, pair_scores, top_n
+from .validation import (
+    NotFittedError,
+    Params,
+    check_dtype,
+    check_flag,
+    check_ids,
+    check_integer,
+    check_number,
+    check_option,
+    check_random_state,
+)
+
+__all__ = ["ExplicitALS", "ImplicitALS", "WeightedALS", "load"]
+
+SOLVERS = ("auto", "cholesky", "cg")
+
+Self = TypeVar("Self", bound="_ALS")
+Callback = Callable[[int, Any], Any]
+
+
+class _Checked(NamedTuple):
+    """Parameters after their check."""
+
+    objective: Objective
+    factors: int
+    iterations: int
+    solver: str
+    dtype: np.dtype
+    tol: float
+    n_threads: int
+    rng: np.random.Generator
+
+
+class _ALS(Params):
+    """What the three models share."""
+
+    # Parameters that a subclass lists in its own signature; here for the type checker.
+    factors: int
+    iterations: int
+    solver: str
+    dtype: Any
+    tol: float
+    n_threads: int | None
+    random_state: Any
+
+    _missing: ClassVar[str] = "nan"  # what marks a cell of dense input as not observed
+
+    user_factors_: np.ndarray
+    item_factors_: np.ndarray
+    loss_history_: list[float]
+    n_iter_: int
+
+    def _objective(self) -> Objective:
+        raise NotImplementedError
+
+    def _interactions(self, R: MatrixLike, dtype: np.dtype, **expected: Any) -> Interactions:
+        return as_interactions(R, dtype, missing=self._missing, **expected)
+
+    def fit(self: Self, R: MatrixLike, callback: Callback | None = None, progress: bool = False) -> Self:
+        """Factorise `R`.
+
+        Parameters
+        ----------
+        R : sparse matrix or array, array_like of shape (n_users, n_items), list of (user, item, value), Interactions
+            Users are rows, items columns. A canonical CSR matrix of the model's dtype is not copied.
+        callback : callable (iteration, model), optional
+            Called after each iteration, counted from 0; the model has its fitted attributes, whose arrays go on to
+            change. A true return value ends the fit.
+        progress : bool, default False
+            Show a bar with loss and time an iteration (tqdm, where installed), or log a line an iteration at level
+            INFO to the logger "fastals".
+
+        Returns
+        -------
+        self
+
+        Raises
+        ------
+        TypeError, ValueError
+            A parameter or a cell is not as wanted; what was fitted before stays.
+        numpy.linalg.LinAlgError
+            A row's equations have no solution in the model's dtype; the message names row and remedy.
+        """
+        return self._fit(R, None, callback, progress)
+
+    def _fit(self: Self, R: MatrixLike, weights: MatrixLike | None, callback: Callback | None, progress: bool) -> Self:
+        checked = self._check()
+        check_flag("progress", progress)
+        if callback is not None and not callable(callback):
+            raise TypeError(f"callback must be callable (iteration, model), got {type(callback).__name__}")
+        cells = self._interactions(R, checked.dtype, weights=weights)
+        if cells.nnz == 0:
+            raise ValueError(f"R of shape {cells.shape} has no cells to learn from: at least one interaction is wanted")
+        objective = checked.objective
+        statistics = objective.learn(cells)
+        n_users, n_items = cells.shape
+        width = checked.factors + objective.biases
+        model = engine.Model(
+            users=objective.user_problem(cells.by_user, statistics),
+            items=objective.item_problem(cells.by_item, statistics, n_users),
+            X=aligned_zeros((n_users, padded_width(width, checked.dtype)), checked.dtype),
+            Y=_start(checked.factors, n_items, objective, checked.dtype, checked.rng),
+            width=width,
+            bias=checked.factors if objective.biases else -1,
+        )
+        before = self.__dict__.copy()
+        history: list[float] = []
+        report = Progress(checked.iterations) if progress else None
+
+        def keep() -> None:
+            self._keep(objective, statistics, model.X, model.Y, checked.factors, cells.by_user, history)
+
+        def after(iteration: int, loss: float, last: bool) -> bool:
+            first_call = len(history) == iteration
+            history[iteration:] = [loss]
+            if report is not None and first_call:
+                report(iteration, loss)
+            keep()
+            stop = first_call and callback is not None and bool(callback(iteration, self))
+            return stop or (iteration > 0 and history[-2] - loss <= checked.tol * history[-2] and checked.tol > 0)
+
+        try:
+            failure = engine.fit(model, checked.iterations, checked.solver, checked.n_threads, after)
+            if failure is not None:
+                side = cells.by_user if failure.side == "user" else cells.by_item
+                raise _solve_error(failure, side, checked.dtype)
+        except BaseException:
+            self.__dict__ = before
+            raise
+        finally:
+            if report is not None:
+                report.close()
+        keep()
+        return self
+
+    def _keep(
+        self,
+        objective: Objective,
+        statistics: Statistics,
+        X: np.ndarray,
+        Y: np.ndarray,
+        k: int,
+        seen: Cells | None,
+        history: list[float],
+    ) -> None:
+        """Set the fitted attributes: views of the panels."""
+        self.user_factors_, self.item_factors_ = X[:, :k], Y[:, :k]
+        if objective.biases:
+            self.user_biases_, self.item_biases_ = X[:, k], Y[:, k]
+            self.global_mean_ = statistics.mean
+        self.loss_history_, self.n_iter_ = history, len(history)
+        self._fitted_objective = objective
+        self._statistics = statistics
+        self._seen = seen
+        self._fixed: dict[str, tuple[np.ndarray, basis.Fixed]] = {}
+
+    def _check(self) -> _Checked:
+        """Check all parameters; the first wrong one raises."""
+        n_threads = self.n_threads
+        return _Checked(
+            objective=self._objective(),
+            factors=check_integer("factors", self.factors, 1),
+            iterations=check_integer("iterations", self.iterations, 0),
+            solver=check_option("solver", self.solver, SOLVERS),
+            dtype=check_dtype("dtype", self.dtype),
+            tol=check_number("tol", self.tol, 0.0),
+            n_threads=available() if n_threads is None else check_integer("n_threads", n_threads, 1),
+            rng=check_random_state("random_state", self.random_state),
+        )
+
+    def _check_fitted(self) -> None:
+        if "item_factors_" not in self.__dict__:
+            raise NotFittedError(f"this {type(self).__name__} is not fitted yet: call fit(R) first")
+
+    @property
+    def _threads(self) -> int:
+        return available() if self.n_threads is None else check_integer("n_threads", self.n_threads, 1)
+
+    def _biases(self, side: str) -> np.ndarray | None:
+        return getattr(self, f"{side}_biases_", None)
+
+    def _fixed_side(self, side: str) -> basis.Fixed:
+        """Panel and background of the stored `side` ("user" or "item"), made once for the arrays that stand there."""
+        factors = getattr(self, f"{side}_factors_")
+        kept = self._fixed.get(side)
+        if kept is None or kept[0] is not factors:
+            biases = self._fitted_objective.biases
+            panel = as_panel(factors, np.ones(len(factors)) if biases else None)
+            background = self._statistics.background
+            if side == "user":
+                background = np.full(len(factors), self._fitted_objective.unobserved_weight > 0)
+            width = factors.shape[1] + biases
+            kept = factors, basis.fix(panel, background.astype(factors.dtype), width, self._threads)
+            self._fixed[side] = kept
+        return kept[1]
+
+    def fold_in_users(self, R_new: MatrixLike) -> np.ndarray:
+        """Return the factors of users that were not in the training set, for the stored item factors.
+
+        The same half-step as the last one of `fit`: a training user folded in with the same cells gets the same bits.
+
+        Parameters
+        ----------
+        R_new : as in `fit`, shape (n_new, n_items)
+            The new users' cells. A user without cells gets zeros.
+
+        Returns
+        -------
+        ndarray, shape (n_new, factors)
+            With biases, their biases as a last column: shape (n_new, factors + 1).
+        """
+        self._check_fitted()
+        cells = self._interactions(R_new, self.item_factors_.dtype, n_items=len(self.item_factors_))
+        problem = self._fitted_objective.user_problem(cells.by_user, self._statistics)
+        return self._fold_in(problem, "item", "user")
+
+    def fold_in_items(self, R_new: MatrixLike) -> np.ndarray:
+        """Return the factors of items that were not in the training set, for the stored user factors.
+
+        Parameters
+        ----------
+        R_new : as in `fit`, shape (n_users, n_new)
+            The new items' cells: users are rows here too.
+
+        Returns
+        -------
+        ndarray, shape (n_new, factors), or (n_new, factors + 1) with biases.
+        """
+        self._check_fitted()
+        n_users = len(self.user_factors_)
+        cells = self._interactions(R_new, self.item_factors_.dtype, n_users=n_users)
+        problem = self._fitted_objective.item_problem(cells.by_item, self._statistics, n_users, new_items=True)
+        return self._fold_in(problem, "user", "item")
+
+    def _fold_in(self, problem: RowProblem, fixed_side: str, side: str) -> np.ndarray:
+        biases = self._biases(fixed_side)
+        if biases is not None:
+            problem.columns[:, OFFSET] = biases
+        width = self.item_factors_.shape[1] + (biases is not None)
+        X, status = engine.fold_in(problem, self._fixed_side(fixed_side), width, self.solver, self._threads)
+        failed = np.flatnonzero(status)
+        if len(failed):
+            failure = engine.Failure(side, int(failed[0]), int(status[failed[0]]))
+            raise _solve_error(failure, problem.cells, X.dtype)
+        return X[:, :width]
+
+    def predict(self, users: Any, items: Any) -> np.ndarray:
+        """Return the prediction for each pair (users[i], items[i]).
+
+        Parameters
+        ----------
+        users, items : int or array_like of int
+            Of equal length; one number stands for as many as the other has.
+
+        Returns
+        -------
+        ndarray, shape (n_pairs,)
+        """
+        self._check_fitted()
+        users = check_ids("users", users, len(self.user_factors_))
+        items = check_ids("items", items, len(self.item_factors_))
+        if len(users) != len(items) and 1 not in (len(users), len(items)):
+            raise ValueError(f"users and items must be of equal length, got {len(users)} and {len(items)}")
+        users, items = np.broadcast_arrays(users, items)
+        return pair_scores(self._scores(), users, items)
+
+    def recommend(self, users: Any, n: int = 10) -> tuple[np.ndarray, np.ndarray]:
+        """Return the `n` items with the highest prediction for each user, without those the user has.
+
+        Parameters
+        ----------
+        users : int or array_like of int
+        n : int, default 10
+
+        Returns
+        -------
+        ids : ndarray of int32, shape (len(users), n), or (n,) for one number
+            By falling score, ties by lower id; -1 where fewer items remain.
+        scores : ndarray, same shape
+            Predictions; -inf beside -1.
+        """
+        self._check_fitted()
+        n = check_integer("n", n, 1)
+        rows = check_ids("users", users, len(self.user_factors_))
+        if self._seen is None:
+            raise ValueError(
+                "this model was saved without its training cells, so it does not know what users have: "
+                "save it with include_cells=True"
+            )
+        ids, scores = top_n(self._scores(), rows, self._seen, n, self._threads)
+        return (ids[0], scores[0]) if np.ndim(users) == 0 else (ids, scores)
+
+    def _scores(self) -> Scores:
+        return Scores(
+            self.user_factors_,
+            self.item_factors_,
+            self._biases("user"),
+            self._biases("item"),
+            getattr(self, "global_mean_", 0.0),
+        )
+
+    def loss(self, R: MatrixLike) -> float:
+        """Return the objective of the stored factors on `R`, in float64.
+
+        Parameters
+        ----------
+        R : as in `fit`, of the training shape
+            Usually the training cells; its own counts scale the regularization. Item statistics (popularity, item
+            weights, mean) stay those of the training set.
+        """
+        return self._loss(R, None)
+
+    def _loss(self, R: MatrixLike, weights: MatrixLike | None) -> float:
+        self._check_fitted()
+        (n_users, k), n_items = self.user_factors_.shape, len(self.item_factors_)
+        dtype = self.item_factors_.dtype
+        cells = self._interactions(R, dtype, weights=weights, n_users=n_users, n_items=n_items)
+        objective = self._fitted_objective
+        model = engine.Model(
+            objective.user_problem(cells.by_user, self._statistics),
+            objective.item_problem(cells.by_item, self._statistics, n_users),
+            as_panel(self.user_factors_, self._biases("user")),
+            as_panel(self.item_factors_, self._biases("item")),
+            k + objective.biases,
+            k if objective.biases else -1,
+        )
+        return engine.loss(model, self._threads)
+
+    def save(self, path: str | os.PathLike[str], include_cells: bool = True) -> None:
+        """Write the model to one `.npz` file, which `fastals.load` reads.
+
+        Parameters
+        ----------
+        path : str or path
+            `.npz` is appended where it is missing.
+        include_cells : bool, default True
+            Keep which cells were trained on, so that `recommend` can leave them out: 4 bytes a cell.
+
+        Notes
+        -----
+        Arrays and JSON, no pickle. What JSON cannot hold is replaced: a `random_state` that is not an int by None, an
+        `item_weights` that is a function of the user's own by the array of weights it gave.
+        """
+        self._check_fitted()
+        arrays = {
+            name: np.ascontiguousarray(getattr(self, name))
+            for name in ("user_factors_", "item_factors_", "user_biases_", "item_biases_")
+            if hasattr(self, name)
+        }
+        arrays["item_weight"], arrays["item_background"] = self._statistics.weight, self._statistics.background
+        if include_cells and self._seen is not None:
+            arrays["seen_indptr"], arrays["seen_indices"] = self._seen.indptr, self._seen.indices
+        header = {
+            "model": type(self).__name__,
+            "params": {name: _to_json(value, self._statistics) for name, value in self.get_params().items()},
+            "loss_history": self.loss_history_,
+            "mean": self._statistics.mean,
+            "popularity_scale": self._statistics.popularity_scale,
+        }
+        storage.write(path, header, arrays)
+
+
+class ImplicitALS(_ALS):
+    """Implicit feedback: what users did, not what they said (Hu, Koren & Volinsky 2008).
+
+    Parameters
+    ----------
+    factors : int, default 64
+        Length of a user's and an item's vector.
+    regularization : float or (float, float), default 0.01
+        Of users and items, or (user, item).
+    alpha : float, default 1.0
+        Confidence of a cell is 1 + alpha |r|.
+    iterations : int, default 15
+        Half-steps of users and of items; the users are solved once more at the end.
+    unobserved_weight : float, default 1.0
+        Weight of the cells not in R, with target 0.
+    popularity_exponent : float, default 0.0
+        e: an unobserved cell of item i weighs `unobserved_weight * p_i`, `p_i` proportional to (cells of i)^e, mean 1.
+    regularization_exponent : float, default 0.0
+        nu: the ridge of a row with n cells is `regularization * (n + unobserved_weight * N)^nu`, N rows on the other
+        side. 0: the plain ridge; 1: as ALS-WR and iALS have it.
+    solver : {'auto', 'cholesky', 'cg'}, default 'auto'
+        How rows are solved.
+    dtype : {'float32', 'float64'}, default 'float32'
+        Of the factors and of the arithmetic.
+    tol : float, default 0.0
+        Stop when an iteration lowers the loss by less than this share of it; 0: never.
+    n_threads : int, optional
+        Threads in all; None: as many as the process may use. The result does not depend on it.
+    random_state : int, numpy.random.Generator or None
+        Of the start. The same int gives the same bits.
+
+    Attributes
+    ----------
+    user_factors_, item_factors_ : ndarray, shapes (n_users, factors), (n_items, factors)
+        The users are optimal for the items. Rows without cells are 0.
+    loss_history_ : list of float
+        The objective after each iteration; the last one with the users solved once more.
+    n_iter_ : int
+        Iterations done.
+
+    Notes
+    -----
+    Minimises, with t = 1 for r > 0 and t = 0 for r < 0 (disliked), r = 0 being the same as not stored,
+
+        sum_{stored} (1 + alpha |r|) (t - x_u.y_i)^2 + sum_{others} unobserved_weight p_i (x_u.y_i)^2
+            + sum_u ridge_u |x_u|^2 + sum_i ridge_i |y_i|^2
+
+    References
+    ----------
+    Hu, Koren, Volinsky: Collaborative filtering for implicit feedback datasets. ICDM 2008.
+    """
+
+    _missing = "zero"
+
+    def __init__(
+        self,
+        factors: int = 64,
+        regularization: float | tuple[float, float] = 0.01,
+        alpha: float = 1.0,
+        iterations: int = 15,
+        unobserved_weight: float = 1.0,
+        popularity_exponent: float = 0.0,
+        regularization_exponent: float = 0.0,
+        solver: str = "auto",
+        dtype: Any = "float32",
+        tol: float = 0.0,
+        n_threads: int | None = None,
+        random_state: Any = None,
+    ):
+        self.factors = factors
+        self.regularization = regularization
+        self.alpha = alpha
+        self.iterations = iterations
+        self.unobserved_weight = unobserved_weight
+        self.popularity_exponent = popularity_exponent
+        self.regularization_exponent = regularization_exponent
+        self.solver = solver
+        self.dtype = dtype
+        self.tol = tol
+        self.n_threads = n_threads
+        self.random_state = random_state
+
+    def _objective(self) -> Objective:
+        return Objective(
+            constant=1.0,
+            slope=check_number("alpha", self.alpha, 0.0),
+            sign_target=1.0,
+            value_target=0.0,
+            regularization=check_regularization(self.regularization),
+            unobserved_weight=check_number("unobserved_weight", self.unobserved_weight, 0.0),
+            popularity_exponent=check_number("popularity_exponent", self.popularity_exponent, 0.0),
+            regularization_exponent=check_number("regularization_exponent", self.regularization_exponent, 0.0),
+        )
+
+    def _interactions(self, R: MatrixLike, dtype: np.dtype, **expected: Any) -> Interactions:
+        return super()._interactions(R, dtype, **expected).without_zeros()
+
+
+class ExplicitALS(_ALS):
+    """Ratings: only stored cells count, and the mean, the user and the item have a bias (ALS-WR with biases).
+
+    Parameters
+    ----------
+    factors : int, default 64
+        Length of a user's and an item's vector, biases not counted.
+    regularization : float or (float, float), default 0.1
+        Of users and items, or (user, item); of biases too.
+    biases : bool, default True
+        Predict `mean + user bias + item bias + x.y`, the biases solved jointly with the factors; False: `x.y`.
+    regularization_exponent : float, default 1.0
+        nu: the ridge of a row with n ratings is `regularization * n^nu`.
+    iterations, solver, dtype, tol, n_threads, random_state
+        As in `ImplicitALS`.
+
+    Attributes
+    ----------
+    user_factors_, item_factors_, loss_history_, n_iter_
+        As in `ImplicitALS`.
+    user_biases_, item_biases_ : ndarray, shapes (n_users,), (n_items,)
+        With `biases` only.
+    global_mean_ : float
+        Mean of the ratings; with `biases` only.
+
+    Notes
+    -----
+    Every stored cell is a rating, a stored 0 too; in dense input NaN marks what is not rated. Minimises
+
+        sum_{rated} (r - mean - b_u - b_i - x_u.y_i)^2
+            + sum_u ridge_u (|x_u|^2 + b_u^2) + sum_i ridge_i (|y_i|^2 + b_i^2)
+
+    References
+    ----------
+    Zhou, Wilkinson, Schreiber, Pan: Large-scale parallel collaborative filtering for the Netflix Prize. AAIM 2008.
+    """
+
+    def __init__(
+        self,
+        factors: int = 64,
+        regularization: float | tuple[float, float] = 0.1,
+        biases: bool = True,
+        regularization_exponent: float = 1.0,
+        iterations: int = 15,
+        solver: str = "auto",
+        dtype: Any = "float32",
+        tol: float = 0.0,
+        n_threads: int | None = None,
+        random_state: Any = None,
+    ):
+        self.factors = factors
+        self.regularization = regularization
+        self.biases = biases
+        self.regularization_exponent = regularization_exponent
+        self.iterations = iterations
+        self.solver = solver
+        self.dtype = dtype
+        self.tol = tol
+        self.n_threads = n_threads
+        self.random_state = random_state
+
+    def _objective(self) -> Objective:
+        return Objective(
+            constant=1.0,
+            slope=0.0,
+            sign_target=0.0,
+            value_target=1.0,
+            regularization=check_regularization(self.regularization),
+            regularization_exponent=check_number("regularization_exponent", self.regularization_exponent, 0.0),
+            biases=check_flag("biases", self.biases),
+        )
+
+
+class WeightedALS(_ALS):
+    """Weighted ALS: every stored cell is an observation with a weight of its own, every other cell a weaker 0.
+
+    Parameters
+    ----------
+    factors : int, default 64
+    regularization : float or (float, float), default 0.1
+        Of users and items, or (user, item).
+    item_weights : LinearWeights, ExponentialWeights, callable counts -> weights, array of shape (n_items,), optional
+        Factor of the weight of each stored cell of an item; None: 1.
+    unobserved_weight : float, default 0.0
+        Weight of the cells not stored, with target 0. With 1 and no `item_weights` this is plain regularised ALS on
+        the full matrix, zeros being data.
+    popularity_exponent, regularization_exponent, iterations, solver, dtype, tol, n_threads, random_state
+        As in `ImplicitALS`.
+
+    Attributes
+    ----------
+    user_factors_, item_factors_, loss_history_, n_iter_
+        As in `ImplicitALS`.
+
+    Notes
+    -----
+    Every stored cell is an observation, a stored 0 too; in dense input NaN marks what is not observed. Minimises
+
+        sum_{stored} W_ui (r - x_u.y_i)^2 + sum_{others} unobserved_weight p_i (x_u.y_i)^2
+            + sum_u ridge_u |x_u|^2 + sum_i ridge_i |y_i|^2 ,      W_ui = item weight of i * weight of the cell
+    """
+
+    def __init__(
+        self,
+        factors: int = 64,
+        regularization: float | tuple[float, float] = 0.1,
+        item_weights: ItemWeights = None,
+        unobserved_weight: float = 0.0,
+        popularity_exponent: float = 0.0,
+        regularization_exponent: float = 0.0,
+        iterations: int = 15,
+        solver: str = "auto",
+        dtype: Any = "float32",
+        tol: float = 0.0,
+        n_threads: int | None = None,
+        random_state: Any = None,
+    ):
+        self.factors = factors
+        self.regularization = regularization
+        self.item_weights = item_weights
+        self.unobserved_weight = unobserved_weight
+        self.popularity_exponent = popularity_exponent
+        self.regularization_exponent = regularization_exponent
+        self.iterations = iterations
+        self.solver = solver
+        self.dtype = dtype
+        self.tol = tol
+        self.n_threads = n_threads
+        self.random_state = random_state
+
+    def _objective(self) -> Objective:
+        weights = self.item_weights
+        if weights is not None and not callable(weights):
+            weights = np.asarray(weights)
+        return Objective(
+            constant=1.0,
+            slope=0.0,
+            sign_target=0.0,
+            value_target=1.0,
+            regularization=check_regularization(self.regularization),
+            unobserved_weight=check_number("unobserved_weight", self.unobserved_weight, 0.0),
+            popularity_exponent=check_number("popularity_exponent", self.popularity_exponent, 0.0),
+            regularization_exponent=check_number("regularization_exponent", self.regularization_exponent, 0.0),
+            item_weights=weights,
+        )
+
+    def fit(  # type: ignore[override]
+        self,
+        R: MatrixLike,
+        weights: MatrixLike | None = None,
+        callback: Callback | None = None,
+        progress: bool = False,
+    ) -> WeightedALS:
+        """Factorise `R`; see `ImplicitALS.fit`.
+
+        Parameters
+        ----------
+        R, callback, progress
+            As in `ImplicitALS.fit`.
+        weights : sparse matrix with the cells of R, or array_like, optional
+            One weight, at least 0, for each stored cell: in the order of `R.data`, or of R's shape where R is dense.
+        """
+        return self._fit(R, weights, callback, progress)
+
+    def loss(self, R: MatrixLike, weights: MatrixLike | None = None) -> float:
+        """Return the objective of the stored factors on `R`, in float64; see `ImplicitALS.loss`."""
+        return self._loss(R, weights)
+
+
+MODELS = {model.__name__: model for model in (ImplicitALS, ExplicitALS, WeightedALS)}
+WEIGHTS = {weights.__name__: weights for weights in (LinearWeights, ExponentialWeights)}
+
+
+def load(path: str | os.PathLike[str]) -> ImplicitALS | ExplicitALS | WeightedALS:
+    """Read a model that `save` wrote.
+
+    Parameters
+    ----------
+    path : str or path
+
+    Returns
+    -------
+    ImplicitALS, ExplicitALS or WeightedALS
+        Fitted; predictions and folded-in factors have the bits they had when it was saved.
+
+    Raises
+    ------
+    FileNotFoundError, ValueError
+        No such file; not a fastals model, damaged, or of a newer format.
+    """
+    header, arrays = storage.read(path)
+    try:
+        model = MODELS[header["model"]](**{name: _from_json(value) for name, value in header["params"].items()})
+        statistics = Statistics(
+            header["mean"], arrays.pop("item_weight"), arrays.pop("item_background"), header["popularity_scale"]
+        )
+        seen = None
+        if "seen_indptr" in arrays:
+            nothing = np.ones(1, arrays["item_factors_"].dtype)
+            seen = Cells(arrays.pop("seen_indptr"), arrays.pop("seen_indices"), nothing, nothing)
+        X, Y = (as_panel(arrays[f"{side}_factors_"], arrays.get(f"{side}_biases_")) for side in ("user", "item"))
+        k = arrays["item_factors_"].shape[1]
+        model._keep(model._objective(), statistics, X, Y, k, seen, header["loss_history"])
+    except (KeyError, TypeError, IndexError) as error:
+        raise ValueError(f"{path} lacks a part of a fastals model ({error!r}); save the model again") from error
+    return model
+
+
+def _start(factors: int, n_items: int, objective: Objective, dtype: np.dtype, rng: np.random.Generator) -> np.ndarray:
+    """Return the items' panel that a fit starts from: normal, so that a prediction has a variance of about 0.01."""
+    Y = aligned_zeros((n_items, padded_width(factors + objective.biases, dtype)), dtype)
+    Y[:, :factors] = rng.standard_normal((n_items, factors)) * (0.1 / np.sqrt(factors))
+    return Y
+
+
+def _solve_error(failure: engine.Failure, cells: Cells, dtype: np.dtype) -> np.linalg.LinAlgError:
+    begin, end = cells.indptr[failure.row], cells.indptr[failure.row + 1]
+    cause = (
+        "its equations are not positive definite" if failure.status == NOT_POSITIVE else "its solution is not finite"
+    )
+    precision = "" if dtype == np.float64 else ", or use dtype='float64'"
+    return np.linalg.LinAlgError(
+        f"{failure.side} {failure.row} with {end - begin} cells cannot be solved in {dtype}: {cause}; "
+        f"raise regularization, or rescale the values{precision}"
+    )
+
+
+def _to_json(value: Any, statistics: Statistics) -> Any:
+    """Return a parameter as JSON has it; see `_ALS.save` for what has to be replaced."""
+    if isinstance(value, tuple(WEIGHTS.values())):
+        return {"weights": type(value).__name__, **vars(value)}
+    if callable(value) or isinstance(value, np.ndarray):
+        return statistics.weight.tolist()
+    if isinstance(value, np.generic):
+        return value.item()
+    if isinstance(value, (np.random.Generator, np.random.RandomState, np.random.SeedSequence)):
+        return None
+    return list(value) if isinstance(value, tuple) else value
+
+
+def _from_json(value: Any) -> Any:
+    if isinstance(value, dict):
+        return WEIGHTS[value.pop("weights")](**value)
+    return value

@@ -1,0 +1,227 @@
+"""Every objective as one row problem: what differs is the numbers.
+
+For one row `u` with observed columns `S` and the other side `Y` fixed,
+
+    minimise  sum_{j in S} [ w_j (x.y_j)^2 - 2 b_j (x.y_j) ]  +  c_u x'Gx  +  ridge_u |x|^2 ,   G = sum_j q_j y_j y_j'
+
+where `w_j = confidence - c_u q_j` is the weight on top of the background and `b_j = confidence * target`. The
+background is what an unobserved cell weighs, `a0 p_i` with target 0; `p_i` is 1, or grows with the item's popularity:
+
+    p_i = n_items f_i^e / sum_j f_j^e        f_i observed cells of item i, e = popularity_exponent  (mean 1)
+
+| objective                        | confidence          | target                     | a0                  |
+|----------------------------------|---------------------|----------------------------|---------------------|
+| implicit (Hu, Koren, Volinsky)   | 1 + alpha abs(r)    | 1 if r > 0, 0 if r < 0     | unobserved_weight   |
+| explicit                         | 1                   | r - mean - the other bias  | 0                   |
+| weighted (WALS)                  | item x cell weight  | r                          | unobserved_weight   |
+| weighted, weight 1, a0 = 1       | 1                   | r                          | 1: zeros are data   |
+
+and `ridge_u = regularization (n_u + a0 N)^regularization_exponent`, `n_u` observed cells of the row, `N` rows of `Y`.
+
+References
+----------
+Hu, Koren, Volinsky: Collaborative filtering for implicit feedback datasets. ICDM 2008.
+Zhou, Wilkinson, Schreiber, Pan: Large-scale parallel collaborative filtering for the Netflix Prize. AAIM 2008.
+He, Zhang, Kan, Chua: Fast matrix factorization for online recommendation with implicit feedback. SIGIR 2016 (p_i).
+Rendle, Krichene, Zhang, Koren: Revisiting the performance of iALS on item recommendation benchmarks. RecSys 2022.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TypeAlias
+
+import numpy as np
+
+from .engine.problem import BACKGROUND, OFFSET, RIDGE, WEIGHT, CellRule, Cells, RowProblem
+from .interactions import Interactions
+from .validation import check_number
+
+__all__ = ["ExponentialWeights", "ItemWeights", "LinearWeights", "Objective", "Statistics"]
+
+
+@dataclass(frozen=True)
+class LinearWeights:
+    """Item weights `w0 + wk / count`: the more cells an item has, the less each weighs.
+
+    The defaults are those of the text that the WALS loops in the wild come from. An item without cells weighs as one
+    with a single cell.
+    """
+
+    w0: float = 0.1
+    wk: float = 1.0
+
+    def __call__(self, counts: np.ndarray) -> np.ndarray:
+        """Weights for items with `counts` observed cells, float64 of the same shape."""
+        return self.w0 + self.wk / np.maximum(counts, 1)
+
+
+@dataclass(frozen=True)
+class ExponentialWeights:
+    """Item weights `w0 + (1 / count)^e`: softer than `LinearWeights`."""
+
+    w0: float = 1.0
+    e: float = 0.1
+
+    def __call__(self, counts: np.ndarray) -> np.ndarray:
+        """Weights for items with `counts` observed cells, float64 of the same shape."""
+        return self.w0 + (1 / np.maximum(counts, 1)) ** self.e
+
+
+ItemWeights: TypeAlias = Callable[[np.ndarray], np.ndarray] | np.ndarray | None
+"""A function counts -> weights, an array of one weight an item, or None: every item weighs 1."""
+
+
+@dataclass(frozen=True)
+class Statistics:
+    """What an objective learns from the training cells and needs again to fold in.
+
+    Attributes
+    ----------
+    mean : float
+        Mean of the observed cells (0 where the objective does not take it off).
+    weight, background : ndarray of float64, shape (n_items,)
+        Confidence factor of each item; `a0 p_i`, what an unobserved cell of it weighs.
+    popularity_scale : float
+        `p_i = popularity_scale * f_i^e`.
+    """
+
+    mean: float
+    weight: np.ndarray
+    background: np.ndarray
+    popularity_scale: float
+
+
+@dataclass(frozen=True)
+class Objective:
+    """The numbers of one objective, see the table at the top of the module.
+
+    Parameters
+    ----------
+    constant, slope : float
+        Confidence of a cell with value r before item and cell weights: `constant + slope |r|`.
+    sign_target, value_target : float
+        Target: `sign_target [r > 0] + value_target (r - mean - biases)`.
+    unobserved_weight : float
+        a0.
+    popularity_exponent, regularization_exponent : float
+        e and nu.
+    regularization : (float, float)
+        Of users, of items.
+    item_weights : callable, ndarray or None
+        See `ItemWeights`.
+    biases : bool
+        Whether mean and biases are part of the model.
+    """
+
+    constant: float
+    slope: float
+    sign_target: float
+    value_target: float
+    regularization: tuple[float, float]
+    unobserved_weight: float = 0.0
+    popularity_exponent: float = 0.0
+    regularization_exponent: float = 0.0
+    item_weights: ItemWeights = None
+    biases: bool = False
+
+    def learn(self, R: Interactions) -> Statistics:
+        """Take from the training cells what the row problems need beside them."""
+        counts = R.by_item.counts
+        powers = self._powers(counts)
+        total = powers.sum()
+        scale = len(counts) / total if total > 0 else 0.0
+        return Statistics(
+            mean=_mean(R) if self.biases else 0.0,
+            weight=self._item_weights(counts),
+            background=self.unobserved_weight * scale * powers,
+            popularity_scale=scale,
+        )
+
+    def user_problem(self, cells: Cells, statistics: Statistics) -> RowProblem:
+        """Rows are users (of the training set or new ones), columns the items that the model was fitted on."""
+        columns = np.zeros((len(statistics.weight), 3), cells.values.dtype)
+        columns[:, WEIGHT] = statistics.weight
+        columns[:, BACKGROUND] = statistics.background
+        rows = np.ones((cells.n_rows, 3), cells.values.dtype)
+        return self._problem(cells, statistics, rows, columns, self.regularization[0])
+
+    def item_problem(
+        self, cells: Cells, statistics: Statistics, n_users: int, *, new_items: bool = False
+    ) -> RowProblem:
+        """Rows are items, columns users.
+
+        With `new_items` the rows are not those of the training set: their weights come from their own counts.
+        """
+        weight, background = statistics.weight, statistics.background
+        if new_items:
+            counts = cells.counts
+            if isinstance(self.item_weights, np.ndarray):
+                raise ValueError(
+                    "item_weights is an array of the training items' weights: what new items weigh is not known; "
+                    "fit with a function counts -> weights to fold items in"
+                )
+            weight = self._item_weights(counts)
+            background = self.unobserved_weight * statistics.popularity_scale * self._powers(counts)
+        columns = np.ones((n_users, 3), cells.values.dtype)
+        columns[:, OFFSET] = 0
+        rows = np.empty((cells.n_rows, 3), cells.values.dtype)
+        rows[:, WEIGHT] = weight
+        rows[:, BACKGROUND] = background
+        return self._problem(cells, statistics, rows, columns, self.regularization[1])
+
+    def _problem(
+        self, cells: Cells, statistics: Statistics, rows: np.ndarray, columns: np.ndarray, regularization: float
+    ) -> RowProblem:
+        scale = cells.counts + self.unobserved_weight * len(columns)
+        rows[:, RIDGE] = regularization * scale**self.regularization_exponent
+        real = cells.values.dtype.type
+        rule = CellRule(
+            real(self.constant),
+            real(self.slope),
+            real(self.sign_target),
+            real(self.value_target),
+            real(statistics.mean),
+        )
+        return RowProblem(cells, rule, rows, columns)
+
+    def _powers(self, counts: np.ndarray) -> np.ndarray:
+        """f_i^e, and 0 for an item nobody has where e > 0."""
+        return counts.astype(np.float64) ** self.popularity_exponent
+
+    def _item_weights(self, counts: np.ndarray) -> np.ndarray:
+        if self.item_weights is None:
+            return np.ones(len(counts))
+        given = self.item_weights(counts) if callable(self.item_weights) else self.item_weights
+        weights = np.asarray(given)
+        if weights.shape != counts.shape:
+            raise ValueError(
+                f"item_weights must give one weight for each of the {len(counts)} items, shape {counts.shape}, "
+                f"got shape {weights.shape}"
+            )
+        if weights.dtype.kind not in "biuf":
+            raise TypeError(f"item_weights must be numbers, got dtype {weights.dtype}")
+        bad = ~(np.isfinite(weights) & (weights >= 0))
+        if bad.any():
+            first = int(np.argmax(bad))
+            raise ValueError(
+                f"item_weights must be finite and at least 0: item {first} with {counts[first]} cells "
+                f"got {weights[first]!r}"
+            )
+        return weights.astype(np.float64)
+
+
+def _mean(R: Interactions) -> float:
+    return float(R.by_user.values.mean(dtype=np.float64))
+
+
+def check_regularization(value: object) -> tuple[float, float]:
+    """Return `regularization` as (user, item); one number stands for both."""
+    if isinstance(value, (tuple, list)):
+        if len(value) != 2:
+            raise ValueError(f"regularization must be a number or (user, item), got {len(value)} numbers: {value!r}")
+        user, item = value
+        return check_number("regularization[0]", user, 0.0), check_number("regularization[1]", item, 0.0)
+    number = check_number("regularization", value, 0.0)
+    return number, number

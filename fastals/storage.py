@@ -1,0 +1,62 @@
+"""One `.npz` file a model: arrays, and JSON for the rest. Nothing in it can run code."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+from zipfile import BadZipFile
+
+import numpy as np
+
+__all__ = ["read", "write"]
+
+FORMAT = 1
+_HEADER = "header"
+
+
+def write(path: str | os.PathLike[str], header: dict[str, Any], arrays: dict[str, np.ndarray]) -> Path:
+    """Write a file that `read` reads; a file of that name is replaced only when the new one is complete.
+
+    Parameters
+    ----------
+    path : str or path
+        `.npz` is appended where it is missing.
+    header : dict
+        What JSON can hold.
+    arrays : dict of name -> ndarray
+    """
+    path = Path(path)
+    if path.suffix != ".npz":
+        path = path.with_name(path.name + ".npz")
+    text = json.dumps({"format": FORMAT, **header}).encode()
+    partial = path.with_name(path.name + ".partial")
+    try:
+        with partial.open("wb") as file:
+            np.savez(file, allow_pickle=False, **{_HEADER: np.frombuffer(text, np.uint8), **arrays})
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
+    return path
+
+
+def read(path: str | os.PathLike[str]) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+    """Return header and arrays of a file that `write` wrote.
+
+    Raises
+    ------
+    FileNotFoundError, ValueError
+        No such file; not a fastals model, damaged, or of a newer format.
+    """
+    path = Path(path)
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            arrays = {name: file[name] for name in file.files}
+            header = json.loads(arrays.pop(_HEADER).tobytes())
+            version = header.pop("format")
+    except (BadZipFile, KeyError, AttributeError, TypeError, ValueError, EOFError) as error:
+        raise ValueError(f"{path} is not a fastals model, or is damaged ({error}); save the model again") from error
+    if version > FORMAT:
+        raise ValueError(f"{path} has format {version}, this fastals reads up to {FORMAT}; install a newer fastals")
+    return header, arrays

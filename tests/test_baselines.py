@@ -1,0 +1,208 @@
+"""The baselines against plain Python, user by user, and what they share with the estimators."""
+
+import math
+
+import numpy as np
+import pytest
+import scipy.sparse as sp
+from hypothesis import given
+from hypothesis import strategies as st
+
+from fastals.baselines import GlobalMean, ItemBias, Popularity, Random
+from fastals.validation import NotFittedError
+
+BASELINES = [Random(random_state=3), Popularity(), GlobalMean(), ItemBias(), ItemBias(damping=2.5)]
+names = [repr(model) for model in BASELINES]
+every_baseline = pytest.mark.parametrize("model", BASELINES, ids=names)
+
+# Item 0: ratings 4 and 2; item 1: 5 and a stored 0; item 2: -1; item 3: nothing. Five cells, mean 2.
+CELLS = sp.csr_array(([4.0, 5.0, 2.0, 0.0, -1.0], ([0, 0, 1, 1, 2], [0, 1, 0, 1, 2])), shape=(4, 4))
+
+
+@st.composite
+def matrices(draw):
+    """A sparse matrix of small whole ratings, some of them stored zeros, with at least one cell."""
+    n_users, n_items = draw(st.integers(1, 6)), draw(st.integers(1, 9))
+    cells = draw(
+        st.dictionaries(
+            st.tuples(st.integers(0, n_users - 1), st.integers(0, n_items - 1)), st.integers(-1, 5), min_size=1
+        )
+    )
+    users, items = np.array(list(cells)).T
+    values = np.array(list(cells.values()), dtype=np.float64)
+    return sp.csr_array((values, (users, items)), shape=(n_users, n_items)), cells
+
+
+def by_definition(model, cells, n_users, n_items, users, n):
+    """Sort all items that a user does not have by (-score, id), and take n."""
+    keeps_zeros = isinstance(model, GlobalMean | ItemBias)
+    ids, scores = [], []
+    for user in users:
+        had = {i for (u, i), value in cells.items() if u == user and (keeps_zeros or value != 0)}
+        all_scores = model.predict(np.full(n_items, user), np.arange(n_items))
+        ranked = sorted(set(range(n_items)) - had, key=lambda item: (-all_scores[item], item))[:n]
+        missing = n - len(ranked)
+        ids.append(ranked + [-1] * missing)
+        scores.append([all_scores[item] for item in ranked] + [-math.inf] * missing)
+    return ids, scores
+
+
+@every_baseline
+@given(matrices(), st.data())
+def test_recommendations_are_the_sorted_unseen_items(model, case, data):
+    R, cells = case
+    users = data.draw(st.lists(st.integers(0, R.shape[0] - 1), min_size=1, max_size=8))
+    n = data.draw(st.integers(1, R.shape[1] + 3))
+    ids, scores = model.fit(R).recommend(users, n)
+    want_ids, want_scores = by_definition(model, cells, *R.shape, users, n)
+    assert ids.dtype == np.int32
+    assert scores.dtype == np.float64
+    np.testing.assert_array_equal(ids, want_ids)
+    np.testing.assert_array_equal(scores, want_scores)
+
+
+@given(matrices(), st.floats(0, 10))
+def test_item_bias_is_its_formula(case, damping):
+    R, cells = case
+    model = ItemBias(damping=damping).fit(R)
+    mean = sum(cells.values()) / len(cells)
+    assert model.global_mean_ == pytest.approx(mean, rel=1e-14, abs=1e-14)
+    for item in range(R.shape[1]):
+        ratings = [value for (_, i), value in cells.items() if i == item]
+        bias = sum(r - mean for r in ratings) / (len(ratings) + damping) if ratings else 0.0
+        # At most 6 ratings of size 5 an item: rounding below 6 * 6 * 5 units of 2.2e-16.
+        assert model.item_biases_[item] == pytest.approx(bias, rel=0, abs=4e-14)
+        assert model.predict([0], [item])[0] == model.global_mean_ + model.item_biases_[item]
+
+
+def test_popularity_counts_positive_cells():
+    model = Popularity().fit(CELLS)
+    np.testing.assert_array_equal(model.item_counts_, [2, 1, 0, 0])
+    np.testing.assert_array_equal(model.predict([3, 3, 0], [0, 1, 0]), [2.0, 1.0, 2.0])
+
+
+def test_popularity_by_hand():
+    ids, scores = Popularity().fit(CELLS).recommend([0, 1, 2, 3], n=3)
+    # User 1's stored 0 at item 1 is nothing; user 2's -1 at item 2 is something.
+    np.testing.assert_array_equal(ids, [[2, 3, -1], [1, 2, 3], [0, 1, 3], [0, 1, 2]])
+    np.testing.assert_array_equal(scores[0], [0.0, 0.0, -np.inf])
+
+
+def test_global_mean_takes_every_stored_cell():
+    model = GlobalMean().fit(CELLS)
+    assert model.global_mean_ == 2.0
+    np.testing.assert_array_equal(model.predict([0, 3], [3, 0]), [2.0, 2.0])
+    np.testing.assert_array_equal(model.recommend([1], n=4)[0], [[2, 3, -1, -1]])  # a stored 0 is a rating
+
+
+def test_item_bias_by_hand():
+    np.testing.assert_array_equal(ItemBias().fit(CELLS).item_biases_, [1.0, 0.5, -3.0, 0.0])
+    np.testing.assert_array_equal(ItemBias(damping=2).fit(CELLS).item_biases_, [0.5, 0.25, -1.0, 0.0])
+
+
+def test_random_gives_the_same_to_a_user_whoever_else_is_asked_about():
+    R = sp.random_array((20, 30), density=0.2, random_state=0)
+    model = Random(random_state=5).fit(R)
+    ids, scores = model.recommend(np.arange(20), n=30)
+    for user in (7, 0, 19):
+        alone_ids, alone_scores = model.recommend([user], n=30)
+        np.testing.assert_array_equal(alone_ids[0], ids[user])
+        np.testing.assert_array_equal(alone_scores[0], scores[user])
+    again_ids, again_scores = Random(random_state=5).fit(R).recommend(np.arange(20), n=30)
+    np.testing.assert_array_equal(again_ids, ids)
+    np.testing.assert_array_equal(again_scores, scores)
+
+
+def test_random_differs_between_users_and_seeds():
+    R = sp.csr_array((2, 50))
+    ids, _ = Random(random_state=5).fit(R).recommend([0, 1], n=50)
+    other_ids, _ = Random(random_state=6).fit(R).recommend([0, 1], n=50)
+    assert len({tuple(row) for row in np.vstack([ids, other_ids])}) == 4
+    np.testing.assert_array_equal(np.sort(ids), np.tile(np.arange(50), (2, 1)))
+
+
+def test_random_scores_of_pairs_come_in_the_order_asked_for():
+    model = Random(random_state=5).fit(sp.csr_array((3, 4)))
+    users, items = np.array([2, 0, 2, 1, 0]), np.array([1, 3, 0, 1, 3])
+    one_by_one = [model.predict([user], [item])[0] for user, item in zip(users, items, strict=True)]
+    np.testing.assert_array_equal(model.predict(users, items), one_by_one)
+
+
+def test_random_orders_are_equally_likely():
+    # 6000 users, 6 orders of 3 items: 1000 each expected, standard deviation sqrt(6000 * 5 / 36) = 28.9.
+    ids, _ = Random(random_state=0).fit(sp.csr_array((6000, 3))).recommend(np.arange(6000), n=3)
+    orders, counts = np.unique(ids, axis=0, return_counts=True)
+    assert len(orders) == 6
+    assert np.all(np.abs(counts - 1000) < 5 * 28.9)
+
+
+def test_random_without_a_seed_draws_one_and_tells_it():
+    R = sp.csr_array((1, 40))
+    model = Random().fit(R)
+    first = model.seed_
+    ids, _ = model.recommend([0], n=40)
+    np.testing.assert_array_equal(Random(random_state=first).fit(R).recommend([0], n=40)[0], ids)
+    assert model.fit(R).seed_ != first
+    assert model.random_state is None
+
+
+@every_baseline
+def test_no_users_and_no_pairs_are_fine(model):
+    model.fit(CELLS)
+    ids, scores = model.recommend([], n=3)
+    assert ids.shape == scores.shape == (0, 3)
+    assert model.predict([], []).shape == (0,)
+
+
+@every_baseline
+def test_before_fit_there_is_nothing_to_ask(model):
+    fresh = type(model)()
+    for ask in (lambda: fresh.predict([0], [0]), lambda: fresh.recommend([0])):
+        with pytest.raises(NotFittedError) as caught:
+            ask()
+        assert str(caught.value) == f"this {type(model).__name__} is not fitted: call fit(R) first"
+
+
+@every_baseline
+def test_wrong_questions_are_refused(model):
+    model.fit(CELLS)
+    with pytest.raises(ValueError, match="users"):
+        model.recommend([4])
+    with pytest.raises(ValueError, match="users"):
+        model.predict([-1], [0])
+    with pytest.raises(ValueError, match="items"):
+        model.predict([0], [4])
+    with pytest.raises(ValueError, match=r"\bn\b"):
+        model.recommend([0], n=0)
+    with pytest.raises(ValueError) as caught:
+        model.predict([0, 1], [0])
+    assert str(caught.value) == "users has length 2 and items 1: two equal ones are wanted"
+
+
+@pytest.mark.parametrize("model", [GlobalMean(), ItemBias()], ids=repr)
+def test_a_mean_of_nothing_is_refused_and_nothing_fitted_is_lost(model):
+    model.fit(CELLS)
+    with pytest.raises(ValueError) as caught:
+        model.fit(sp.csr_array((2, 2)))
+    assert str(caught.value) == "R has no stored cells: at least one rating is wanted"
+    assert model.global_mean_ == 2.0
+    assert model.recommend([3], n=4)[0].min() == 0
+
+
+@pytest.mark.parametrize("damping", [-1.0, math.nan, math.inf])
+def test_wrong_damping_is_refused(damping):
+    with pytest.raises(ValueError) as caught:
+        ItemBias(damping=damping).fit(CELLS)
+    assert str(caught.value) == f"damping is {damping}: a finite number of at least 0 is wanted"
+
+
+@pytest.mark.parametrize(("seed", "error"), [(-1, ValueError), (0.5, TypeError)])
+def test_wrong_seeds_are_refused(seed, error):
+    with pytest.raises(error, match="random_state"):
+        Random(random_state=seed).fit(CELLS)
+
+
+def test_parameters_are_plain_attributes():
+    assert Random(random_state=4).get_params() == {"random_state": 4}
+    assert ItemBias().set_params(damping=3.0).damping == 3.0
+    assert Popularity().get_params() == GlobalMean().get_params() == {}
