@@ -11,9 +11,10 @@ import numpy as np
 from . import storage
 from .engine import basis
 from .engine import fit as engine
-from .engine.panel import aligned_zeros, as_panel, padded_width
+from .engine.panel import aligned_zeros, as_panel
 from .engine.problem import OFFSET, Cells, RowProblem
 from .engine.rows import NOT_POSITIVE
+from .engine.simd.target import padded
 from .engine.threads import available
 from .interactions import Interactions, MatrixLike, as_interactions
 from .objectives import ExponentialWeights, ItemWeights, LinearWeights, Objective, Statistics, check_regularization
@@ -119,7 +120,7 @@ class _ALS(Params):
         model = engine.Model(
             users=objective.user_problem(cells.by_user, statistics),
             items=objective.item_problem(cells.by_item, statistics, n_users),
-            X=aligned_zeros((n_users, padded_width(width, checked.dtype)), checked.dtype),
+            X=aligned_zeros((n_users, padded(width, checked.dtype)), checked.dtype),
             Y=_start(checked.factors, n_items, objective, checked.dtype, checked.rng),
             width=width,
             bias=checked.factors if objective.biases else -1,
@@ -689,7 +690,7 @@ def load(path: str | os.PathLike[str]) -> ImplicitALS | ExplicitALS | WeightedAL
 
 def _start(factors: int, n_items: int, objective: Objective, dtype: np.dtype, rng: np.random.Generator) -> np.ndarray:
     """Return the items' panel that a fit starts from: normal, so that a prediction has a variance of about 0.01."""
-    Y = aligned_zeros((n_items, padded_width(factors + objective.biases, dtype)), dtype)
+    Y = aligned_zeros((n_items, padded(factors + objective.biases, dtype)), dtype)
     Y[:, :factors] = rng.standard_normal((n_items, factors)) * (0.1 / np.sqrt(factors))
     return Y
 

@@ -1,45 +1,71 @@
-"""Cholesky factor A = U'U of a padded square and substitution with it."""
+"""Cholesky factor and substitution on a padded square, and the Gram matrix that comes before them.
 
-from __future__ import annotations
+A = U'U with U upper triangular and row-major, so that every update is ``add_product`` on contiguous rows. Left-looking:
+a block of W rows is read and written once, with all the updates from the rows above in one product.
 
-import numpy as np
+The square is padded to a multiple of W by the caller, with ones on the diagonal and zeros elsewhere: the factor of such
+a row is the row itself. Only the upper triangle is read. Offsets and leading dimensions count elements.
+"""
 
-from .jit import inner
+from fastals.engine.jit import inner
+from fastals.engine.simd.kernels import (
+    add_product,
+    cholesky_block,
+    lanes_of,
+    solve_tile,
+    substitute_backward,
+    substitute_forward,
+)
+
+
+@inner
+def gram_add(
+    C,  # inout  float (width, ldc) from offset c    upper triangle, by W x W blocks
+    c,
+    ldc,
+    sign,  # in     1 or -1
+    P,  # in     float (depth, ldp) from offset p
+    p,
+    ldp,
+    depth,
+    width,  # padded
+):
+    """Add sign * P'P to the upper triangle of C; below it only the W x W blocks on the diagonal are touched."""
+    W = lanes_of(C)
+    for i in range(0, width, W):
+        add_product(C, c + i * ldc + i, ldc, sign, P, p + i, ldp, P, p + i, ldp, depth, W, width - i)
 
 
 @inner
 def factor(
-    A,  # inout T (kp, kp)   upper triangle: A in, U out
-):  # -> int: 0, or 1 + the first pivot that is not above 0
-    """Factor in place, row by row."""
-    n = A.shape[0]
-    for i in range(n):
-        if not A[i, i] > 0:
-            return i + 1
-        A[i, i] = np.sqrt(A[i, i])
-        inverse = 1 / A[i, i]
-        for j in range(i + 1, n):
-            A[i, j] *= inverse
-        for r in range(i + 1, n):
-            scale = A[i, r]
-            for j in range(r, n):
-                A[r, j] -= scale * A[i, j]
+    A,  # inout  float (n, lda) from offset a    in: upper triangle of the matrix; out: U
+    a,
+    lda,
+    n,  # padded
+    inv,  # out    float (n,)    reciprocals of the diagonal of U
+):  # -> 0, or 1 + the first row whose pivot is not positive, NaN included
+    """Factor a symmetric positive definite matrix."""
+    W = lanes_of(A)
+    for i in range(0, n, W):
+        diagonal = a + i * lda + i
+        add_product(A, diagonal, lda, -1.0, A, a + i, lda, A, a + i, lda, i, W, n - i)
+        status = cholesky_block(A, diagonal, lda, inv, i)
+        if status != 0:
+            return i + status
+        solve_tile(A, diagonal, lda, inv, i, A, diagonal + W, lda, n - i - W)
     return 0
 
 
 @inner
 def substitute(
-    U,  # in    T (kp, kp)
-    x,  # inout T (kp,)      right-hand side in, solution out
+    A,  # in     float (n, lda) from offset a    U as ``factor`` leaves it
+    a,
+    lda,
+    n,  # padded
+    inv,  # in     float (n,)    reciprocals of the diagonal of U
+    x,  # inout  float (n,) from offset o    in: right-hand side; out: solution
+    o,
 ):
-    """Solve U'U x = r in place."""
-    n = len(x)
-    for i in range(n):
-        x[i] /= U[i, i]
-        for j in range(i + 1, n):
-            x[j] -= U[i, j] * x[i]
-    for i in range(n - 1, -1, -1):
-        total = x[i]
-        for j in range(i + 1, n):
-            total -= U[i, j] * x[j]
-        x[i] = total / U[i, i]
+    """Solve U'U x = b for the x that holds b."""
+    substitute_forward(A, a, lda, inv, n, x, o)
+    substitute_backward(A, a, lda, inv, n, x, o)

@@ -1,40 +1,102 @@
-"""The only callers of numba.njit."""
+"""The only caller of ``numba.njit``: which flags this project compiles with, and why.
 
-from __future__ import annotations
+Two decorators: ``kernel`` is for functions that Python calls, ``inner`` for those that only jitted functions call.
+Neither takes a signature: a signature compiles at import, and importing this package compiles nothing.
 
+Parallelism is by Python threads. Each runs the same kernel, which holds no GIL and draws its blocks of rows from one
+shared counter with ``next_block``; there is no ``prange``, hence no threading layer that aborts or dies after a fork.
+"""
+
+import warnings
+from collections.abc import Callable
+from functools import cache
 from typing import Any
 
 import numba
 from llvmlite import ir
-from numba.core import types
+from numba import types
+from numba.core import cgutils
+from numba.core.errors import TypingError
 from numba.extending import intrinsic
 
-FAST = {"arcp", "contract", "nsz", "reassoc"}
+# What the compiler may do to a sum or a product beyond IEEE 754. Never ``nnan`` or ``ninf``: they allow the compiler to
+# delete the very tests that notice a non-finite result. No ``afn``: nothing here calls a transcendental function.
+FASTMATH = frozenset(
+    {
+        "arcp",  # x / y as x * (1 / y), so that the division leaves the loop
+        "contract",  # x * y + z as one fused operation, with one rounding
+        "nsz",  # -0.0 as 0.0
+        "reassoc",  # sums in another order, without which no reduction becomes a vector loop
+    }
+)
+
+OPTIONS = {
+    "error_model": "numpy",  # division by zero gives inf or nan, not a branch and a Python exception
+    "fastmath": set(FASTMATH),
+    # ``boundscheck`` is not set, so that NUMBA_BOUNDSCHECK=1 can turn it on.
+}
+
+KERNEL_OPTIONS = {
+    **OPTIONS,
+    "nogil": True,  # the threads of one fit run kernels at the same time
+}
+
+INNER_OPTIONS = {
+    **OPTIONS,
+    # The wrappers for Python and C callers would never be called; each costs some 20 ms of compilation.
+    "no_cpython_wrapper": True,
+    "no_cfunc_wrapper": True,
+}
 
 
-def kernel(function: Any) -> Any:
-    """Compile a function that Python calls."""
-    return numba.njit(cache=True, nogil=True, error_model="numpy", fastmath=FAST)(function)
+def kernel(function: Callable) -> Any:
+    """Compile ``function``, on its first call, as an entry from Python."""
+    return _compiled(function, KERNEL_OPTIONS)
 
 
-def inner(function: Any) -> Any:
-    """Compile a function that only jitted code calls."""
-    return numba.njit(
-        cache=True,
-        nogil=True,
-        error_model="numpy",
-        fastmath=FAST,
-        no_cpython_wrapper=True,
-        no_cfunc_wrapper=True,
-    )(function)
+def inner(function: Callable) -> Any:
+    """Compile ``function``, when first needed, for callers that are jitted themselves."""
+    return _compiled(function, INNER_OPTIONS)
 
 
-@intrinsic
-def next_block(typingctx, counter):
-    """Add 1 to counter[0] atomically and return what it was."""
+def _compiled(function: Callable, options: dict[str, Any]) -> Any:
+    """Decorate with the on-disk cache, or without it where Numba finds no folder that it can write."""
+    try:
+        return numba.njit(cache=True, **options)(function)
+    except RuntimeError as error:
+        if "no locator available" not in str(error):
+            raise
+        _warn_uncached()
+        return numba.njit(**options)(function)
+
+
+@cache
+def _warn_uncached() -> None:
+    """Warn once a process, whatever the filters are: some dozens of functions would say the same."""
+    warnings.warn(
+        "Numba finds no writable folder for its cache, so every process compiles anew: "
+        "set NUMBA_CACHE_DIR to a folder that can be written",
+        RuntimeWarning,
+        stacklevel=5,
+    )
+
+
+def _next_block(typingctx, counter):
+    """Take the next block: return ``counter[0]`` and add 1 to it, atomically.
+
+    Computes   old = counter[0]; counter[0] += 1; return old. No two threads get the same number.
+    Requires   counter: int64, C-contiguous, at least one element.
+    IR         ``atomicrmw add``, monotonic: the number orders nothing but itself. What the threads read was written
+               before they started, and what they write is read after they are joined.
+    """
+    if not (isinstance(counter, types.Array) and counter.dtype == types.int64 and counter.layout == "C"):
+        raise TypingError(f"next_block: counter must be a C-contiguous int64 array, got {counter}")
 
     def codegen(context, builder, signature, args):
-        array = context.make_array(signature.args[0])(context, builder, args[0])
-        return builder.atomic_rmw("add", array.data, ir.Constant(ir.IntType(64), 1), "monotonic")
+        data = cgutils.create_struct_proxy(counter)(context, builder, args[0]).data
+        return builder.atomic_rmw("add", data, ir.Constant(ir.IntType(64), 1), "monotonic")
 
     return types.int64(counter), codegen
+
+
+next_block: Any = intrinsic(_next_block)  # Any, as its callers pass no typing context

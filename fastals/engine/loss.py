@@ -7,7 +7,7 @@ import numpy as np
 from .basis import gram
 from .jit import kernel, next_block
 from .problem import BACKGROUND, RIDGE, RowProblem
-from .rows import cell
+from .rows import gather_cells, workspace
 from .threads import spread
 
 BLOCK = 256  # rows drawn at once
@@ -29,7 +29,12 @@ def cells_and_background(problem: RowProblem, X: np.ndarray, Y: np.ndarray, widt
     The background of all cells is sum_ij c_i q_j (x_i.y_j)^2 = <sum_i c_i x_i x_i', sum_j q_j y_j y_j'>.
     """
     per_row = np.zeros(problem.cells.n_rows)
-    spread(_observed, n_threads, problem, X, Y, per_row)
+    longest = int(problem.cells.counts.max())
+
+    def work(counter: np.ndarray) -> None:
+        _observed(counter, problem, X, Y, per_row, workspace(Y.shape[1], longest, Y.dtype))
+
+    spread(work, n_threads)
     total = per_row.sum()
     background = problem.columns[:, BACKGROUND]
     if background.any():
@@ -53,6 +58,7 @@ def _observed(
     X,  # in    T (n_rows, kp)
     Y,  # in    T (n_columns, kp)
     per_row,  # out   float64 (n_rows,)
+    ws,  # work  Workspace
 ):
     """Sum w (x.y)^2 - 2 b (x.y) + confidence target^2 over each row's cells."""
     indptr, indices = problem.cells.indptr, problem.cells.indices
@@ -61,15 +67,16 @@ def _observed(
         if start >= len(X):
             return
         for u in range(start, min(start + BLOCK, len(X))):
-            total = 0.0
-            for p in range(indptr[u], indptr[u + 1]):
-                w, b, constant = cell(problem, u, p)
+            begin, m = indptr[u], indptr[u + 1] - indptr[u]
+            if m == 0:
+                continue
+            per_row[u], _, _ = gather_cells(problem, u, ws)
+            for i in range(m):
+                y = Y[indices[begin + i]]
                 prediction = 0.0
-                y = Y[indices[p]]
-                for i in range(X.shape[1]):
-                    prediction += np.float64(X[u, i]) * np.float64(y[i])
-                total += w * prediction * prediction - 2 * b * prediction + constant
-            per_row[u] = total
+                for c in range(X.shape[1]):
+                    prediction += np.float64(X[u, c]) * np.float64(y[c])
+                per_row[u] += (ws.w[i] * prediction - 2 * ws.b[i]) * prediction
 
 
 @kernel

@@ -4,22 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 
-ALIGNMENT = 64  # bytes: a cache line, and the widest vector
+from .simd.target import CACHE_LINE, aligned_empty, padded
 
 
-def padded_width(width: int, dtype: np.dtype) -> int:
-    """Return `width` rounded up to whole cache lines: then rows stay aligned, on every CPU."""
-    lanes = ALIGNMENT // np.dtype(dtype).itemsize
-    return -(-width // lanes) * lanes
-
-
-def aligned_zeros(shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
-    """Zeros that start at a cache line; NumPy's own start 16 bytes into one."""
-    dtype = np.dtype(dtype)
-    n_bytes = int(np.prod(shape)) * dtype.itemsize
-    buffer = np.zeros(n_bytes + ALIGNMENT, np.uint8)
-    start = -buffer.ctypes.data % ALIGNMENT
-    return buffer[start : start + n_bytes].view(dtype).reshape(shape)
+def aligned_zeros(shape: int | tuple[int, ...], dtype: np.dtype) -> np.ndarray:
+    """Return zeros that start at a cache line."""
+    array = aligned_empty(shape, dtype)
+    array[...] = 0
+    return array
 
 
 def as_panel(factors: np.ndarray, extra: np.ndarray | None = None) -> np.ndarray:
@@ -32,18 +24,18 @@ def as_panel(factors: np.ndarray, extra: np.ndarray | None = None) -> np.ndarray
 
     Returns
     -------
-    ndarray, shape (n, padded_width(k + 1 or k)), aligned, zero beyond the columns given.
+    ndarray, shape (n, padded(k + 1 or k)), aligned, zero beyond the columns given.
         `factors` itself where it is all of that already.
     """
     n, width = factors.shape
     if (
         extra is None
-        and width == padded_width(width, factors.dtype)
+        and width == padded(width, factors.dtype)
         and factors.flags.c_contiguous
-        and factors.ctypes.data % ALIGNMENT == 0
+        and factors.ctypes.data % CACHE_LINE == 0
     ):
         return factors
-    panel = aligned_zeros((n, padded_width(width + (extra is not None), factors.dtype)), factors.dtype)
+    panel = aligned_zeros((n, padded(width + (extra is not None), factors.dtype)), factors.dtype)
     panel[:, :width] = factors
     if extra is not None:
         panel[:, width] = extra

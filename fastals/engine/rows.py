@@ -1,82 +1,362 @@
 """One row: its cells in, its factors out.
 
-Solves (diag(d) + sum_j w_j y_j y_j') x = sum_j b_j y_j with d = background_row * g + ridge, in the eigenbasis of the
-background, where G is the diagonal g.
+Solves A x = r with A = diag(d) + sum_j w_j y_j y_j', r = sum_j b_j y_j and d = background_row g + ridge: in its own
+eigenbasis the background is a diagonal. Four ways to the same x:
+
+- diagonal: all w are 0, as where zeros are data and all weights are equal. Nothing to factorise.
+- primal: Cholesky of the k x k matrix. m k^2 + k^3 / 3 multiply-adds for m cells.
+- dual: with Z = diag(sqrt w) Y_S diag(d)^(-1/2), x = diag(d)^(-1/2) Z' (I + Z Z')^(-1) (b / sqrt w), Cholesky of an
+  m x m matrix. m^2 k + m^3 / 3; needs all w and d above 0.
+- cg: conjugate gradients preconditioned by 1 / d. 2 m k a step; a row that does not get there ends in primal or dual.
+
+Each also knows the row's minimum, for next to nothing: the loss of a half-step is their sum.
 """
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 
-from .cholesky import factor, substitute
+from .cholesky import factor, gram_add, substitute
 from .jit import inner
+from .simd.kernels import (
+    gather_axpys,
+    gather_dots,
+    gather_scaled,
+    gather_transposed,
+    lanes_of,
+)
+from .simd.target import aligned_empty, padded
 
-# What a row reports; `fastals.engine.fit` turns them into sentences.
+# What a row reports; the estimators turn it into sentences.
 OK, NOT_POSITIVE, NOT_FINITE = 0, 1, 2
+
+PRIMAL, DUAL, CG = 0, 1, 2
+
+# Rows gathered at once: 256 x 64 floats are 64 KiB, well inside the second-level cache, and the product that follows
+# reads and writes each tile of A once for 256 cells.
+CHUNK = 256
+# Cells that conjugate gradients reads twice in a row, first for their products with p, then for their sum: 64 x 128
+# floats are 32 KiB, which the first-level cache holds.
+GROUP = 64
+
+
+class Plan(NamedTuple):
+    """How the rows of one half-step are to be solved."""
+
+    cholesky: bool  # a row may be solved exactly
+    cg: bool  # a row may be solved by conjugate gradients
+    warm: bool  # which start from what X holds
+    steps: int  # and take at most so many steps
+    tolerance: float  # unless |r| is at most this share of |sum b y| sooner, in the norm of the preconditioner
+    finish: bool  # a row that has not got there by then is solved by Cholesky
+
+
+class Workspace(NamedTuple):
+    """One thread's memory; contents are undefined on entry and exit of everything here."""
+
+    w: np.ndarray  # T (m,)   weights on top of the background
+    b: np.ndarray  # T (m,)   right-hand coefficients
+    s: np.ndarray  # T (m,)   scales of the gathered rows
+    d: np.ndarray  # T (kp,)  diagonal
+    e: np.ndarray  # T (kp,)  1 / d, or 1 / sqrt(d)
+    r: np.ndarray  # T (kp,)  right-hand side, residual
+    p: np.ndarray  # T (kp,)  direction
+    q: np.ndarray  # T (kp,)  A p
+    inv: np.ndarray  # T (kp,)  reciprocals of the factor's diagonal
+    A: np.ndarray  # T (kp * kp,)
+    panel: np.ndarray  # T (kp * max(kp, CHUNK),)
+
+
+def workspace(kp: int, longest: int, dtype: np.dtype) -> Workspace:
+    """Return memory for rows of up to `longest` cells and `kp` factors."""
+    m = padded(longest, dtype)
+    cells = (aligned_empty(m, dtype) for _ in range(3))
+    factors = (aligned_empty(kp, dtype) for _ in range(6))
+    return Workspace(*cells, *factors, aligned_empty(kp * kp, dtype), aligned_empty(kp * max(kp, CHUNK), dtype))
+
+
+def primal_cost(m, k):
+    """Predicted time of a primal solve, in multiply-adds of a row of cells."""
+    return m * k * (k + 32) / 2 + k * k * (k / 6 + 16) + 2000
+
+
+def dual_cost(m, k):
+    """Predicted time of a dual solve."""
+    return k * m * (m + 32) / 2 + m * m * (m / 6 + 16) + 4 * m * k + 2000
+
+
+def cg_cost(m, k, steps):
+    """Predicted time of conjugate gradients."""
+    return (steps + 1) * (4 * m * k + 24 * k) + 2000
+
+
+def predicted_cost(m: np.ndarray, k: int, plan: Plan) -> np.ndarray:
+    """Return the predicted cost of rows with `m` cells, in the unit of the three above; what `choose` chooses by."""
+    exact = np.where(m < k, np.minimum(primal_cost(m, k), dual_cost(m, k)), primal_cost(m, k))
+    if not plan.cg:
+        return exact
+    inexact = cg_cost(m, k, plan.steps)
+    return np.minimum(exact, inexact) if plan.cholesky else inexact
+
+
+_primal_cost, _dual_cost, _cg_cost = inner(primal_cost), inner(dual_cost), inner(cg_cost)
 
 
 @inner
-def cell(
-    problem,  # in   RowProblem
-    u,  # in   intp       row
-    p,  # in   intp       position in the cells
-):  # -> w, b, constant part of the loss
-    """Weight on top of the background, right-hand coefficient and confidence * target^2 of one cell."""
+def choose(
+    m,  # in  intp  cells of the row
+    k,  # in  intp
+    plan,  # in  Plan
+):  # -> PRIMAL, DUAL or CG
+    """Return the cheapest way that the plan allows."""
+    exact, way = _primal_cost(m, k), PRIMAL
+    if m < k and _dual_cost(m, k) < exact:
+        exact, way = _dual_cost(m, k), DUAL
+    if plan.cg and (not plan.cholesky or _cg_cost(m, k, plan.steps) < exact):
+        way = CG
+    return way
+
+
+@inner
+def gather_cells(
+    problem,  # in    RowProblem
+    u,  # in    intp
+    ws,  # out   Workspace    w, b
+):  # -> sum of confidence * target^2, smallest w, largest w
+    """Compute the numbers of the row's cells: they are kept for one row at a time only."""
     cells, rule, rows, columns = problem
-    value = cells.values[min(p, len(cells.values) - 1)]
-    j = cells.indices[p]
-    confidence = (
-        (rule.constant + rule.slope * abs(value))
-        * rows[u, 0]
-        * columns[j, 0]
-        * cells.weights[min(p, len(cells.weights) - 1)]
-    )
-    target = rule.value_target * (value - rule.mean - columns[j, 2])
-    if value > 0:
-        target += rule.sign_target
-    return confidence - rows[u, 1] * columns[j, 1], confidence * target, confidence * target * target
+    begin, m = cells.indptr[u], cells.indptr[u + 1] - cells.indptr[u]
+    last_value, last_weight = len(cells.values) - 1, len(cells.weights) - 1
+    row_weight, row_background = rows[u, 0], rows[u, 1]
+    constant = 0.0
+    for i in range(m):
+        p = begin + i
+        j = cells.indices[p]
+        value = cells.values[min(p, last_value)]
+        confidence = (rule.constant + rule.slope * abs(value)) * row_weight * columns[j, 0]
+        confidence *= cells.weights[min(p, last_weight)]
+        target = rule.value_target * (value - rule.mean - columns[j, 2])
+        if value > 0:
+            target += rule.sign_target
+        ws.w[i] = confidence - row_background * columns[j, 1]
+        ws.b[i] = confidence * target
+        constant += np.float64(confidence * target * target)
+    low = high = ws.w[0]
+    for i in range(1, m):
+        low, high = min(low, ws.w[i]), max(high, ws.w[i])
+    return constant, low, high
 
 
 @inner
 def solve_row(
     problem,  # in    RowProblem
     u,  # in    intp
-    Y,  # in    T (n_columns, kp)
-    g,  # in    T (kp,)            eigenvalues of the background
-    width,  # in    intp              columns of Y in use: the rest is padding
-    x,  # out   T (kp,)
-    A,  # work  T (kp, kp)
-    r,  # work  T (kp,)
-):  # -> status, loss of the row with its own ridge
-    """Solve one row exactly by Cholesky."""
-    indptr, indices = problem.cells.indptr, problem.cells.indices
-    begin, end = indptr[u], indptr[u + 1]
-    x[:] = 0
-    if begin == end:
+    Y,  # in    T (n_columns, kp)   fixed panel, in the eigenbasis of its background
+    g,  # in    T (kp,)             eigenvalues of the background
+    width,  # in    intp               columns of the panels in use
+    X,  # inout T (n_rows, kp)      row u: a start where the plan is warm; the solution
+    plan,  # in    Plan
+    ws,  # work  Workspace
+):  # -> status, minimum of the row: its cells, background and ridge
+    """Solve one row in the cheapest way that the plan allows."""
+    kp = Y.shape[1]
+    o, begin, m = u * kp, problem.cells.indptr[u], problem.cells.indptr[u + 1] - problem.cells.indptr[u]
+    if m == 0:
+        X[u, :] = 0
         return OK, 0.0
-    A[:] = 0
-    r[:] = 0
+    indices = problem.cells.indices
+    constant, low, high = gather_cells(problem, u, ws)
+    least = ws.r.dtype.type(np.inf)
+    background, ridge = problem.rows[u, 1], problem.rows[u, 2]
     for i in range(width):
-        A[i, i] = problem.rows[u, 1] * g[i] + problem.rows[u, 2]
-    for i in range(width, len(x)):
-        A[i, i] = 1
-    constant = 0.0
-    for p in range(begin, end):
-        w, b, part = cell(problem, u, p)
-        y = Y[indices[p]]
-        constant += part
-        for i in range(width):
-            wy = w * y[i]
-            for j in range(i, width):
-                A[i, j] += wy * y[j]
-            r[i] += b * y[i]
-    if factor(A) != 0:
+        ws.d[i] = background * g[i] + ridge
+        least = min(least, ws.d[i])
+    ws.d[width:] = 1
+
+    way = choose(m, kp, plan)
+    if (way == DUAL and not (low > 0 and least > 0)) or (way == CG and not least > 0):
+        way = PRIMAL
+    if least > 0 and low == 0 and high == 0:
+        gain = _diagonal(Y, indices, begin, m, X, o, ws)
+        return _checked(gain, constant)
+    if way == CG:
+        converged, gain = _conjugate_gradients(Y, indices, begin, m, X, o, plan, ws)
+        if converged or not plan.finish:
+            return _checked(gain, constant)
+        way = DUAL if low > 0 and m < kp and _dual_cost(m, kp) < _primal_cost(m, kp) else PRIMAL
+    if way == DUAL:
+        solved, gain = _dual(Y, indices, begin, m, X, o, ws)
+    else:
+        solved, gain = _primal(Y, indices, begin, m, low, X, o, ws)
+    if not solved:
         return NOT_POSITIVE, 0.0
-    x[:] = r
-    substitute(A, x)
+    return _checked(gain, constant)
+
+
+@inner
+def _checked(gain, constant):
+    """Return status and minimum; a solution that is not finite shows in the gain."""
+    return (OK if np.isfinite(gain) else NOT_FINITE), constant - gain
+
+
+@inner
+def _right_hand_side(Y, indices, begin, m, ws):
+    """R = sum_j b_j y_j."""
+    ws.r[:] = 0
+    gather_axpys(ws.r, 0, ws.b, 0, Y, Y.shape[1], indices, begin, m)
+
+
+@inner
+def _dot(x, xo, y, n):
+    """x[xo : xo + n] . y[0:n]."""
+    total = x.dtype.type(0)
+    for i in range(n):
+        total += x[xo + i] * y[i]
+    return total
+
+
+@inner
+def _diagonal(Y, indices, begin, m, X, o, ws):  # -> gain
+    """X = r / d."""
+    kp = Y.shape[1]
+    x = X.reshape(-1)
+    _right_hand_side(Y, indices, begin, m, ws)
+    for i in range(kp):
+        x[o + i] = ws.r[i] / ws.d[i]
+    return np.float64(_dot(x, o, ws.r, kp))
+
+
+@inner
+def _primal(Y, indices, begin, m, low, X, o, ws):  # -> solved, gain
+    """Cholesky of the k x k matrix, its weighted Gram matrix summed from chunks of gathered rows times sqrt |w|."""
+    kp = Y.shape[1]
+    ws.A[:] = 0
+    for i in range(kp):
+        ws.A[i * kp + i] = ws.d[i]
+    _add_weighted_gram(Y, indices, begin, m, 1.0, ws)
+    if low < 0:
+        _add_weighted_gram(Y, indices, begin, m, -1.0, ws)
+    _right_hand_side(Y, indices, begin, m, ws)
+    x = X.reshape(-1)
+    for i in range(kp):
+        x[o + i] = ws.r[i]
+    if factor(ws.A, 0, kp, kp, ws.inv) != 0:
+        return False, 0.0
+    substitute(ws.A, 0, kp, kp, ws.inv, x, o)
+    return True, np.float64(_dot(x, o, ws.r, kp))
+
+
+@inner
+def _add_weighted_gram(Y, indices, begin, m, sign, ws):
+    """Add sign * |w| y y' to A for the cells whose w has this sign."""
+    kp = Y.shape[1]
+    for i in range(m):
+        ws.s[i] = np.sqrt(max(sign * ws.w[i], ws.w[i] * 0))
+    for start in range(0, m, CHUNK):
+        depth = min(CHUNK, m - start)
+        gather_scaled(ws.panel, 0, kp, ws.s, start, Y, kp, indices, begin + start, depth)
+        gram_add(ws.A, 0, kp, sign, ws.panel, 0, kp, depth, kp)
+
+
+@inner
+def _dual(Y, indices, begin, m, X, o, ws):  # -> solved, gain
+    """Cholesky of I + Z Z', Z' gathered as a panel of k rows.
+
+    For t with (I + Z Z') t = q = b / sqrt w, the prediction of cell j is (q_j - t_j) / sqrt w_j, so the gain
+    sum_j b_j x.y_j is sum_j q_j (q_j - t_j).
+    """
+    kp = Y.shape[1]
+    lanes = lanes_of(Y)
+    mp = (m + lanes - 1) // lanes * lanes
+    x = X.reshape(-1)
+    for i in range(kp):
+        ws.e[i] = 1 / np.sqrt(ws.d[i])
+    q, t = ws.p, ws.q
+    for i in range(m):
+        ws.s[i] = np.sqrt(ws.w[i])
+        q[i] = ws.b[i] / ws.s[i]
+        t[i] = q[i]
+    t[m:mp] = 0
+    gather_transposed(ws.panel, 0, mp, ws.s, 0, ws.e, 0, Y, kp, indices, begin, m)
+    ws.A[: mp * mp] = 0
+    for i in range(mp):
+        ws.A[i * mp + i] = 1
+    gram_add(ws.A, 0, mp, 1.0, ws.panel, 0, mp, kp, mp)
+    if factor(ws.A, 0, mp, mp, ws.inv) != 0:
+        return False, 0.0
+    substitute(ws.A, 0, mp, mp, ws.inv, t, 0)
     gain = 0.0
-    for i in range(width):
-        gain += r[i] * x[i]
-    if not np.isfinite(gain):
-        return NOT_FINITE, 0.0
-    return OK, constant - gain
+    for i in range(m):
+        gain += np.float64(q[i] * (q[i] - t[i]))
+        ws.s[i] *= t[i]
+    x[o : o + kp] = 0
+    gather_axpys(x, o, ws.s, 0, Y, kp, indices, begin, m)
+    for i in range(kp):
+        x[o + i] /= ws.d[i]
+    return True, gain
+
+
+@inner
+def _conjugate_gradients(Y, indices, begin, m, X, o, plan, ws):  # -> converged, gain
+    """Conjugate gradients preconditioned by e = 1 / d, from x or from 0.
+
+    Each step lowers the row's loss by alpha r.z, so the gain needs no extra pass over the cells.
+    """
+    kp = Y.shape[1]
+    x = X.reshape(-1)
+    for i in range(kp):
+        ws.e[i] = 1 / ws.d[i]
+    gain = 0.0
+    _right_hand_side(Y, indices, begin, m, ws)
+    wanted = x.dtype.type(0)
+    for i in range(kp):
+        wanted += ws.r[i] * ws.r[i] * ws.e[i]
+    wanted *= plan.tolerance * plan.tolerance
+    if plan.warm:
+        for i in range(kp):
+            ws.p[i] = x[o + i]
+        _apply(Y, indices, begin, m, ws)
+        # gain = 2 r.x - x.A x, with r still the right-hand side
+        for i in range(kp):
+            gain += np.float64((2 * ws.r[i] - ws.q[i]) * ws.p[i])
+            ws.r[i] -= ws.q[i]
+    else:
+        x[o : o + kp] = 0
+    rz = x.dtype.type(0)
+    for i in range(kp):
+        ws.p[i] = ws.e[i] * ws.r[i]
+        rz += ws.p[i] * ws.r[i]
+    for _ in range(plan.steps):
+        if rz <= wanted:
+            return True, gain
+        _apply(Y, indices, begin, m, ws)
+        curvature = _dot(ws.p, 0, ws.q, kp)
+        if not curvature > 0:
+            return False, gain
+        alpha = rz / curvature
+        gain += np.float64(alpha * rz)
+        before, rz = rz, x.dtype.type(0)
+        for i in range(kp):
+            x[o + i] += alpha * ws.p[i]
+            ws.r[i] -= alpha * ws.q[i]
+            rz += ws.r[i] * ws.r[i] * ws.e[i]
+        beta = rz / before
+        for i in range(kp):
+            ws.p[i] = ws.e[i] * ws.r[i] + beta * ws.p[i]
+    return rz <= wanted, gain
+
+
+@inner
+def _apply(Y, indices, begin, m, ws):
+    """Q = A p."""
+    kp = Y.shape[1]
+    for i in range(kp):
+        ws.q[i] = ws.d[i] * ws.p[i]
+    for start in range(0, m, GROUP):
+        count = min(GROUP, m - start)
+        gather_dots(ws.s, 0, Y, kp, indices, begin + start, count, ws.p, 0)
+        for i in range(count):
+            ws.s[i] *= ws.w[start + i]
+        gather_axpys(ws.q, 0, ws.s, 0, Y, kp, indices, begin + start, count)

@@ -8,7 +8,7 @@ import numpy as np
 
 from .jit import kernel, next_block
 from .problem import RowProblem
-from .rows import OK, solve_row
+from .rows import OK, Plan, Workspace, predicted_cost, solve_row, workspace
 from .threads import spread
 
 # Small enough that the last block to finish does not keep others waiting (1 / 16 of a thread's share, down to one
@@ -25,7 +25,9 @@ class Outcome(NamedTuple):
     """int8 (n_rows,), see `fastals.engine.rows`."""
 
 
-def half_step(problem: RowProblem, Y: np.ndarray, g: np.ndarray, width: int, X: np.ndarray, n_threads: int) -> Outcome:
+def half_step(
+    problem: RowProblem, Y: np.ndarray, g: np.ndarray, width: int, X: np.ndarray, plan: Plan, n_threads: int
+) -> Outcome:
     """Solve every row of `problem` for the fixed panel `Y` into the panel `X`.
 
     Parameters
@@ -38,7 +40,8 @@ def half_step(problem: RowProblem, Y: np.ndarray, g: np.ndarray, width: int, X: 
     width : int
         Columns of the panels in use.
     X : ndarray, shape (n_rows, kp)
-        Overwritten.
+        Where each row starts if the plan is warm; the solutions. A row that failed is 0.
+    plan : Plan
     n_threads : int
 
     Returns
@@ -46,14 +49,19 @@ def half_step(problem: RowProblem, Y: np.ndarray, g: np.ndarray, width: int, X: 
     Outcome
     """
     counts = problem.cells.counts
-    order, blocks = balance(counts, width, n_threads)
+    order, blocks = balance(counts, Y.shape[1], plan, n_threads)
     losses = np.zeros(len(counts))
     status = np.zeros(len(counts), np.int8)
-    spread(_solve_blocks, n_threads, order, blocks, problem, Y, g, width, X, losses, status)
+
+    def work(counter: np.ndarray) -> None:
+        ws: Workspace = workspace(Y.shape[1], int(counts.max()), Y.dtype)
+        _solve_blocks(counter, order, blocks, problem, Y, g, width, X, plan, losses, status, ws)
+
+    spread(work, min(n_threads, len(blocks) - 1))
     return Outcome(float(losses.sum()), status)
 
 
-def balance(counts: np.ndarray, width: int, n_threads: int) -> tuple[np.ndarray, np.ndarray]:
+def balance(counts: np.ndarray, width: int, plan: Plan, n_threads: int) -> tuple[np.ndarray, np.ndarray]:
     """Order rows by predicted cost, dearest first, and cut them into blocks of about equal cost.
 
     Returns
@@ -63,7 +71,7 @@ def balance(counts: np.ndarray, width: int, n_threads: int) -> tuple[np.ndarray,
         Block `i` is `order[blocks[i]:blocks[i + 1]]`.
     """
     order = np.argsort(-counts, kind="stable").astype(np.int32)
-    cost = np.cumsum(counts[order] * width**2 + width**3 / 3 + 1)
+    cost = np.cumsum(predicted_cost(counts[order], width, plan))
     n_blocks = min(len(counts), BLOCKS_PER_THREAD * n_threads)
     ends = np.searchsorted(cost, cost[-1] * np.arange(1, n_blocks + 1) / n_blocks, side="left") + 1
     blocks = np.unique(np.concatenate(([0], np.minimum(ends, len(counts)))))
@@ -79,20 +87,19 @@ def _solve_blocks(
     Y,  # in    T (n_columns, kp)
     g,  # in    T (kp,)
     width,  # in    intp
-    X,  # out   T (n_rows, kp)
+    X,  # inout T (n_rows, kp)
+    plan,  # in    Plan
     losses,  # out   float64 (n_rows,)
     status,  # out   int8 (n_rows,)
+    ws,  # work  Workspace
 ):
-    """Draw blocks until none is left; the workspace is this thread's."""
-    kp = Y.shape[1]
-    A = np.empty((kp, kp), Y.dtype)
-    r = np.empty(kp, Y.dtype)
+    """Draw blocks until none is left."""
     while True:
         block = next_block(counter)
         if block >= len(blocks) - 1:
             return
         for position in range(blocks[block], blocks[block + 1]):
             u = order[position]
-            status[u], losses[u] = solve_row(problem, u, Y, g, width, X[u], A, r)
+            status[u], losses[u] = solve_row(problem, u, Y, g, width, X, plan, ws)
             if status[u] != OK:
-                X[u] = 0
+                X[u, :] = 0

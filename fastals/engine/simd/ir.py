@@ -1,0 +1,232 @@
+"""Vector IR: the few operations that the kernels are written in. Knows LLVM's builder, not Numba's types."""
+
+from collections.abc import Callable, Sequence
+from typing import TypeAlias
+
+from llvmlite import ir
+from numba.core import cgutils
+
+from fastals.engine.simd.target import CACHE_LINE, Target
+
+INDEX = ir.IntType(64)
+
+Index: TypeAlias = ir.Value | int
+
+
+class Vectors:
+    """An IR builder for vectors of one scalar type on one target.
+
+    Pointers point at scalars; ``pointer[i]`` in the docstrings is the i-th scalar after them. Indices are LLVM integers
+    of the width of a pointer, or Python ints for constants.
+    """
+
+    def __init__(self, builder: ir.IRBuilder, scalar: ir.Type, itemsize: int, target: Target) -> None:
+        self.builder = builder
+        self.scalar = scalar
+        self.itemsize = itemsize
+        self.fused = target.fma
+        self.lanes = target.lanes(itemsize)
+        self.tile_rows, self.tile_vectors = target.tile(itemsize)
+        self.vector = ir.VectorType(scalar, self.lanes)
+        self.zero = self.constant(0.0)
+
+    # Indices and addresses
+
+    def index(self, value: Index) -> ir.Value:
+        """Return a Python int as a constant, and an LLVM integer as it is."""
+        return ir.Constant(INDEX, value) if isinstance(value, int) else value
+
+    def add(self, x: Index, y: Index) -> ir.Value:
+        """Return ``x + y``."""
+        return self.builder.add(self.index(x), self.index(y), flags=["nsw"])
+
+    def sub(self, x: Index, y: Index) -> ir.Value:
+        """Return ``x - y``."""
+        return self.builder.sub(self.index(x), self.index(y), flags=["nsw"])
+
+    def mul(self, x: Index, y: Index) -> ir.Value:
+        """Return ``x * y``."""
+        return self.builder.mul(self.index(x), self.index(y), flags=["nsw"])
+
+    def min(self, x: Index, y: Index) -> ir.Value:
+        """Return the smaller of two indices."""
+        x, y = self.index(x), self.index(y)
+        return self.builder.select(self.builder.icmp_signed("<", x, y), x, y)
+
+    def at(self, pointer: ir.Value, i: Index, row: Index = 0, ld: Index = 0) -> ir.Value:
+        """Return the address of ``pointer[row * ld + i]``."""
+        if not (isinstance(row, int) and row == 0):
+            pointer = self.builder.gep(pointer, [self.mul(row, ld)], inbounds=True)
+        return self.builder.gep(pointer, [self.index(i)], inbounds=True)
+
+    def loop(
+        self,
+        start: Index,
+        stop: Index,
+        step: int,
+        carried: Sequence[ir.Value],
+        body: Callable[[ir.Value, list[ir.Value]], Sequence[ir.Value]],
+    ) -> list[ir.Value]:
+        """Emit ``for index in range(start, stop, step): carried = body(index, carried)``; return the last ``carried``.
+
+        The carried values are phi nodes, so that they stay in registers. ``step`` may be negative.
+        """
+        builder = self.builder
+        entry = builder.block
+        head, inside, done = (builder.append_basic_block(name) for name in ("head", "inside", "done"))
+        builder.branch(head)
+
+        builder.position_at_end(head)
+        counter = builder.phi(INDEX)
+        counter.add_incoming(self.index(start), entry)
+        phis = []
+        for value in carried:
+            phi = builder.phi(value.type)
+            phi.add_incoming(value, entry)
+            phis.append(phi)
+        going = builder.icmp_signed("<" if step > 0 else ">", counter, self.index(stop))
+        builder.cbranch(going, inside, done)
+
+        builder.position_at_end(inside)
+        values = body(counter, phis)
+        counter.add_incoming(self.add(counter, step), builder.block)
+        for phi, value in zip(phis, values, strict=True):
+            phi.add_incoming(value, builder.block)
+        builder.branch(head)
+
+        builder.position_at_end(done)
+        return phis
+
+    def each(self, start: Index, stop: Index, step: int, body: Callable[[ir.Value], None]) -> None:
+        """Emit ``for index in range(start, stop, step): body(index)``."""
+
+        def carry_nothing(index: ir.Value, carried: list[ir.Value]) -> list[ir.Value]:
+            body(index)
+            return carried
+
+        self.loop(start, stop, step, [], carry_nothing)
+
+    # Memory
+
+    def load(self, pointer: ir.Value, i: Index = 0) -> ir.Value:
+        """Return the vector ``pointer[i : i + W]``."""
+        return self.builder.load(self._as_vector(pointer, i), align=self.itemsize)
+
+    def store(self, vector: ir.Value, pointer: ir.Value, i: Index = 0) -> None:
+        """Write ``pointer[i : i + lanes of vector] = vector``."""
+        self.builder.store(vector, self._as_vector(pointer, i, vector.type), align=self.itemsize)
+
+    def load_scalar(self, pointer: ir.Value, i: Index = 0) -> ir.Value:
+        """Return ``pointer[i]``."""
+        return self.builder.load(self.at(pointer, i))
+
+    def broadcast(self, pointer: ir.Value, i: Index = 0) -> ir.Value:
+        """Return ``pointer[i]`` in all lanes."""
+        return self.splat(self.load_scalar(pointer, i))
+
+    def prefetch(self, pointer: ir.Value, i: Index = 0) -> None:
+        """Ask for the cache line of ``pointer[i]``, to be read and kept at all levels."""
+        address = self.builder.bitcast(self.at(pointer, i), ir.IntType(8).as_pointer())
+        flag = ir.IntType(32)
+        signature = ir.FunctionType(ir.VoidType(), [address.type, flag, flag, flag])
+        self._call(f"llvm.prefetch.{address.type.intrinsic_name}", signature, [address, flag(0), flag(3), flag(1)])
+
+    @property
+    def line(self) -> int:
+        """How many scalars a cache line holds."""
+        return CACHE_LINE // self.itemsize
+
+    def _as_vector(self, pointer: ir.Value, i: Index, vector: ir.Type | None = None) -> ir.Value:
+        return self.builder.bitcast(self.at(pointer, i), (vector or self.vector).as_pointer())
+
+    # Lanes
+
+    def constant(self, value: float) -> ir.Value:
+        """Return ``value`` in all lanes."""
+        return ir.Constant(self.vector, [ir.Constant(self.scalar, value)] * self.lanes)
+
+    def splat(self, scalar: ir.Value) -> ir.Value:
+        """Return ``scalar`` in all lanes."""
+        undefined = ir.Constant(self.vector, ir.Undefined)
+        return self.splat_lane(self.builder.insert_element(undefined, scalar, ir.IntType(32)(0)), 0)
+
+    def splat_lane(self, vector: ir.Value, lane: int) -> ir.Value:
+        """Return ``vector[lane]`` in all lanes."""
+        return self.shuffle(vector, vector, [lane] * self.lanes)
+
+    def shuffle(self, x: ir.Value, y: ir.Value, lanes: Sequence[int]) -> ir.Value:
+        """Return ``concatenate(x, y)[lanes]``."""
+        mask = ir.Constant(ir.VectorType(ir.IntType(32), len(lanes)), list(lanes))
+        return self.builder.shuffle_vector(x, y, mask)
+
+    def choose(self, from_x: Sequence[bool], x: ir.Value, y: ir.Value) -> ir.Value:
+        """Return ``where(from_x, x, y)`` for lanes known when the code is emitted."""
+        n = len(from_x)
+        return self.shuffle(x, y, [lane if take else n + lane for lane, take in enumerate(from_x)])
+
+    def first_lanes(self, count: ir.Value, x: ir.Value) -> ir.Value:
+        """Return ``x`` with zeros in the lanes from ``count`` on."""
+        n = x.type.count
+        numbers = ir.Constant(ir.VectorType(ir.IntType(32), n), list(range(n)))
+        count = self.builder.trunc(self.min(count, n), ir.IntType(32))
+        counts = self.builder.insert_element(ir.Constant(numbers.type, ir.Undefined), count, ir.IntType(32)(0))
+        counts = self.shuffle(counts, counts, [0] * n)
+        return self.builder.select(self.builder.icmp_signed("<", numbers, counts), x, ir.Constant(x.type, None))
+
+    # Arithmetic
+
+    def fma(self, x: ir.Value, y: ir.Value, z: ir.Value) -> ir.Value:
+        """Return ``x * y + z``, fused where the CPU can: elsewhere ``llvm.fma`` is a library call for each lane."""
+        if not self.fused:
+            return self.builder.fadd(self.builder.fmul(x, y), z)
+        return self._call(f"llvm.fma.{_spelled(x.type)}", ir.FunctionType(x.type, [x.type] * 3), [x, y, z])
+
+    def sqrt(self, x: ir.Value) -> ir.Value:
+        """Return the correctly rounded square roots of ``x``."""
+        return self._call(f"llvm.sqrt.{_spelled(x.type)}", ir.FunctionType(x.type, [x.type]), [x])
+
+    def transpose(self, rows: Sequence[ir.Value]) -> list[ir.Value]:
+        """Transpose a W x W block: exchange bit after bit of the row number with that of the lane number."""
+        rows = list(rows)
+        distance = 1
+        while distance < self.lanes:
+            for i in range(self.lanes):
+                if not i & distance:
+                    rows[i], rows[i + distance] = self._exchange(rows[i], rows[i + distance], distance)
+            distance *= 2
+        return rows
+
+    def sums(self, vectors: Sequence[ir.Value]) -> ir.Value:
+        """Return the vector of the sums of ``vectors``, whose number is a power of two, at most W.
+
+        The additions of a transpose that stops at one row: n - 1 exchanges instead of n reductions.
+        """
+        vectors = list(vectors)
+        n = len(vectors)
+        lanes = self.lanes
+        while lanes > n:
+            lanes //= 2
+            low, high = range(lanes), range(lanes, 2 * lanes)
+            vectors = [self.builder.fadd(self.shuffle(x, x, low), self.shuffle(x, x, high)) for x in vectors]
+        while len(vectors) > 1:
+            distance = len(vectors) // 2
+            pairs = (self._exchange(vectors[i], vectors[i + distance], distance) for i in range(distance))
+            vectors = [self.builder.fadd(x, y) for x, y in pairs]
+        return vectors[0]
+
+    def _exchange(self, x: ir.Value, y: ir.Value, distance: int) -> tuple[ir.Value, ir.Value]:
+        """Exchange the upper half of each group of ``2 * distance`` lanes of ``x`` with the lower half of ``y``'s."""
+        n = x.type.count
+        lower = [lane if not lane & distance else n + lane - distance for lane in range(n)]
+        upper = [lane + distance if not lane & distance else n + lane for lane in range(n)]
+        return self.shuffle(x, y, lower), self.shuffle(x, y, upper)
+
+    def _call(self, name: str, signature: ir.FunctionType, arguments: Sequence[ir.Value]) -> ir.Value:
+        """Call an LLVM intrinsic by its full name: the builder's own methods know scalars only."""
+        function = cgutils.get_or_insert_function(self.builder.module, signature, name)
+        return self.builder.call(function, arguments)
+
+
+def _spelled(vector: ir.VectorType) -> str:
+    """Return the suffix of an overloaded intrinsic, such as ``v16f32``."""
+    return f"v{vector.count}{vector.element.intrinsic_name}"

@@ -1,0 +1,443 @@
+"""The micro-kernels: Numba intrinsics whose bodies are written in vector IR.
+
+Conventions. An array is C-contiguous and followed by the offset of the element where the operand starts; a matrix has a
+leading dimension too. All three count elements. Float arrays of one call have one dtype, float32 or float64. Sizes said
+to be padded are multiples of W, and so are the leading dimensions and the offsets of blocks. Outputs never overlap
+inputs, unless the docstring says so. Nothing outside the ranges named in a docstring is read or written.
+
+Each kernel is one LLVM function for each dtype, of which a module holds one copy: callers stay small and compile
+fast, and the kernel has all registers for itself. What each computes stands once more, in plain NumPy, as its twin of
+the same name in ``twins.py``; ``tests/test_simd.py`` holds every kernel against it.
+"""
+
+import inspect
+from collections.abc import Callable
+from typing import Any
+
+from llvmlite import ir
+from numba import types
+from numba.core.errors import TypingError
+from numba.extending import intrinsic
+
+from fastals.engine.simd.ir import INDEX, Vectors
+from fastals.engine.simd.target import target
+
+FLOATS = (types.float32, types.float64)
+
+
+def micro_kernel(body: Callable) -> Any:
+    """Make an intrinsic of ``body(v, *arguments)``, which emits the kernel with the operations of ``v``.
+
+    Arrays reach the body as pointers to their first element, integers as indices, a float as the scalar type of the
+    arrays. What the body returns, an index or None, the intrinsic returns.
+    """
+
+    def typing(typingctx: Any, *arguments: Any) -> Any:
+        scalar = _scalar_type(body.__name__, arguments)
+        passed = [
+            argument
+            if isinstance(argument, types.Array)
+            else scalar
+            if isinstance(argument, types.Float)
+            else types.intp
+            for argument in arguments
+        ]
+
+        def codegen(context: Any, builder: Any, signature: Any, values: Any) -> ir.Value:
+            pointers = [
+                context.make_array(kind)(context, builder, value).data if isinstance(kind, types.Array) else value
+                for kind, value in zip(signature.args, values, strict=True)
+            ]
+            function = _emitted(body, builder.module, context.get_value_type(scalar), scalar.bitwidth // 8, pointers)
+            return builder.call(function, pointers)
+
+        return types.intp(*passed), codegen
+
+    names = inspect.signature(body)
+    typing.__signature__ = names  # type: ignore[attr-defined]  # the names of the arguments, in errors of typing
+    typing.__name__ = body.__name__
+    typing.__doc__ = body.__doc__
+    return intrinsic(typing)
+
+
+def _scalar_type(name: str, arguments: tuple) -> types.Float:
+    """Return the one float type of the arrays among ``arguments``, which are checked."""
+    arrays = [argument for argument in arguments if isinstance(argument, types.Array)]
+    for array in arrays:
+        if array.layout != "C" or array.dtype not in (*FLOATS, types.int32):
+            raise TypingError(f"{name}: arrays must be C-contiguous, of float32, float64 or int32; got {array}")
+    scalars = {array.dtype for array in arrays if array.dtype in FLOATS}
+    if len(scalars) != 1:
+        raise TypingError(f"{name}: the float arrays of one call must have one dtype; got {arrays}")
+    return scalars.pop()
+
+
+def _emitted(body: Callable, module: ir.Module, scalar: ir.Type, itemsize: int, arguments: list) -> ir.Function:
+    """Return the kernel's function in ``module``, emitted if this is its first call there."""
+    cpu = target()
+    name = f"fastals.{body.__name__}.v{cpu.lanes(itemsize)}{scalar.intrinsic_name}"
+    if name in module.globals:
+        return module.globals[name]
+    function = ir.Function(module, ir.FunctionType(INDEX, [value.type for value in arguments]), name)
+    function.linkage = "linkonce_odr"  # linking the modules of callers keeps one of the equal copies
+    function.attributes.add("noinline")
+    function.attributes.add("nounwind")
+    builder = ir.IRBuilder(function.append_basic_block("entry"))
+    status = body(Vectors(builder, scalar, itemsize, cpu), *function.args)
+    builder.ret(INDEX(0) if status is None else status)
+    return function
+
+
+def _lanes_of(typingctx, A):
+    """Return W for the dtype of ``A``, as a constant of the compiled code."""
+    lanes = target().lanes(_scalar_type("lanes_of", (A,)).bitwidth // 8)
+    return types.intp(A), lambda context, builder, signature, arguments: INDEX(lanes)
+
+
+lanes_of: Any = intrinsic(_lanes_of)  # Any, as its callers pass no typing context
+
+
+# Matrix products
+
+
+@micro_kernel
+def add_product(v, C, c, ldc, scale, A, a, lda, B, b, ldb, depth, height, width):
+    """Add a product of a transposed matrix with a matrix.
+
+    Computes   C[0:height, 0:width] += scale * A[0:depth, 0:height]' B[0:depth, 0:width]
+    Requires   height and width padded; depth any, 0 too. A and B may be the same.
+    IR         Tiles of r rows by v vectors (``Target.tile``): r * v sums in registers, and in each step of depth
+               v loads, r broadcasts and r * v fma. C is read and written once. At the right edge tiles of one vector.
+    """
+    C, A, B = v.at(C, c), v.at(A, a), v.at(B, b)
+    factor = v.splat(scale)
+
+    def tile(i, j, vectors):
+        left, right = v.at(A, i), v.at(B, j)
+
+        def step(d, sums):
+            row = [v.load(v.at(right, n * v.lanes, d, ldb)) for n in range(vectors)]
+            column = [v.broadcast(v.at(left, r, d, lda)) for r in range(v.tile_rows)]
+            return [v.fma(column[n // vectors], row[n % vectors], total) for n, total in enumerate(sums)]
+
+        sums = v.loop(0, depth, 1, [v.zero] * (v.tile_rows * vectors), step)
+        for n, total in enumerate(sums):
+            place = v.at(v.at(C, j, i, ldc), n % vectors * v.lanes, n // vectors, ldc)
+            v.store(v.fma(factor, total, v.load(place)), place)
+
+    wide = v.tile_vectors * v.lanes
+    edge = v.sub(width, v.builder.srem(width, v.index(wide)))
+
+    v.each(0, edge, wide, lambda j: v.each(0, height, v.tile_rows, lambda i: tile(i, j, v.tile_vectors)))
+    v.each(edge, width, v.lanes, lambda j: v.each(0, height, v.tile_rows, lambda i: tile(i, j, 1)))
+
+
+@micro_kernel
+def transpose(v, T, t, ldt, A, a, lda, height, width):
+    """Transpose a matrix: the left operand of ``add_product`` for a product without a transposition.
+
+    Computes   T[0:width, 0:height] = A[0:height, 0:width]'
+    Requires   height and width padded.
+    IR         W x W blocks: W loads, log2(W) exchanges of lanes for each row, W stores.
+    """
+    T, A = v.at(T, t), v.at(A, a)
+
+    def block(i, j):
+        rows = [v.load(v.at(v.at(A, j, i, lda), 0, r, lda)) for r in range(v.lanes)]
+        for r, row in enumerate(v.transpose(rows)):
+            v.store(row, v.at(v.at(T, i, j, ldt), 0, r, ldt))
+
+    v.each(0, height, v.lanes, lambda i: v.each(0, width, v.lanes, lambda j: block(i, j)))
+
+
+# Cholesky factor and substitution
+
+
+@micro_kernel
+def cholesky_block(v, C, c, ldc, inv, i):
+    """Factor a W x W block in registers.
+
+    Computes   C = U'U, in place, U upper triangular with zeros below its diagonal; inv[i : i + W] = 1 / diag(U).
+               Returns 0, or 1 + the row of the first pivot that is not positive (NaN is not); U is then undefined.
+    Requires   Only the upper triangle of C is read.
+    IR         W rows in registers. The elimination is that of U'DU, so that no step waits for a square root; the W
+               square roots and their reciprocals are one vector each, at the end.
+    """
+    C = v.at(C, c)
+    builder, n = v.builder, v.lanes
+    one = v.constant(1.0)
+    rows = [v.load(v.at(C, 0, r, ldc)) for r in range(n)]
+    pivots = rows[0]
+    for j in range(n):
+        pivots = v.choose([lane == j for lane in range(n)], rows[j], pivots)
+        eliminator = builder.fneg(builder.fmul(rows[j], builder.fdiv(one, v.splat_lane(rows[j], j))))
+        for r in range(j + 1, n):
+            rows[r] = v.fma(v.splat_lane(rows[j], r), eliminator, rows[r])
+    reciprocals = builder.fdiv(one, v.sqrt(pivots))
+    v.store(reciprocals, inv, i)
+    for j in range(n):
+        row = builder.fmul(rows[j], v.splat_lane(reciprocals, j))
+        v.store(v.choose([lane >= j for lane in range(n)], row, v.zero), v.at(C, 0, j, ldc))
+
+    failed = builder.fcmp_unordered("<=", pivots, v.zero)
+    bits = builder.zext(builder.bitcast(failed, ir.IntType(n)), INDEX)
+    first = builder.cttz(builder.or_(bits, INDEX(1 << n)), ir.IntType(1)(0))
+    return builder.select(builder.icmp_signed("==", first, INDEX(n)), INDEX(0), v.add(first, 1))
+
+
+@micro_kernel
+def solve_tile(v, U, u, ldu, inv, i, C, c, ldc, width):
+    """Solve a transposed triangular block for many right-hand sides.
+
+    Computes   C[0:W, 0:width] <- X with U'X = C, U the upper triangular W x W block; inv[i : i + W] = 1 / diag(U).
+    Requires   width padded.
+    IR         For each W columns: W rows in registers, W * (W - 1) / 2 fma with an element of U broadcast.
+    """
+    U, C = v.at(U, u), v.at(C, c)
+
+    def columns(j):
+        tile = v.at(C, j)
+        rows = [v.load(v.at(tile, 0, r, ldc)) for r in range(v.lanes)]
+        for r in range(v.lanes):
+            rows[r] = v.builder.fmul(rows[r], v.broadcast(inv, v.add(i, r)))
+            v.store(rows[r], v.at(tile, 0, r, ldc))
+            negative = v.builder.fneg(rows[r])
+            for s in range(r + 1, v.lanes):
+                rows[s] = v.fma(v.broadcast(v.at(U, s, r, ldu)), negative, rows[s])
+
+    v.each(0, width, v.lanes, columns)
+
+
+@micro_kernel
+def substitute_forward(v, U, u, ldu, inv, n, x, o):
+    """Solve U'z = x in place, the first half of a solution by Cholesky.
+
+    Computes   x[o : o + n] <- z; inv[0:n] = 1 / diag(U).
+    Requires   n padded; U upper triangular with zeros below the diagonal inside its W x W blocks.
+    IR         W unknowns at a time: W dependent steps of a broadcast lane and an fma, the division by the diagonal
+               taken out of the chain; then the W rows to the right leave the rest of x by W fma for each vector.
+    """
+    U, x = v.at(U, u), v.at(x, o)
+
+    def block(i):
+        rows = v.at(U, 0, i, ldu)
+        scale = v.load(inv, i)
+        solution = _solve_in_lanes(
+            v, v.load(x, i), scale, range(v.lanes), [v.load(v.at(rows, i, r, ldu)) for r in range(v.lanes)]
+        )
+        v.store(solution, x, i)
+        factors = [v.builder.fneg(v.splat_lane(solution, r)) for r in range(v.lanes)]
+
+        def columns(j):
+            rest = v.load(x, j)
+            for r in range(v.lanes):
+                rest = v.fma(factors[r], v.load(v.at(rows, j, r, ldu)), rest)
+            v.store(rest, x, j)
+
+        v.each(v.add(i, v.lanes), n, v.lanes, columns)
+
+    v.each(0, n, v.lanes, block)
+
+
+@micro_kernel
+def substitute_backward(v, U, u, ldu, inv, n, x, o):
+    """Solve Uy = x in place, the second half of a solution by Cholesky.
+
+    Computes   x[o : o + n] <- y; inv[0:n] = 1 / diag(U).
+    Requires   As for ``substitute_forward``.
+    IR         From the last block up: W row dots over what is solved, reduced together into one vector; then the block
+               itself, transposed in registers, as in ``substitute_forward``.
+    """
+    U, x = v.at(U, u), v.at(x, o)
+
+    def block(i):
+        rows = v.at(U, 0, i, ldu)
+
+        def columns(j, sums):
+            solved = v.load(x, j)
+            return [v.fma(v.load(v.at(rows, j, r, ldu)), solved, total) for r, total in enumerate(sums)]
+
+        sums = v.loop(v.add(i, v.lanes), n, v.lanes, [v.zero] * v.lanes, columns)
+        right = v.builder.fsub(v.load(x, i), v.sums(sums))
+        triangle = v.transpose([v.load(v.at(rows, i, r, ldu)) for r in range(v.lanes)])
+        v.store(_solve_in_lanes(v, right, v.load(inv, i), reversed(range(v.lanes)), triangle), x, i)
+
+    v.each(v.sub(n, v.lanes), -1, -v.lanes, block)
+
+
+def _solve_in_lanes(v, right, scale, order, vectors):
+    """Return y with ``sum_r y[r] * vectors[r] = right``, a triangular system that is solved in this order of r.
+
+    ``scale`` is the reciprocal of the diagonal. The vectors are scaled by it beforehand and lose their diagonal, so
+    that a step costs a broadcast lane and an fma, and all divisions of ``right`` are one product at the end.
+    """
+    for r in order:
+        scaled = v.builder.fneg(v.builder.fmul(vectors[r], v.splat_lane(scale, r)))
+        scaled = v.choose([lane == r for lane in range(v.lanes)], v.zero, scaled)
+        right = v.fma(v.splat_lane(right, r), scaled, right)
+    return v.builder.fmul(right, scale)
+
+
+# Products of a vector with rows, contiguous or gathered
+#
+# Rows are taken in groups of r, the rows of a tile. Where fewer are left, the last one is taken again, with a factor of
+# zero: no row beyond the last is read.
+
+
+def _dots(v, out, address, count, width, x):
+    """out[0:count] = rows . x, and zeros up to a multiple of the group."""
+
+    def group(first):
+        rows = [address(v.min(v.add(first, r), v.sub(count, 1))) for r in range(v.tile_rows)]
+
+        def columns(j, sums):
+            factor = v.load(x, j)
+            return [v.fma(v.load(row, j), factor, total) for row, total in zip(rows, sums, strict=True)]
+
+        sums = v.loop(0, width, v.lanes, [v.zero] * v.tile_rows, columns)
+        v.store(v.first_lanes(v.sub(count, first), v.sums(sums)), out, first)
+
+    v.each(0, count, v.tile_rows, group)
+
+
+def _axpys(v, y, address, count, width, s):
+    """y[0:width] += sum_r s[r] * row r."""
+
+    def group(first):
+        rows = [address(v.min(v.add(first, r), v.sub(count, 1))) for r in range(v.tile_rows)]
+        factors = []
+        for r in range(v.tile_rows):
+            number = v.add(first, r)
+            factor = v.load_scalar(s, v.min(number, v.sub(count, 1)))
+            inside = v.builder.icmp_signed("<", number, count)
+            factors.append(v.splat(v.builder.select(inside, factor, v.scalar(0.0))))
+
+        def columns(j):
+            total = v.load(y, j)
+            for row, factor in zip(rows, factors, strict=True):
+                total = v.fma(v.load(row, j), factor, total)
+            v.store(total, y, j)
+
+        v.each(0, width, v.lanes, columns)
+
+    v.each(0, count, v.tile_rows, group)
+
+
+def _contiguous(v, M, m, ldm):
+    """Return the address of row r of a matrix."""
+    return lambda r: v.at(M, m, r, ldm)
+
+
+def _gathered(v, Y, ldy, indices, p):
+    """Return the address of row ``indices[p + r]`` of a matrix."""
+    return lambda r: v.at(Y, 0, v.builder.sext(v.load_scalar(indices, v.add(p, r)), INDEX), ldy)
+
+
+@micro_kernel
+def row_dots(v, out, o, M, m, ldm, count, width, x, i):
+    """Multiply a matrix by a vector.
+
+    Computes   out[o : o + count] = M[0:count, 0:width] x[i : i + width], and zeros up to a multiple of W at most.
+    Requires   width padded; count any, 0 too; out has room for count padded.
+    IR         Groups of rows: one sum each in registers, one load of x for all, reduced together into one vector.
+    """
+    _dots(v, v.at(out, o), _contiguous(v, M, m, ldm), count, width, v.at(x, i))
+
+
+@micro_kernel
+def row_axpys(v, y, i, s, o, M, m, ldm, count, width):
+    """Multiply a transposed matrix by a vector, and add.
+
+    Computes   y[i : i + width] += M[0:count, 0:width]' s[o : o + count]
+    Requires   width padded; count any, 0 too.
+    IR         Groups of rows: y is read and written once for each group, with one fma for each row.
+    """
+    _axpys(v, v.at(y, i), _contiguous(v, M, m, ldm), count, width, v.at(s, o))
+
+
+@micro_kernel
+def gather_dots(v, out, o, Y, ldy, indices, p, count, x, i):
+    """Multiply gathered rows by a vector.
+
+    Computes   out[o + r] = Y[indices[p + r]] . x[i : i + ldy] for r < count, and zeros up to a multiple of W at most.
+    Requires   ldy, the length of a row, padded; count any, 0 too; out has room for count padded.
+    IR         As ``row_dots``.
+    """
+    _dots(v, v.at(out, o), _gathered(v, Y, ldy, indices, p), count, ldy, v.at(x, i))
+
+
+@micro_kernel
+def gather_axpys(v, y, i, s, o, Y, ldy, indices, p, count):
+    """Add multiples of gathered rows to a vector.
+
+    Computes   y[i : i + ldy] += sum_r s[o + r] * Y[indices[p + r]] for r < count
+    Requires   ldy, the length of a row, padded; count any, 0 too.
+    IR         As ``row_axpys``.
+    """
+    _axpys(v, v.at(y, i), _gathered(v, Y, ldy, indices, p), count, ldy, v.at(s, o))
+
+
+# Gathers into panels
+
+
+@micro_kernel
+def gather_scaled(v, P, p0, ldp, s, o, Y, ldy, indices, p, count):
+    """Gather rows, each times its scale, as the rows of a panel.
+
+    Computes   P[r, 0:ldy] = s[o + r] * Y[indices[p + r]] for r < count
+    Requires   ldy, the length of a row, padded; count any, 0 too.
+    IR         For each vector a load, a product and a store.
+    """
+    P, s = v.at(P, p0), v.at(s, o)
+    address = _gathered(v, Y, ldy, indices, p)
+
+    def gather(r):
+        row, place = address(r), v.at(P, 0, r, ldp)
+        factor = v.broadcast(s, r)
+        v.each(0, ldy, v.lanes, lambda j: v.store(v.builder.fmul(v.load(row, j), factor), place, j))
+
+    v.each(0, count, 1, gather)
+
+
+@micro_kernel
+def gather_transposed(v, T, t, ldt, s, o, e, i, Y, ldy, indices, p, count):
+    """Gather rows, scaled on both sides, as the columns of a panel.
+
+    Computes   T[c, r] = s[o + r] * e[i + c] * Y[indices[p + r], c] for c < ldy and r < count, and zeros for the r from
+               count up to the next multiple of W.
+    Requires   ldy, the length of a row, padded; count any, 0 too; s has room for count padded, T has such columns.
+    IR         W x W blocks: W loads times e, transposed in registers, times s, W stores.
+    """
+    T, s, e = v.at(T, t), v.at(s, o), v.at(e, i)
+    address = _gathered(v, Y, ldy, indices, p)
+
+    def block(first):
+        rows = [address(v.min(v.add(first, r), v.sub(count, 1))) for r in range(v.lanes)]
+        scale = v.first_lanes(v.sub(count, first), v.load(s, first))
+
+        def columns(j):
+            factor = v.load(e, j)
+            scaled = [v.builder.fmul(v.load(row, j), factor) for row in rows]
+            for c, column in enumerate(v.transpose(scaled)):
+                v.store(v.builder.fmul(column, scale), v.at(v.at(T, first, j, ldt), 0, c, ldt))
+
+        v.each(0, ldy, v.lanes, columns)
+
+    v.each(0, count, v.lanes, block)
+
+
+@micro_kernel
+def prefetch_rows(v, Y, ldy, indices, p, count):
+    """Ask for rows that will be gathered soon.
+
+    Computes   nothing: fetches the cache lines of Y[indices[p + r]] for r < count.
+    Requires   count any, 0 too.
+    IR         One ``llvm.prefetch`` for each line.
+    """
+    address = _gathered(v, Y, ldy, indices, p)
+
+    def fetch(r):
+        row = address(r)
+        v.each(0, ldy, v.line, lambda j: v.prefetch(row, j))
+
+    v.each(0, count, 1, fetch)

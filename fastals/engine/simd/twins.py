@@ -1,0 +1,107 @@
+"""The micro-kernels once more, in plain NumPy: what each computes, in the fewest words. The tests' oracle.
+
+Same names and arguments as in ``kernels.py``; the arrays may be of any float dtype.
+"""
+
+import numpy as np
+
+from fastals.engine.simd.target import lanes, target
+
+
+def _at(offset, ld, rows, columns):
+    """Return the flat positions of a block."""
+    return offset + ld * np.arange(rows)[:, None] + np.arange(columns)
+
+
+def _gathered(Y, ldy, indices, p, count):
+    return Y.flat[_at(0, ldy, len(Y.flat) // ldy, ldy)][indices[p : p + count]]
+
+
+def add_product(C, c, ldc, scale, A, a, lda, B, b, ldb, depth, height, width):
+    """``C += scale * A'B``."""
+    product = A.flat[_at(a, lda, depth, height)].T @ B.flat[_at(b, ldb, depth, width)]
+    C.flat[_at(c, ldc, height, width)] += scale * product
+
+
+def transpose(T, t, ldt, A, a, lda, height, width):
+    """``T = A'``."""
+    T.flat[_at(t, ldt, width, height)] = A.flat[_at(a, lda, height, width)].T
+
+
+def cholesky_block(C, c, ldc, inv, i):
+    """``C = U'U``, row by row."""
+    W = lanes(inv.dtype)
+    block = np.triu(C.flat[_at(c, ldc, W, W)])
+    for j in range(W):
+        if not block[j, j] > 0:
+            return j + 1
+        block[j] /= np.sqrt(block[j, j])
+        for r in range(j + 1, W):
+            block[r, r:] -= block[j, r] * block[j, r:]
+    C.flat[_at(c, ldc, W, W)] = block
+    inv[i : i + W] = 1 / np.diag(block)
+    return 0
+
+
+def solve_tile(U, u, ldu, inv, i, C, c, ldc, width):
+    """``C <- U'^-1 C``."""
+    W = lanes(inv.dtype)
+    block, tile = U.flat[_at(u, ldu, W, W)], C.flat[_at(c, ldc, W, width)]
+    for r in range(W):
+        tile[r] = (tile[r] - block[:r, r] @ tile[:r]) * inv[i + r]
+    C.flat[_at(c, ldc, W, width)] = tile
+
+
+def substitute_forward(U, u, ldu, inv, n, x, o):
+    """``x <- U'^-1 x``."""
+    upper = U.flat[_at(u, ldu, n, n)]
+    for r in range(n):
+        x[o + r] = (x[o + r] - upper[:r, r] @ x[o : o + r]) * inv[r]
+
+
+def substitute_backward(U, u, ldu, inv, n, x, o):
+    """``x <- U^-1 x``."""
+    upper = U.flat[_at(u, ldu, n, n)]
+    for r in reversed(range(n)):
+        x[o + r] = (x[o + r] - upper[r, r + 1 :] @ x[o + r + 1 : o + n]) * inv[r]
+
+
+def _dots(out, o, rows, x):
+    group = target().tile(out.dtype.itemsize)[0]
+    out[o : o - (-len(rows) // group) * group] = 0
+    out[o : o + len(rows)] = rows @ x
+
+
+def row_dots(out, o, M, m, ldm, count, width, x, i):
+    """``out = M x``, and zeros up to a whole group of rows."""
+    _dots(out, o, M.flat[_at(m, ldm, count, width)], x[i : i + width])
+
+
+def row_axpys(y, i, s, o, M, m, ldm, count, width):
+    """``y += M's``."""
+    y[i : i + width] += s[o : o + count] @ M.flat[_at(m, ldm, count, width)]
+
+
+def gather_dots(out, o, Y, ldy, indices, p, count, x, i):
+    """``out = Y[indices] x``, and zeros up to a whole group of rows."""
+    _dots(out, o, _gathered(Y, ldy, indices, p, count), x[i : i + ldy])
+
+
+def gather_axpys(y, i, s, o, Y, ldy, indices, p, count):
+    """``y += Y[indices]'s``."""
+    y[i : i + ldy] += s[o : o + count] @ _gathered(Y, ldy, indices, p, count)
+
+
+def gather_scaled(P, p0, ldp, s, o, Y, ldy, indices, p, count):
+    """``P = diag(s) Y[indices]``."""
+    P.flat[_at(p0, ldp, count, ldy)] = s[o : o + count, None] * _gathered(Y, ldy, indices, p, count)
+
+
+def gather_transposed(T, t, ldt, s, o, e, i, Y, ldy, indices, p, count):
+    """``T = diag(e) Y[indices]' diag(s)``, and zero columns up to a multiple of W."""
+    T.flat[_at(t, ldt, ldy, -(-count // lanes(T.dtype)) * lanes(T.dtype))] = 0
+    T.flat[_at(t, ldt, ldy, count)] = s[o : o + count] * e[i : i + ldy, None] * _gathered(Y, ldy, indices, p, count).T
+
+
+def prefetch_rows(Y, ldy, indices, p, count):
+    """Nothing: a prefetch has no value."""

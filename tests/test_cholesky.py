@@ -1,0 +1,146 @@
+"""Factor, substitution and Gram matrix against NumPy, for all sizes of a few blocks."""
+
+import os
+
+import numpy as np
+import pytest
+
+from fastals.engine import cholesky
+from fastals.engine.jit import kernel
+from fastals.engine.simd.target import lanes, padded
+
+FULL = os.environ.get("FASTALS_TEST_REDUCED") is None  # see test_simd.py
+
+
+@pytest.fixture(params=[np.float32, np.float64], ids=lambda dtype: dtype.__name__)
+def dtype(request):
+    return request.param
+
+
+@kernel
+def gram_add(*arguments):
+    return cholesky.gram_add(*arguments)
+
+
+@kernel
+def factor(*arguments):
+    return cholesky.factor(*arguments)
+
+
+@kernel
+def substitute(*arguments):
+    return cholesky.substitute(*arguments)
+
+
+def definite(rng, k, dtype):
+    root = rng.standard_normal((k + 5, k))
+    return (root.T @ root / (k + 5) + 0.1 * np.eye(k)).astype(dtype)
+
+
+def embedded(rng, A, dtype):
+    """Return ``A`` padded with ones on the diagonal, inside a larger matrix; its offset, leading dimension and size."""
+    k, W = len(A), lanes(dtype)
+    n = padded(k, dtype)
+    larger = rng.standard_normal((n + 2, n + 2 * W)).astype(dtype)
+    larger[1 : n + 1, W : W + n] = np.eye(n)
+    larger[1 : k + 1, W : W + k] = A
+    return larger, larger.shape[1] + W, larger.shape[1], n
+
+
+def sizes(dtype):
+    W = lanes(dtype)
+    return range(1, 6 * W + 1) if FULL else [1, W - 1, W, W + 1, 5 * W + 1]
+
+
+def test_factor_and_substitute(dtype):
+    rng = np.random.default_rng(2)
+    eps = np.finfo(dtype).eps
+    for k in sizes(dtype):
+        A = definite(rng, k, dtype)
+        larger, offset, ld, n = embedded(rng, A, dtype)
+        square = np.s_[1 : n + 1, lanes(dtype) : lanes(dtype) + n]
+        surroundings = larger.copy()
+        inv = np.empty(n, dtype)
+        b = rng.standard_normal(k).astype(dtype)
+        x = np.zeros(n + 3, dtype)
+        x[3 : 3 + k] = b
+
+        assert factor(larger, offset, ld, n, inv) == 0
+        substitute(larger, offset, ld, n, inv, x, 3)
+
+        exact = A.astype(np.float64)
+        tolerance = k * eps * np.linalg.cond(exact)
+        expected = np.linalg.cholesky(exact).T
+        U = np.triu(larger[square])
+        np.testing.assert_allclose(U[:k, :k], expected, rtol=0, atol=tolerance * np.abs(expected).max())
+        np.testing.assert_array_equal(U[:k, k:], 0)
+        np.testing.assert_array_equal(U[k:, k:], np.eye(n - k))
+        np.testing.assert_allclose(inv[:k], 1 / np.diag(expected), rtol=tolerance)
+        solution = np.linalg.solve(exact, b)
+        np.testing.assert_allclose(x[3 : 3 + k], solution, rtol=0, atol=tolerance * np.abs(solution).max())
+        np.testing.assert_array_equal(x[:3], 0)
+        np.testing.assert_array_equal(x[3 + k :], 0)
+        larger[square] = surroundings[square] = 0
+        np.testing.assert_array_equal(larger, surroundings)
+
+
+def test_only_the_upper_triangle_is_read(dtype):
+    rng = np.random.default_rng(3)
+    n = 3 * lanes(dtype)
+    A = definite(rng, n, dtype)
+    upper = np.where(np.tri(n, k=-1, dtype=bool), np.nan, A).astype(dtype)
+    inv, inv_upper = np.empty(n, dtype), np.empty(n, dtype)
+
+    assert factor(A, 0, n, n, inv) == 0
+    assert factor(upper, 0, n, n, inv_upper) == 0
+
+    np.testing.assert_array_equal(np.triu(upper), np.triu(A))
+    np.testing.assert_array_equal(inv_upper, inv)
+
+
+@pytest.mark.parametrize("bad", [0.0, -1.0, np.nan, -np.inf])
+def test_the_first_pivot_that_is_not_positive_is_reported(dtype, bad):
+    n = 3 * lanes(dtype)
+    for row in range(n):
+        A = np.eye(n, dtype=dtype)
+        A[row, row] = bad
+        if row < n - 1:
+            A[n - 1, n - 1] = bad
+        assert factor(A, 0, n, n, np.empty(n, dtype)) == row + 1
+
+
+def test_an_indefinite_matrix_is_reported_where_numpy_finds_it(dtype):
+    rng = np.random.default_rng(4)
+    n = 3 * lanes(dtype)
+    A = definite(rng, n, dtype)
+    row = n // 2
+    A[row, row] = 0.5 * (
+        A[:row, row] @ np.linalg.solve(A[:row, :row], A[:row, row])
+    )  # less than the rows above explain
+    np.linalg.cholesky(A[:row, :row])
+    with pytest.raises(np.linalg.LinAlgError):
+        np.linalg.cholesky(A[: row + 1, : row + 1])
+    assert factor(A, 0, n, n, np.empty(n, dtype)) == row + 1
+
+
+def test_gram_add(dtype):
+    rng = np.random.default_rng(5)
+    W = lanes(dtype)
+    for blocks in range(1, 6) if FULL else [1, 4]:
+        for depth in (0, 1, 2, 3, 17):
+            width = blocks * W
+            C, P = (rng.standard_normal((width + 20, width + 2 * W)).astype(dtype) for _ in range(2))
+            before = C.copy()
+            ld = C.shape[1]
+            gram_add(C, ld + W, ld, 1.0, P, W, ld, depth, width)
+
+            panel = P[:depth, W : W + width].astype(np.float64)
+            block = np.arange(width) // W
+            written = np.zeros(C.shape, bool)
+            written[1 : width + 1, W : W + width] = block[:, None] <= block
+            expected, bound = before.astype(np.float64), np.abs(before.astype(np.float64))
+            expected[1 : width + 1, W : W + width] += panel.T @ panel
+            bound[1 : width + 1, W : W + width] += np.abs(panel).T @ np.abs(panel)
+            error = np.abs(C - expected)
+            assert np.all(error[written] <= (depth + 2) * np.finfo(dtype).eps * bound[written])
+            np.testing.assert_array_equal(C[~written], before[~written])
