@@ -22,7 +22,7 @@ from .cholesky import factor, gram_add, substitute
 from .jit import inner
 from .simd.kernels import (
     gather_axpys,
-    gather_dots,
+    gather_residual,
     gather_scaled,
     gather_transposed,
     lanes_of,
@@ -37,9 +37,8 @@ PRIMAL, DUAL, CG = 0, 1, 2
 # Rows gathered at once: 256 x 64 floats are 64 KiB, well inside the second-level cache, and the product that follows
 # reads and writes each tile of A once for 256 cells.
 CHUNK = 256
-# Cells that conjugate gradients reads twice in a row, first for their products with p, then for their sum: 64 x 128
-# floats are 32 KiB, which the first-level cache holds.
-GROUP = 64
+# How many rows ahead of their use gathered rows are fetched into the cache.
+AHEAD = 16
 
 
 class Plan(NamedTuple):
@@ -49,7 +48,7 @@ class Plan(NamedTuple):
     cg: bool  # a row may be solved by conjugate gradients
     warm: bool  # which start from what X holds
     steps: int  # and take at most so many steps
-    tolerance: float  # unless |r| is at most this share of |sum b y| sooner, in the norm of the preconditioner
+    tolerance: float  # fewer where what is left to gain is at most its square times the gain so far
     finish: bool  # a row that has not got there by then is solved by Cholesky
 
 
@@ -302,37 +301,38 @@ def _dual(Y, indices, begin, m, X, o, ws):  # -> solved, gain
 def _conjugate_gradients(Y, indices, begin, m, X, o, plan, ws):  # -> converged, gain
     """Conjugate gradients preconditioned by e = 1 / d, from x or from 0.
 
-    Each step lowers the row's loss by alpha r.z, so the gain needs no extra pass over the cells.
+    The gain is known throughout: each step adds alpha r.z. What is left to gain is r' A^-1 r, at most r.z = r' D^-1 r,
+    and that is what ends the row: r.z <= tolerance^2 * gain.
     """
     kp = Y.shape[1]
     x = X.reshape(-1)
-    for i in range(kp):
-        ws.e[i] = 1 / ws.d[i]
+    wanted = plan.tolerance * plan.tolerance
     gain = 0.0
-    _right_hand_side(Y, indices, begin, m, ws)
-    wanted = x.dtype.type(0)
-    for i in range(kp):
-        wanted += ws.r[i] * ws.r[i] * ws.e[i]
-    wanted *= plan.tolerance * plan.tolerance
     if plan.warm:
+        # r = sum_j (b_j - w_j s_j) y_j - d x with s_j = x.y_j, and gain = 2 sum_j b_j s_j - x.A x
         for i in range(kp):
-            ws.p[i] = x[o + i]
-        _apply(Y, indices, begin, m, ws)
-        # gain = 2 r.x - x.A x, with r still the right-hand side
-        for i in range(kp):
-            gain += np.float64((2 * ws.r[i] - ws.q[i]) * ws.p[i])
-            ws.r[i] -= ws.q[i]
+            ws.r[i] = -ws.d[i] * x[o + i]
+            gain += np.float64(ws.r[i] * x[o + i])
+        gather_residual(ws.r, 0, ws.s, ws.b, ws.w, 0, Y, kp, indices, begin, m, x, o, AHEAD)
+        for i in range(m):
+            gain += np.float64((2 * ws.b[i] - ws.w[i] * ws.s[i]) * ws.s[i])
     else:
         x[o : o + kp] = 0
+        _right_hand_side(Y, indices, begin, m, ws)
+    ws.b[:m] = 0
     rz = x.dtype.type(0)
     for i in range(kp):
+        ws.e[i] = 1 / ws.d[i]
         ws.p[i] = ws.e[i] * ws.r[i]
         rz += ws.p[i] * ws.r[i]
     for _ in range(plan.steps):
-        if rz <= wanted:
+        if rz <= wanted * gain:
             return True, gain
-        _apply(Y, indices, begin, m, ws)
-        curvature = _dot(ws.p, 0, ws.q, kp)
+        # -A p
+        for i in range(kp):
+            ws.q[i] = -ws.d[i] * ws.p[i]
+        gather_residual(ws.q, 0, ws.s, ws.b, ws.w, 0, Y, kp, indices, begin, m, ws.p, 0, 0)
+        curvature = -_dot(ws.p, 0, ws.q, kp)
         if not curvature > 0:
             return False, gain
         alpha = rz / curvature
@@ -340,23 +340,9 @@ def _conjugate_gradients(Y, indices, begin, m, X, o, plan, ws):  # -> converged,
         before, rz = rz, x.dtype.type(0)
         for i in range(kp):
             x[o + i] += alpha * ws.p[i]
-            ws.r[i] -= alpha * ws.q[i]
+            ws.r[i] += alpha * ws.q[i]
             rz += ws.r[i] * ws.r[i] * ws.e[i]
         beta = rz / before
         for i in range(kp):
             ws.p[i] = ws.e[i] * ws.r[i] + beta * ws.p[i]
-    return rz <= wanted, gain
-
-
-@inner
-def _apply(Y, indices, begin, m, ws):
-    """Q = A p."""
-    kp = Y.shape[1]
-    for i in range(kp):
-        ws.q[i] = ws.d[i] * ws.p[i]
-    for start in range(0, m, GROUP):
-        count = min(GROUP, m - start)
-        gather_dots(ws.s, 0, Y, kp, indices, begin + start, count, ws.p, 0)
-        for i in range(count):
-            ws.s[i] *= ws.w[start + i]
-        gather_axpys(ws.q, 0, ws.s, 0, Y, kp, indices, begin + start, count)
+    return rz <= wanted * gain, gain
