@@ -30,7 +30,7 @@ class Fixed(NamedTuple):
 
 
 def gram(panel: np.ndarray, weights: np.ndarray, width: int, n_threads: int) -> np.ndarray:
-    """Return sum_j weights_j y_j y_j' in float64, shape (width, width).
+    """Return sum_j weights_j y_j y_j' in float64, shape (width, width); one weight stands for all.
 
     Pieces of fixed size are summed in a fixed order: the bits do not depend on the number of threads.
     """
@@ -39,9 +39,11 @@ def gram(panel: np.ndarray, weights: np.ndarray, width: int, n_threads: int) -> 
     groups = min(-(-n // PIECE), -(-TASKS // n_bands))
     partial = np.zeros((groups, kp, kp))
 
+    scales = np.sqrt(weights)
+
     def work(counter: np.ndarray) -> None:
         buffers = (aligned_empty(size, panel.dtype) for size in (PIECE * kp, BAND * kp))
-        _gram_bands(counter, panel, np.sqrt(weights), partial, *buffers)
+        _gram_bands(counter, panel, scales, partial, *buffers)
 
     spread(work, min(n_threads, groups * n_bands))
     upper = np.triu(partial.sum(axis=0)[:width, :width])
@@ -52,7 +54,7 @@ def gram(panel: np.ndarray, weights: np.ndarray, width: int, n_threads: int) -> 
 def _gram_bands(
     counter,  # inout int64 (1,)
     panel,  # in    T (n, kp)
-    scales,  # in    T (n,)                     square roots of the weights
+    scales,  # in    T (n,) or (1,)              square roots of the weights
     partial,  # inout float64 (groups, kp, kp)   zeros; upper triangles, and some of what is below
     piece,  # work  T (PIECE * kp,)            scaled rows
     sums,  # work  T (BAND * kp,)
@@ -69,8 +71,9 @@ def _gram_bands(
         for start in range(group * PIECE, n, groups * PIECE):
             depth = min(PIECE, n - start)
             for j in range(depth):
+                scale = scales[min(start + j, len(scales) - 1)]
                 for i in range(first, kp):
-                    piece[j * kp + i] = scales[start + j] * panel[start + j, i]
+                    piece[j * kp + i] = scale * panel[start + j, i]
             sums[: height * kp] = 0
             add_product(sums, first, kp, 1.0, piece, first, kp, piece, first, kp, depth, height, kp - first)
             for i in range(height):
