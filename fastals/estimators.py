@@ -12,7 +12,7 @@ from . import storage
 from .engine import basis
 from .engine import fit as engine
 from .engine.panel import aligned_zeros, as_panel, padded_width
-from .engine.problem import OFFSET, Cells, RowProblem
+from .engine.problem import BACKGROUND, OFFSET, Cells, RowProblem
 from .engine.rows import NOT_POSITIVE
 from .engine.threads import available
 from .interactions import Interactions, MatrixLike, as_interactions
@@ -200,18 +200,15 @@ class _ALS(Params):
     def _biases(self, side: str) -> np.ndarray | None:
         return getattr(self, f"{side}_biases_", None)
 
-    def _fixed_side(self, side: str) -> basis.Fixed:
+    def _fixed_side(self, side: str, background: np.ndarray) -> basis.Fixed:
         """Panel and background of the stored `side` ("user" or "item"), made once for the arrays that stand there."""
         factors = getattr(self, f"{side}_factors_")
         kept = self._fixed.get(side)
         if kept is None or kept[0] is not factors:
             biases = self._fitted_objective.biases
             panel = as_panel(factors, np.ones(len(factors)) if biases else None)
-            background = self._statistics.background
-            if side == "user":
-                background = np.full(len(factors), self._fitted_objective.unobserved_weight > 0)
             width = factors.shape[1] + biases
-            kept = factors, basis.fix(panel, background.astype(factors.dtype), width, self._threads)
+            kept = factors, basis.fix(panel, background, width, self._threads)
             self._fixed[side] = kept
         return kept[1]
 
@@ -258,7 +255,8 @@ class _ALS(Params):
         if biases is not None:
             problem.columns[:, OFFSET] = biases
         width = self.item_factors_.shape[1] + (biases is not None)
-        X, status = engine.fold_in(problem, self._fixed_side(fixed_side), width, self.solver, self._threads)
+        fixed = self._fixed_side(fixed_side, problem.columns[:, BACKGROUND])
+        X, status = engine.fold_in(problem, fixed, width, self.solver, self._threads)
         failed = np.flatnonzero(status)
         if len(failed):
             failure = engine.Failure(side, int(failed[0]), int(status[failed[0]]))

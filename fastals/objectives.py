@@ -165,6 +165,8 @@ class Objective:
             weight = self._item_weights(counts)
             background = self.unobserved_weight * statistics.popularity_scale * self._powers(counts)
         columns = np.ones((n_users, 3), cells.values.dtype)
+        # Without a background nothing may rotate the users: a rotation would mix their biases into their factors.
+        columns[:, BACKGROUND] = self.unobserved_weight > 0
         columns[:, OFFSET] = 0
         rows = np.empty((cells.n_rows, 3), cells.values.dtype)
         rows[:, WEIGHT] = weight
