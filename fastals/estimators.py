@@ -670,19 +670,47 @@ def load(path: str | os.PathLike[str]) -> ImplicitALS | ExplicitALS | WeightedAL
     header, arrays = storage.read(path)
     try:
         model = MODELS[header["model"]](**{name: _from_json(value) for name, value in header["params"].items()})
+        objective = model._objective()
+        _check_saved(path, arrays, objective.biases)
         statistics = Statistics(
-            header["mean"], arrays.pop("item_weight"), arrays.pop("item_background"), header["popularity_scale"]
+            header["mean"], arrays["item_weight"], arrays["item_background"], header["popularity_scale"]
         )
         seen = None
         if "seen_indptr" in arrays:
             nothing = np.ones(1, arrays["item_factors_"].dtype)
-            seen = Cells(arrays.pop("seen_indptr"), arrays.pop("seen_indices"), nothing, nothing)
+            seen = Cells(arrays["seen_indptr"], arrays["seen_indices"], nothing, nothing)
         X, Y = (as_panel(arrays[f"{side}_factors_"], arrays.get(f"{side}_biases_")) for side in ("user", "item"))
-        k = arrays["item_factors_"].shape[1]
-        model._keep(model._objective(), statistics, X, Y, k, seen, header["loss_history"])
-    except (KeyError, TypeError, IndexError) as error:
+        model._keep(objective, statistics, X, Y, arrays["item_factors_"].shape[1], seen, header["loss_history"])
+    except (KeyError, TypeError) as error:
         raise ValueError(f"{path} lacks a part of a fastals model ({error!r}); save the model again") from error
     return model
+
+
+def _check_saved(path: str | os.PathLike[str], arrays: dict[str, np.ndarray], biases: bool) -> None:
+    """Refuse arrays that do not fit together: kernels trust shapes and ids."""
+    factors = arrays["item_factors_"]
+    dtype = factors.dtype if factors.dtype == np.float32 else np.dtype(np.float64)
+    n_items, k = factors.shape if factors.ndim == 2 else (0, 0)
+    n_users = len(arrays["user_factors_"])
+    wanted: dict[str, tuple[tuple[int, ...], Any]] = {
+        "item_factors_": ((n_items, k), dtype),
+        "user_factors_": ((n_users, k), dtype),
+        "item_weight": ((n_items,), np.float64),
+        "item_background": ((n_items,), np.float64),
+    }
+    if biases:
+        wanted |= {"user_biases_": ((n_users,), dtype), "item_biases_": ((n_items,), dtype)}
+    if "seen_indptr" in arrays:
+        indptr, indices = arrays["seen_indptr"], arrays["seen_indices"]
+        wanted |= {"seen_indptr": ((n_users + 1,), np.int64), "seen_indices": ((indices.size,), np.int32)}
+    for name, (shape, kind) in wanted.items():
+        if arrays[name].shape != shape or arrays[name].dtype != kind:
+            raise ValueError(
+                f"{path} is damaged: {name} is {arrays[name].dtype} of shape {arrays[name].shape}, "
+                f"wanted is {np.dtype(kind)} of shape {shape}; save the model again"
+            )
+    if "seen_indptr" in arrays and (indptr[0] != 0 or indptr[-1] != len(indices) or np.any(np.diff(indptr) < 0)):
+        raise ValueError(f"{path} is damaged: seen_indptr does not fit seen_indices; save the model again")
 
 
 def _start(factors: int, n_items: int, objective: Objective, dtype: np.dtype, rng: np.random.Generator) -> np.ndarray:
@@ -708,16 +736,19 @@ def _to_json(value: Any, statistics: Statistics) -> Any:
     """Return a parameter as JSON has it; see `_ALS.save` for what has to be replaced."""
     if isinstance(value, tuple(WEIGHTS.values())):
         return {"weights": type(value).__name__, **vars(value)}
+    if isinstance(value, (type, np.dtype)):
+        return np.dtype(value).name
     if callable(value) or isinstance(value, np.ndarray):
-        return statistics.weight.tolist()
+        return {"array": statistics.weight.tolist()}
     if isinstance(value, np.generic):
         return value.item()
     if isinstance(value, (np.random.Generator, np.random.RandomState, np.random.SeedSequence)):
         return None
-    return list(value) if isinstance(value, tuple) else value
+    return value
 
 
 def _from_json(value: Any) -> Any:
+    """Return what `_to_json` was given; a tuple has become a list in the file."""
     if isinstance(value, dict):
-        return WEIGHTS[value.pop("weights")](**value)
-    return value
+        return np.array(value["array"]) if "array" in value else WEIGHTS[value.pop("weights")](**value)
+    return tuple(value) if isinstance(value, list) else value

@@ -141,10 +141,10 @@ class Objective:
 
     def user_problem(self, cells: Cells, statistics: Statistics) -> RowProblem:
         """Rows are users (of the training set or new ones), columns the items that the model was fitted on."""
-        columns = np.zeros((len(statistics.weight), 3), cells.values.dtype)
+        columns = np.zeros((len(statistics.weight), 3))
         columns[:, WEIGHT] = statistics.weight
         columns[:, BACKGROUND] = statistics.background
-        rows = np.ones((cells.n_rows, 3), cells.values.dtype)
+        rows = np.ones((cells.n_rows, 3))
         return self._problem(cells, statistics, rows, columns, self.regularization[0])
 
     def item_problem(
@@ -164,11 +164,11 @@ class Objective:
                 )
             weight = self._item_weights(counts)
             background = self.unobserved_weight * statistics.popularity_scale * self._powers(counts)
-        columns = np.ones((n_users, 3), cells.values.dtype)
+        columns = np.ones((n_users, 3))
         # Without a background nothing may rotate the users: a rotation would mix their biases into their factors.
         columns[:, BACKGROUND] = self.unobserved_weight > 0
         columns[:, OFFSET] = 0
-        rows = np.empty((cells.n_rows, 3), cells.values.dtype)
+        rows = np.empty((cells.n_rows, 3))
         rows[:, WEIGHT] = weight
         rows[:, BACKGROUND] = background
         return self._problem(cells, statistics, rows, columns, self.regularization[1])
@@ -176,16 +176,16 @@ class Objective:
     def _problem(
         self, cells: Cells, statistics: Statistics, rows: np.ndarray, columns: np.ndarray, regularization: float
     ) -> RowProblem:
+        dtype = cells.values.dtype
         scale = cells.counts + self.unobserved_weight * len(columns)
-        rows[:, RIDGE] = regularization * scale**self.regularization_exponent
-        real = cells.values.dtype.type
-        rule = CellRule(
-            real(self.constant),
-            real(self.slope),
-            real(self.sign_target),
-            real(self.value_target),
-            real(statistics.mean),
-        )
+        numbers = self.constant, self.slope, self.sign_target, self.value_target, statistics.mean
+        with np.errstate(over="ignore"):
+            rows[:, RIDGE] = regularization * scale**self.regularization_exponent
+            rows, columns = rows.astype(dtype), columns.astype(dtype)
+            rule = CellRule(*map(dtype.type, numbers))
+        if not (np.isfinite(rule).all() and np.isfinite(rows).all() and np.isfinite(columns).all()):
+            remedy = "use smaller ones" if dtype == np.float64 else "use smaller ones or dtype='float64'"
+            raise ValueError(f"alpha, regularization or a weight is too large for {dtype}; {remedy}")
         return RowProblem(cells, rule, rows, columns)
 
     def _powers(self, counts: np.ndarray) -> np.ndarray:
@@ -209,7 +209,7 @@ class Objective:
             first = int(np.argmax(bad))
             raise ValueError(
                 f"item_weights must be finite and at least 0: item {first} with {counts[first]} cells "
-                f"got {weights[first]!r}"
+                f"got {weights[first].item()!r}"
             )
         return weights.astype(np.float64)
 

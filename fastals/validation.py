@@ -62,18 +62,18 @@ def check_flag(name: str, value: Any) -> bool:
 
 def check_option(name: str, value: Any, options: tuple[str, ...]) -> str:
     """Return `value`; it must be one of `options`."""
-    if value not in options:
+    if not isinstance(value, str) or value not in options:
         raise ValueError(f"{name} must be one of {', '.join(map(repr, options))}, got {value!r}")
-    return str(value)
+    return value
 
 
 def check_dtype(name: str, value: Any) -> np.dtype:
     """Return `value` as a NumPy dtype; it must be float32 or float64."""
     try:
-        dtype = np.dtype(value)
-    except TypeError:
+        dtype = np.dtype(value) if value is not None else None
+    except (TypeError, ValueError):
         dtype = None
-    if dtype not in (np.dtype(np.float32), np.dtype(np.float64)) or value is None:
+    if dtype is None or dtype not in (np.dtype(np.float32), np.dtype(np.float64)):
         raise ValueError(f"{name} must be 'float32' or 'float64', got {value!r}")
     return dtype
 
@@ -111,7 +111,7 @@ def check_ids(name: str, ids: Any, size: int) -> np.ndarray:
     if array.size == 0:
         return np.empty(0, np.intp)
     if array.dtype.kind not in "iu":
-        raise TypeError(f"{name} must be integers, got {array.dtype} (the first is {array[0]!r})")
+        raise TypeError(f"{name} must be integers, got {array.dtype} (the first is {array[0].item()!r})")
     outside = (array < 0) | (array >= size)
     if outside.any():
         first = int(np.argmax(outside))
