@@ -642,7 +642,13 @@ class WeightedALS(_ALS):
         return self._fit(R, weights, callback, progress)
 
     def loss(self, R: MatrixLike, weights: MatrixLike | None = None) -> float:
-        """Return the objective of the stored factors on `R`, in float64; see `ImplicitALS.loss`."""
+        """Return the objective of the stored factors on `R`, in float64; see `ImplicitALS.loss`.
+
+        Parameters
+        ----------
+        R, weights
+            As in `fit`, of the training shape.
+        """
         return self._loss(R, weights)
 
 

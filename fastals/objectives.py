@@ -47,6 +47,11 @@ class LinearWeights:
 
     The defaults are those of the text that the WALS loops in the wild come from. An item without cells weighs as one
     with a single cell.
+
+    Parameters
+    ----------
+    w0, wk : float
+        Offset and slope.
     """
 
     w0: float = 0.1
@@ -59,7 +64,13 @@ class LinearWeights:
 
 @dataclass(frozen=True)
 class ExponentialWeights:
-    """Item weights `w0 + (1 / count)^e`: softer than `LinearWeights`."""
+    """Item weights `w0 + (1 / count)^e`: softer than `LinearWeights`.
+
+    Parameters
+    ----------
+    w0, e : float
+        Offset and exponent.
+    """
 
     w0: float = 1.0
     e: float = 0.1

@@ -59,10 +59,10 @@ def read(path: str | os.PathLike[str]) -> tuple[dict[str, Any], dict[str, np.nda
     """
     path = _with_suffix(path)
     try:
-        with np.load(path, allow_pickle=False) as file:
-            arrays = {name: file[name] for name in file.files}
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as content:
+            arrays = {name: content[name] for name in content.files}
             header = json.loads(arrays.pop(_HEADER).tobytes())
-            version = header.pop("format")
+            version = int(header.pop("format"))
     except (BadZipFile, KeyError, AttributeError, TypeError, ValueError, EOFError) as error:
         raise ValueError(f"{path} is not a fastals model, or is damaged ({error}); save the model again") from error
     if version > FORMAT:

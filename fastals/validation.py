@@ -105,7 +105,10 @@ def check_ids(name: str, ids: Any, size: int) -> np.ndarray:
     size : int
         How many rows or columns there are.
     """
-    array = np.atleast_1d(np.asarray(ids))
+    try:
+        array = np.atleast_1d(np.asarray(ids))
+    except ValueError as error:
+        raise ValueError(f"{name} must be one id or a 1-D array of ids, got a ragged list") from error
     if array.ndim != 1:
         raise ValueError(f"{name} must be one id or a 1-D array of ids, got an array of shape {array.shape}")
     if array.size == 0:
@@ -135,12 +138,37 @@ class Params:
         return [parameter.name for parameter in parameters if parameter.kind is parameter.POSITIONAL_OR_KEYWORD]
 
     def get_params(self, deep: bool = True) -> dict[str, Any]:
-        """Return the parameters as a dict; `deep` is there for scikit-learn and changes nothing."""
+        """Return the parameters.
+
+        Parameters
+        ----------
+        deep : bool, default True
+            There for scikit-learn; changes nothing.
+
+        Returns
+        -------
+        dict of str -> object
+        """
         del deep
         return {name: getattr(self, name) for name in self._param_names()}
 
     def set_params(self: Self, **params: Any) -> Self:
-        """Set parameters by name and return the model; an unknown name raises ValueError and sets nothing."""
+        """Set parameters by name; their values are checked when they are used.
+
+        Parameters
+        ----------
+        **params
+            New values.
+
+        Returns
+        -------
+        self
+
+        Raises
+        ------
+        ValueError
+            There is no parameter of that name; then none is set.
+        """
         known = self._param_names()
         for name in params:
             if name not in known:

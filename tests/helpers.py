@@ -120,7 +120,8 @@ solvers = st.sampled_from(["auto", "cholesky", "cg"])
 def stored(R: np.ndarray, dtype: Any = "float64") -> sparse.csr_array:
     """The observed cells of R, zeros too, as canonical CSR."""
     rows, columns = np.nonzero(~np.isnan(R))
-    return sparse.csr_array((R[rows, columns].astype(dtype), (rows, columns)), shape=R.shape)
+    places = rows.astype(np.int32), columns.astype(np.int32)
+    return sparse.csr_array((R[rows, columns].astype(dtype), places), shape=R.shape)
 
 
 def sides(model: Any) -> tuple[np.ndarray, np.ndarray]:

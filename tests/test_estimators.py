@@ -423,20 +423,31 @@ def test_weights_in_interactions_count():
 @every_model
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_input_is_not_modified(cls, dtype):
-    for cells in (stored(example(), dtype), stored(example(), dtype)[:, ::-1], stored(example(), dtype).tocoo()):
+    canonical = stored(example(), dtype)
+    unsorted = canonical[:, ::-1]
+    assert not unsorted.has_sorted_indices
+    parts = {"csr": ("data", "indices", "indptr"), "csc": ("data", "indices", "indptr"), "coo": ("data", "row", "col")}
+    for cells in (canonical, unsorted, canonical.tocsc(), canonical.tocoo()):
         given_ = cells.copy()
-        parts = ("data", "indices", "indptr") if cells.format == "csr" else ("data", "row", "col")
-        for part in parts:
-            getattr(given_, part).flags.writeable = False
         model = cls(factors=3, iterations=2, dtype=dtype).fit(given_)
         model.fold_in_users(given_)
         model.fold_in_items(given_)
         model.loss(given_)
-        for part in parts:
+        for part in parts[cells.format]:
             assert same_bits(getattr(given_, part), getattr(cells, part))
     dense = np.nan_to_num(example()).astype(dtype)
-    dense.flags.writeable = False
-    cls(factors=3, iterations=1, dtype=dtype).fit(dense)
+    given_ = dense.copy()
+    cls(factors=3, iterations=1, dtype=dtype).fit(given_)
+    assert same_bits(given_, dense)
+
+
+def test_read_only_input_is_as_good():
+    """Memory maps and arrays that joblib shares are read-only."""
+    given_ = stored(example(), "float32")
+    wanted = fitted(dtype="float32", R=example())
+    for part in ("data", "indices", "indptr"):
+        getattr(given_, part).flags.writeable = False
+    assert same_model(ImplicitALS(**(SMALL | {"dtype": "float32"})).fit(given_), wanted)
 
 
 # The loop: callback, tol, history.
@@ -582,7 +593,7 @@ def test_two_threads_use_one_model():
     cells = stored(example(1, (200, 50)), "float32")
     model = ImplicitALS(factors=8, iterations=2, random_state=0, n_threads=2).fit(cells)
     wanted = model.recommend(range(200)), model.fold_in_users(cells), model.fold_in_items(cells)
-    del model._fixed["user"]  # Both make it anew.
+    model._fixed.clear()  # Both threads make it anew.
     failures, gate = [], threading.Barrier(2)
 
     def use():
