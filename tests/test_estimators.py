@@ -245,6 +245,7 @@ def _reference(cls: type):
     return next(case.reference() for case in CASES.values() if case.model is cls)
 
 
+@few
 @given(power=st.integers(-8, 8), dtype=dtypes)
 def test_scale_of_targets_scales_the_users(power, dtype):
     """A power of two changes no rounding: targets and start times s, ridge times s^2 ... users and items times s."""
@@ -256,6 +257,7 @@ def test_scale_of_targets_scales_the_users(power, dtype):
     )
 
 
+@few
 @given(power=st.integers(-8, 8), dtype=dtypes)
 def test_scale_of_weights_and_ridge_changes_nothing(power, dtype):
     R, scale = example(7), 4.0**power  # A Cholesky factor scales by the root of it.

@@ -197,7 +197,7 @@ def documented_parameters(docstring: str) -> list[str]:
 
 
 def parameters_needed(name: str, parameters: list[str]) -> bool:
-    """Tell whether a docstring must list the parameters: not if internal, nor a single one that the summary tells of."""
+    """Tell whether a docstring must list the parameters: not if internal, nor if the summary has said it all."""
     module, public, *_ = name.split(".")
     return public in fastals.__all__ or (module not in INTERNAL and len(parameters) > 1)
 
