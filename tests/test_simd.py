@@ -85,6 +85,21 @@ def gather_residual(*arguments):
 
 
 @kernel
+def dot(*arguments):
+    return kernels.dot(*arguments)
+
+
+@kernel
+def cg_direction(*arguments):
+    return kernels.cg_direction(*arguments)
+
+
+@kernel
+def cg_advance(*arguments):
+    return kernels.cg_advance(*arguments)
+
+
+@kernel
 def gather_scaled(*arguments):
     return kernels.gather_scaled(*arguments)
 
@@ -276,6 +291,15 @@ def test_gathered_products(rng, dtype, width):
         for ahead in (0, 4):
             residual = [q, 3, s, b, w, 5, Y, width * W, indices, 3, count, x, 3, ahead]
             check(gather_residual, residual, roundings=width * W + count + 4)
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+def test_vectors_of_conjugate_gradients(rng, dtype, width):
+    n = width * lanes(dtype)
+    x, r, p, q, d, e, out = (rng.standard_normal(n + 7).astype(dtype) for _ in range(7))
+    check(dot, [out, 2, x, 3, r, 5, n], roundings=n + 2)
+    check(cg_direction, [p, q, d, e, r, dtype(0.3), n], roundings=4)
+    check(cg_advance, [out, 2, x, 3, r, p, q, e, dtype(0.3), n], roundings=n + 8)
 
 
 @pytest.mark.parametrize("width", WIDTHS)

@@ -77,7 +77,8 @@ def _gram_bands(
                 scale = scales[min(start + j, len(scales) - 1)]
                 for i in range(first, kp):
                     piece[j * kp + i] = scale * panel[start + j, i]
-            sums[: height * kp] = 0
+            for i in range(height * kp):
+                sums[i] = 0
             add_product(sums, first, kp, 1.0, piece, first, kp, piece, first, kp, depth, height, kp - first)
             for i in range(height):
                 for c in range(first + i, kp):
@@ -153,9 +154,11 @@ def _rotate_blocks(
         for r in range(count):
             for i in range(kp):
                 product[r * kp + i] = panel[start + r, i]
-        product[count * kp :] = 0
+        for i in range(count * kp, ROWS * kp):
+            product[i] = 0
         transpose(turned, 0, ROWS, product, 0, kp, ROWS, kp)
-        product[:] = 0
+        for i in range(ROWS * kp):
+            product[i] = 0
         add_product(product, 0, kp, 1.0, turned, 0, ROWS, rotation, 0, kp, kp, ROWS, kp)
         for r in range(count):
             for i in range(kp):

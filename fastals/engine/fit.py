@@ -11,13 +11,13 @@ import numpy as np
 from . import basis, sweep
 from .loss import cells_and_background, ridge
 from .problem import BACKGROUND, OFFSET, RIDGE, RowProblem
-from .rows import Plan
+from .rows import CHEAPEST, Plan
 
 # Of conjugate gradients within a fit: a row's error left by 3 steps from the previous iterate is 1.2% of what it was
 # (MovieLens 1M, k = 128), and ALS then needs as many iterations as with exact rows.
 STEPS, TOLERANCE = 2, 1e-3
 # In the last half-step and in fold-in, from zero: near what the dtype resolves, by size of its items.
-LAST_STEPS, LAST_TOLERANCE = 32, {4: 1e-5, 8: 1e-14}
+LAST_STEPS, LAST_EXPECTED, LAST_TOLERANCE = 32, 10, {4: 1e-5, 8: 1e-14}
 
 
 class Model(NamedTuple):
@@ -143,7 +143,17 @@ def _to_eigenbasis(
     return basis.pad(g, Y)
 
 
-SKETCH = Plan(sketch=True, cholesky=False, cg=False, warm=False, steps=0, tolerance=np.float32(0), finish=False)
+SKETCH = Plan(
+    sketch=True,
+    cholesky=False,
+    cg=False,
+    warm=False,
+    steps=0,
+    expected=0,
+    tolerance=np.float32(0),
+    only=CHEAPEST,
+    finish=False,
+)
 
 
 def plan_for(solver: str, dtype: np.dtype, background: bool, *, warm: bool, last: bool) -> Plan:
@@ -158,7 +168,9 @@ def plan_for(solver: str, dtype: np.dtype, background: bool, *, warm: bool, last
         cg=solver == "cg" or (solver == "auto" and background),
         warm=warm,
         steps=LAST_STEPS if last else STEPS,
+        expected=LAST_EXPECTED if last else STEPS,
         tolerance=real(LAST_TOLERANCE[dtype.itemsize] if last else TOLERANCE),
+        only=CHEAPEST,
         finish=last,
     )
 

@@ -21,6 +21,9 @@ import numpy as np
 from .cholesky import factor, gram_add, substitute
 from .jit import inner
 from .simd.kernels import (
+    cg_advance,
+    cg_direction,
+    dot,
     gather_axpys,
     gather_residual,
     gather_scaled,
@@ -32,7 +35,7 @@ from .simd.target import aligned_empty, padded
 # What a row reports; the estimators turn it into sentences.
 OK, NOT_POSITIVE, NOT_FINITE = 0, 1, 2
 
-PRIMAL, DUAL, CG = 0, 1, 2
+CHEAPEST, PRIMAL, DUAL, CG = -1, 0, 1, 2
 
 # Rows gathered at once: 256 x 64 floats are 64 KiB, well inside the second-level cache, and the product that follows
 # reads and writes each tile of A once for 256 cells.
@@ -49,7 +52,9 @@ class Plan(NamedTuple):
     cg: bool  # a row may be solved by conjugate gradients
     warm: bool  # which start from what X holds
     steps: int  # and take at most so many steps
+    expected: int  # of which a row is expected to need so many, for the choice of the way
     tolerance: float  # fewer where what is left to gain is at most its square times the gain so far
+    only: int  # PRIMAL, DUAL or CG for all rows, where they can be solved so; CHEAPEST: as `choose` says
     finish: bool  # a row that has not got there by then is solved by Cholesky
 
 
@@ -77,27 +82,31 @@ def workspace(kp: int, longest: int, dtype: np.dtype) -> Workspace:
     return Workspace(*cells, *factors, aligned_empty(kp * kp, dtype), aligned_empty(kp * max(kp, CHUNK), dtype))
 
 
+# Predicted nanoseconds of a row of m cells by each way, fitted by `bench/cost_model.py` on one core with AVX-512 in
+# float32, to some 10% in the median; another CPU scales all of them by about the same factor.
+
+
 def primal_cost(m, k):
-    """Predicted time of a primal solve, in multiply-adds of a row of cells."""
-    return m * k * (k + 32) / 2 + k * k * (k / 6 + 16) + 2000
+    """Primal: gather and Gram matrix, factor, substitution."""
+    return 500 + 0.45 * k * k + 0.0018 * k * k * k + 0.41 * m * k + 0.0064 * m * k * k
 
 
 def dual_cost(m, k):
-    """Predicted time of a dual solve."""
-    return k * m * (m + 32) / 2 + m * m * (m / 6 + 16) + 4 * m * k + 2000
+    """Dual: the matrix is m x m, its panel k rows long."""
+    return 500 + 8.4 * k + 0.06 * m * k + 0.46 * m * m + 0.0104 * m * m * k
 
 
 def cg_cost(m, k, steps):
-    """Predicted time of conjugate gradients."""
-    return (steps + 1) * (4 * m * k + 24 * k) + 2000
+    """Conjugate gradients: the first pass over the cells fetches them, each pass reads them."""
+    return 300 + 0.13 * m * k + (steps + 1) * (0.6 * k + 1.9 * m + 0.066 * m * k)
 
 
 def predicted_cost(m: np.ndarray, k: int, plan: Plan) -> np.ndarray:
-    """Return the predicted cost of rows with `m` cells, in the unit of the three above; what `choose` chooses by."""
+    """Return the predicted nanoseconds of rows with `m` cells: what `choose` chooses by."""
     exact = np.where(m < k, np.minimum(primal_cost(m, k), dual_cost(m, k)), primal_cost(m, k))
     if not plan.cg:
         return exact
-    inexact = cg_cost(m, k, plan.steps)
+    inexact = cg_cost(m, k, plan.expected)
     return np.minimum(exact, inexact) if plan.cholesky else inexact
 
 
@@ -111,10 +120,12 @@ def choose(
     plan,  # in  Plan
 ):  # -> PRIMAL, DUAL or CG
     """Return the cheapest way that the plan allows."""
+    if plan.only != CHEAPEST:
+        return plan.only
     exact, way = _primal_cost(m, k), PRIMAL
     if m < k and _dual_cost(m, k) < exact:
         exact, way = _dual_cost(m, k), DUAL
-    if plan.cg and (not plan.cholesky or _cg_cost(m, k, plan.steps) < exact):
+    if plan.cg and (not plan.cholesky or _cg_cost(m, k, plan.expected) < exact):
         way = CG
     return way
 
@@ -132,13 +143,15 @@ def gather_cells(
     row_weight, row_background = rows[u, 0], rows[u, 1]
     # Plain loops over what varies from cell to cell, so that they become vector loops: 1 ns a cell instead of 15.
     if len(cells.values) == 1:
-        b[:m] = cells.values[0]
+        _fill(b, 0, m, cells.values[0])
     else:
-        b[:m] = cells.values[begin : begin + m]
+        for i in range(m):
+            b[i] = cells.values[begin + i]
     if len(cells.weights) == 1:
-        w[:m] = cells.weights[0] * row_weight
+        _fill(w, 0, m, cells.weights[0] * row_weight)
     else:
-        w[:m] = cells.weights[begin : begin + m] * row_weight
+        for i in range(m):
+            w[i] = cells.weights[begin + i] * row_weight
     constant, negative, zero = 0.0, 0, 0
     if len(columns) == 1:
         for i in range(m):
@@ -155,6 +168,12 @@ def gather_cells(
 
 
 @inner
+def _fill(array, start, count, value):
+    for i in range(start, start + count):
+        array[i] = value
+
+
+@inner
 def _cell(rule, value, weight, row_background, columns, j):  # -> w, b, confidence * target^2
     confidence = (rule.constant + rule.slope * abs(value)) * weight * columns[j, 0]
     target = rule.value_target * (value - rule.mean - columns[j, 2]) + rule.sign_target * (value > 0)
@@ -168,7 +187,7 @@ def solve_row(
     Y,  # in    T (n_columns, kp)   fixed panel, in the eigenbasis of its background
     g,  # in    T (kp,)             eigenvalues of the background
     width,  # in    intp               columns of the panels in use
-    X,  # inout T (n_rows, kp)      row u: a start where the plan is warm; the solution
+    x,  # inout T (n_rows * kp,)    row u: a start where the plan is warm; the solution
     plan,  # in    Plan
     ws,  # work  Workspace
 ):  # -> status, minimum of the row: its cells, background and ridge
@@ -176,37 +195,37 @@ def solve_row(
     kp = Y.shape[1]
     o, begin, m = u * kp, problem.cells.indptr[u], problem.cells.indptr[u + 1] - problem.cells.indptr[u]
     if m == 0:
-        X[u, :] = 0
+        _fill(x, o, kp, 0)
         return OK, 0.0
     indices = problem.cells.indices
     constant, negative, zero = gather_cells(problem, u, ws)
     if plan.sketch:
-        X[u, :] = 0
-        gather_axpys(X.reshape(-1), o, ws.b, 0, Y, kp, indices, begin, m)
+        _fill(x, o, kp, 0)
+        gather_axpys(x, o, ws.b, 0, Y, kp, indices, begin, m)
         return OK, 0.0
     least = ws.r.dtype.type(np.inf)
     background, ridge = problem.rows[u, 1], problem.rows[u, 2]
     for i in range(width):
         ws.d[i] = background * g[i] + ridge
         least = min(least, ws.d[i])
-    ws.d[width:] = 1
+    _fill(ws.d, width, kp - width, 1)
 
     way = choose(m, kp, plan)
     positive = negative == 0 and zero == 0 and least > 0
     if (way == DUAL and not positive) or (way == CG and not least > 0):
         way = PRIMAL
     if least > 0 and zero == m:
-        gain = _diagonal(Y, indices, begin, m, X, o, ws)
+        gain = _diagonal(Y, indices, begin, m, x, o, ws)
         return _checked(gain, constant)
     if way == CG:
-        converged, gain = _conjugate_gradients(Y, indices, begin, m, X, o, plan, ws)
+        converged, gain = _conjugate_gradients(Y, indices, begin, m, x, o, plan, ws)
         if converged or not plan.finish:
             return _checked(gain, constant)
         way = DUAL if positive and m < kp and _dual_cost(m, kp) < _primal_cost(m, kp) else PRIMAL
     if way == DUAL:
-        solved, gain = _dual(Y, indices, begin, m, X, o, ws)
+        solved, gain = _dual(Y, indices, begin, m, x, o, ws)
     else:
-        solved, gain = _primal(Y, indices, begin, m, negative, X, o, ws)
+        solved, gain = _primal(Y, indices, begin, m, negative, x, o, ws)
     if not solved:
         return NOT_POSITIVE, 0.0
     return _checked(gain, constant)
@@ -221,7 +240,7 @@ def _checked(gain, constant):
 @inner
 def _right_hand_side(Y, indices, begin, m, ws):
     """R = sum_j b_j y_j."""
-    ws.r[:] = 0
+    _fill(ws.r, 0, len(ws.r), 0)
     gather_axpys(ws.r, 0, ws.b, 0, Y, Y.shape[1], indices, begin, m)
 
 
@@ -235,10 +254,9 @@ def _dot(x, xo, y, n):
 
 
 @inner
-def _diagonal(Y, indices, begin, m, X, o, ws):  # -> gain
+def _diagonal(Y, indices, begin, m, x, o, ws):  # -> gain
     """X = r / d."""
     kp = Y.shape[1]
-    x = X.reshape(-1)
     _right_hand_side(Y, indices, begin, m, ws)
     for i in range(kp):
         x[o + i] = ws.r[i] / ws.d[i]
@@ -246,17 +264,16 @@ def _diagonal(Y, indices, begin, m, X, o, ws):  # -> gain
 
 
 @inner
-def _primal(Y, indices, begin, m, negative, X, o, ws):  # -> solved, gain
+def _primal(Y, indices, begin, m, negative, x, o, ws):  # -> solved, gain
     """Cholesky of the k x k matrix, its weighted Gram matrix summed from chunks of gathered rows times sqrt |w|."""
     kp = Y.shape[1]
-    ws.A[:] = 0
+    _fill(ws.A, 0, kp * kp, 0)
     for i in range(kp):
         ws.A[i * kp + i] = ws.d[i]
     _add_weighted_gram(Y, indices, begin, m, 1.0, ws)
     if negative > 0:
         _add_weighted_gram(Y, indices, begin, m, -1.0, ws)
     _right_hand_side(Y, indices, begin, m, ws)
-    x = X.reshape(-1)
     for i in range(kp):
         x[o + i] = ws.r[i]
     if factor(ws.A, 0, kp, kp, ws.inv) != 0:
@@ -278,7 +295,7 @@ def _add_weighted_gram(Y, indices, begin, m, sign, ws):
 
 
 @inner
-def _dual(Y, indices, begin, m, X, o, ws):  # -> solved, gain
+def _dual(Y, indices, begin, m, x, o, ws):  # -> solved, gain
     """Cholesky of I + Z Z', Z' gathered as a panel of k rows.
 
     For t with (I + Z Z') t = q = b / sqrt w, the prediction of cell j is (q_j - t_j) / sqrt w_j, so the gain
@@ -287,7 +304,6 @@ def _dual(Y, indices, begin, m, X, o, ws):  # -> solved, gain
     kp = Y.shape[1]
     lanes = lanes_of(Y)
     mp = (m + lanes - 1) // lanes * lanes
-    x = X.reshape(-1)
     for i in range(kp):
         ws.e[i] = 1 / np.sqrt(ws.d[i])
     q, t = ws.p, ws.q
@@ -295,9 +311,9 @@ def _dual(Y, indices, begin, m, X, o, ws):  # -> solved, gain
         ws.s[i] = np.sqrt(ws.w[i])
         q[i] = ws.b[i] / ws.s[i]
         t[i] = q[i]
-    t[m:mp] = 0
+    _fill(t, m, mp - m, 0)
     gather_transposed(ws.panel, 0, mp, ws.s, 0, ws.e, 0, Y, kp, indices, begin, m)
-    ws.A[: mp * mp] = 0
+    _fill(ws.A, 0, mp * mp, 0)
     for i in range(mp):
         ws.A[i * mp + i] = 1
     gram_add(ws.A, 0, mp, 1.0, ws.panel, 0, mp, kp, mp)
@@ -308,7 +324,7 @@ def _dual(Y, indices, begin, m, X, o, ws):  # -> solved, gain
     for i in range(m):
         gain += np.float64(q[i] * (q[i] - t[i]))
         ws.s[i] *= t[i]
-    x[o : o + kp] = 0
+    _fill(x, o, kp, 0)
     gather_axpys(x, o, ws.s, 0, Y, kp, indices, begin, m)
     for i in range(kp):
         x[o + i] /= ws.d[i]
@@ -316,14 +332,13 @@ def _dual(Y, indices, begin, m, X, o, ws):  # -> solved, gain
 
 
 @inner
-def _conjugate_gradients(Y, indices, begin, m, X, o, plan, ws):  # -> converged, gain
+def _conjugate_gradients(Y, indices, begin, m, x, o, plan, ws):  # -> converged, gain
     """Conjugate gradients preconditioned by e = 1 / d, from x or from 0.
 
     The gain is known throughout: each step adds alpha r.z. What is left to gain is r' A^-1 r, at most r.z = r' D^-1 r,
     and that is what ends the row: r.z <= tolerance^2 * gain.
     """
     kp = Y.shape[1]
-    x = X.reshape(-1)
     wanted = plan.tolerance * plan.tolerance
     gain = 0.0
     if plan.warm:
@@ -335,32 +350,29 @@ def _conjugate_gradients(Y, indices, begin, m, X, o, plan, ws):  # -> converged,
         for i in range(m):
             gain += np.float64((2 * ws.b[i] - ws.w[i] * ws.s[i]) * ws.s[i])
     else:
-        x[o : o + kp] = 0
+        _fill(x, o, kp, 0)
         _right_hand_side(Y, indices, begin, m, ws)
-    ws.b[:m] = 0
-    rz = x.dtype.type(0)
+    _fill(ws.b, 0, m, 0)
     for i in range(kp):
         ws.e[i] = 1 / ws.d[i]
-        ws.p[i] = ws.e[i] * ws.r[i]
-        rz += ws.p[i] * ws.r[i]
+        ws.p[i] = 0
+    # The numbers that the kernels return go through ws.s, which is free between two passes over the cells.
+    beta = x.dtype.type(0)
+    for i in range(kp):
+        ws.q[i] = ws.e[i] * ws.r[i]
+    dot(ws.s, 0, ws.q, 0, ws.r, 0, kp)
+    rz = ws.s[0]
     for _ in range(plan.steps):
         if rz <= wanted * gain:
             return True, gain
-        # -A p
-        for i in range(kp):
-            ws.q[i] = -ws.d[i] * ws.p[i]
-        gather_residual(ws.q, 0, ws.s, ws.b, ws.w, 0, Y, kp, indices, begin, m, ws.p, 0, 0)
-        curvature = -_dot(ws.p, 0, ws.q, kp)
+        cg_direction(ws.p, ws.q, ws.d, ws.e, ws.r, beta, kp)
+        gather_residual(ws.q, 0, ws.s, ws.b, ws.w, 0, Y, kp, indices, begin, m, ws.p, 0, 0)  # now q = -A p
+        dot(ws.s, 0, ws.p, 0, ws.q, 0, kp)
+        curvature = -ws.s[0]
         if not curvature > 0:
             return False, gain
         alpha = rz / curvature
         gain += np.float64(alpha * rz)
-        before, rz = rz, x.dtype.type(0)
-        for i in range(kp):
-            x[o + i] += alpha * ws.p[i]
-            ws.r[i] += alpha * ws.q[i]
-            rz += ws.r[i] * ws.r[i] * ws.e[i]
-        beta = rz / before
-        for i in range(kp):
-            ws.p[i] = ws.e[i] * ws.r[i] + beta * ws.p[i]
+        cg_advance(ws.s, 0, x, o, ws.r, ws.p, ws.q, ws.e, alpha, kp)
+        beta, rz = ws.s[0] / rz, ws.s[0]
     return rz <= wanted * gain, gain

@@ -55,7 +55,7 @@ def half_step(
 
     def work(counter: np.ndarray) -> None:
         ws: Workspace = workspace(Y.shape[1], int(counts.max()), Y.dtype)
-        _solve_blocks(counter, order, blocks, problem, Y, g, width, X, plan, losses, status, ws)
+        _solve_blocks(counter, order, blocks, problem, Y, g, width, X.reshape(-1), plan, losses, status, ws)
 
     spread(work, min(n_threads, len(blocks) - 1))
     return Outcome(float(losses.sum()), status)
@@ -87,7 +87,7 @@ def _solve_blocks(
     Y,  # in    T (n_columns, kp)
     g,  # in    T (kp,)
     width,  # in    intp
-    X,  # inout T (n_rows, kp)
+    x,  # inout T (n_rows * kp,)
     plan,  # in    Plan
     losses,  # out   float64 (n_rows,)
     status,  # out   int8 (n_rows,)
@@ -100,6 +100,7 @@ def _solve_blocks(
             return
         for position in range(blocks[block], blocks[block + 1]):
             u = order[position]
-            status[u], losses[u] = solve_row(problem, u, Y, g, width, X, plan, ws)
+            status[u], losses[u] = solve_row(problem, u, Y, g, width, x, plan, ws)
             if status[u] != OK:
-                X[u, :] = 0
+                for i in range(u * Y.shape[1], (u + 1) * Y.shape[1]):
+                    x[i] = 0

@@ -100,6 +100,24 @@ def gather_residual(q, i, s, b, w, o, Y, ldy, indices, p, count, x, j, ahead):
     q[i : i + ldy] += (b[rows] - w[rows] * s[rows]) @ _gathered(Y, ldy, indices, p, count)
 
 
+def dot(out, o, x, i, y, j, n):
+    """``out[o] = x'y``."""
+    out[o] = x[i : i + n] @ y[j : j + n]
+
+
+def cg_direction(p, q, d, e, r, beta, n):
+    """``p = e * r + beta * p; q = -d * p``."""
+    p[:n] = e[:n] * r[:n] + beta * p[:n]
+    q[:n] = -d[:n] * p[:n]
+
+
+def cg_advance(out, o, x, i, r, p, q, e, alpha, n):
+    """``x += alpha * p; r += alpha * q; out[o] = r'(e * r)``."""
+    x[i : i + n] += alpha * p[:n]
+    r[:n] += alpha * q[:n]
+    out[o] = r[:n] @ (e[:n] * r[:n])
+
+
 def gather_scaled(P, p0, ldp, s, o, Y, ldy, indices, p, count):
     """``P = diag(s) Y[indices]``."""
     P.flat[_at(p0, ldp, count, ldy)] = s[o : o + count, None] * _gathered(Y, ldy, indices, p, count)

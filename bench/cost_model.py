@@ -1,0 +1,65 @@
+"""Fit the constants of the cost model in `fastals.engine.rows`: `python -m bench.cost_model`.
+
+Rows of one length are solved by each way in turn; the predicted time is a sum of terms, fitted by non-negative least
+squares of the relative error. Prints the constants, in nanoseconds, and how far the prediction is off.
+"""
+
+import time
+
+import numpy as np
+from scipy.optimize import nnls
+
+from fastals.engine import rows, sweep
+from fastals.engine.panel import as_panel
+from fastals.engine.problem import CellRule, Cells, RowProblem
+
+LENGTHS = (1, 3, 8, 16, 24, 32, 48, 64, 96, 128, 192, 256, 512, 1024)
+FACTORS = (16, 32, 64, 128, 256)
+TERMS = {
+    "primal": lambda m, k, steps: [1 + 0 * m, k * k, k**3, m * k, m * k * k],
+    "dual": lambda m, k, steps: [1 + 0 * m, k + 0 * m, m * k, m * m, m * m * k, m**3],
+    "cg": lambda m, k, steps: [1 + 0 * m, (steps + 1) * k, m * k, (steps + 1) * m, (steps + 1) * m * k],
+}
+
+
+def problem(m: int, n_rows: int, n_columns: int) -> RowProblem:
+    """`n_rows` rows of `m` cells each, in random columns."""
+    rng = np.random.default_rng(m)
+    indices = np.concatenate([np.sort(rng.choice(n_columns, m, replace=False)) for _ in range(n_rows)])
+    one = np.ones(1, np.float32)
+    cells = Cells(np.arange(n_rows + 1, dtype=np.int64) * m, indices.astype(np.int32), one, one)
+    rule = CellRule(*(np.float32(number) for number in (1, 10, 1, 0, 0)))
+    numbers = np.ones((n_rows, 3), np.float32)
+    return RowProblem(cells, rule, numbers, np.array([[1, 1, 0]], np.float32))
+
+
+def seconds_a_row(way: str, m: int, k: int, steps: int) -> float:
+    """Shortest of several runs over rows of `m` cells, one thread."""
+    n_rows = max(16, min(20_000, int(5e6 / (m * k))))
+    Y = as_panel((np.random.default_rng(k).standard_normal((4000, k)) / np.sqrt(k)).astype(np.float32))
+    cells, X = problem(m, n_rows, len(Y)), np.zeros((n_rows, k), np.float32)
+    only = {"primal": rows.PRIMAL, "dual": rows.DUAL, "cg": rows.CG}[way]
+    plan = rows.Plan(False, True, True, True, steps, steps, np.float32(0), only, False)
+    best = np.inf
+    for _ in range(7):
+        start = time.perf_counter()
+        sweep.half_step(cells, Y, np.full(k, 10, np.float32), k, X, plan, 1)
+        best = min(best, (time.perf_counter() - start) / n_rows)
+    return best
+
+
+def main() -> None:
+    """Measure, fit, print."""
+    for way, terms in TERMS.items():
+        cases = [(m, k, steps) for m in LENGTHS for k in FACTORS for steps in ((2, 8) if way == "cg" else (0,))]
+        cases = [case for case in cases if way != "dual" or case[0] < case[1]]
+        measured = np.array([seconds_a_row(way, *case) for case in cases]) * 1e9
+        matrix = np.array([terms(*map(float, case)) for case in cases])
+        constants, _ = nnls(matrix / measured[:, None], np.ones(len(cases)))
+        off = matrix @ constants / measured - 1
+        print(way, [float(f"{constant:.3g}") for constant in constants])
+        print(f"  off by {np.median(np.abs(off)):.0%} in the median, {off.min():+.0%} to {off.max():+.0%}")
+
+
+if __name__ == "__main__":
+    main()
