@@ -9,11 +9,27 @@ import numpy as np
 from .jit import kernel, next_block
 from .problem import RowProblem
 from .rows import OK, Plan, Workspace, predicted_cost, solve_row, workspace
+from .simd.kernels import prefetch_rows
 from .threads import spread
 
 # Small enough that the last block to finish does not keep others waiting (1 / 16 of a thread's share, down to one
 # row), large enough that drawing a block, some 20 ns, does not count.
 BLOCKS_PER_THREAD = 16
+
+
+# Cells of the next row that are fetched into the cache while one is solved: 64 rows of 128 floats are 32 KiB.
+NEXT = 64
+
+
+class Schedule(NamedTuple):
+    """In which order rows are solved, and what a thread takes at a time."""
+
+    order: np.ndarray
+    """int32 (n_rows,): by falling length."""
+    blocks: np.ndarray
+    """int64 (n_blocks + 1,): block `i` is `order[blocks[i]:blocks[i + 1]]`."""
+    longest: int
+    """Cells of the longest row."""
 
 
 class Outcome(NamedTuple):
@@ -26,7 +42,14 @@ class Outcome(NamedTuple):
 
 
 def half_step(
-    problem: RowProblem, Y: np.ndarray, g: np.ndarray, width: int, X: np.ndarray, plan: Plan, n_threads: int
+    problem: RowProblem,
+    Y: np.ndarray,
+    g: np.ndarray,
+    width: int,
+    X: np.ndarray,
+    plan: Plan,
+    n_threads: int,
+    schedule: Schedule | None = None,
 ) -> Outcome:
     """Solve every row of `problem` for the fixed panel `Y` into the panel `X`.
 
@@ -43,39 +66,35 @@ def half_step(
         Where each row starts if the plan is warm; the solutions. A row that failed is 0.
     plan : Plan
     n_threads : int
+    schedule : Schedule, optional
+        Of these rows, from an earlier half-step.
 
     Returns
     -------
     Outcome
     """
-    counts = problem.cells.counts
-    order, blocks = balance(counts, Y.shape[1], plan, n_threads)
-    losses = np.zeros(len(counts))
-    status = np.zeros(len(counts), np.int8)
+    if schedule is None:
+        schedule = make_schedule(problem.cells.counts, Y.shape[1], plan, n_threads)
+    order, blocks, longest = schedule
+    losses = np.zeros(len(X))
+    status = np.zeros(len(X), np.int8)
 
     def work(counter: np.ndarray) -> None:
-        ws: Workspace = workspace(Y.shape[1], int(counts.max()), Y.dtype)
+        ws: Workspace = workspace(Y.shape[1], longest, Y.dtype)
         _solve_blocks(counter, order, blocks, problem, Y, g, width, X.reshape(-1), plan, losses, status, ws)
 
     spread(work, min(n_threads, len(blocks) - 1))
     return Outcome(float(losses.sum()), status)
 
 
-def balance(counts: np.ndarray, width: int, plan: Plan, n_threads: int) -> tuple[np.ndarray, np.ndarray]:
-    """Order rows by predicted cost, dearest first, and cut them into blocks of about equal cost.
-
-    Returns
-    -------
-    order : ndarray of int32, shape (n_rows,)
-    blocks : ndarray of int64, shape (n_blocks + 1,)
-        Block `i` is `order[blocks[i]:blocks[i + 1]]`.
-    """
+def make_schedule(counts: np.ndarray, width: int, plan: Plan, n_threads: int) -> Schedule:
+    """Order rows by length, longest first, and cut them into blocks of about equal predicted cost."""
     order = np.argsort(-counts, kind="stable").astype(np.int32)
     cost = np.cumsum(predicted_cost(counts[order], width, plan))
     n_blocks = min(len(counts), BLOCKS_PER_THREAD * n_threads)
     ends = np.searchsorted(cost, cost[-1] * np.arange(1, n_blocks + 1) / n_blocks, side="left") + 1
     blocks = np.unique(np.concatenate(([0], np.minimum(ends, len(counts)))))
-    return order, blocks
+    return Schedule(order, blocks, int(counts.max()))
 
 
 @kernel
@@ -94,12 +113,15 @@ def _solve_blocks(
     ws,  # work  Workspace
 ):
     """Draw blocks until none is left."""
+    indptr, indices = problem.cells.indptr, problem.cells.indices
     while True:
         block = next_block(counter)
         if block >= len(blocks) - 1:
             return
         for position in range(blocks[block], blocks[block + 1]):
             u = order[position]
+            soon = order[min(position + 1, len(order) - 1)]
+            prefetch_rows(Y, Y.shape[1], indices, indptr[soon], min(indptr[soon + 1] - indptr[soon], NEXT))
             status[u], losses[u] = solve_row(problem, u, Y, g, width, x, plan, ws)
             if status[u] != OK:
                 for i in range(u * Y.shape[1], (u + 1) * Y.shape[1]):
