@@ -81,7 +81,7 @@ def make_mask(R: MatrixLike, zero_means_missing: bool = True) -> Any:
 
 def item_weights_from_mask(M: Any, weight_fn: WeightFunction = linear_weight_fn) -> np.ndarray:
     """Return one weight for each item: `weight_fn` of the column sums of the mask `M`, shape (n_items,)."""
-    return weight_fn(M.sum(axis=0))
+    return weight_fn(np.asarray(M.sum(axis=0)).ravel())
 
 
 def observed_rmse(R_true: MatrixLike, R_pred: np.ndarray | Factors, M: Any) -> float:
