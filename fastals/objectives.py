@@ -141,11 +141,13 @@ class Objective:
 
     def user_problem(self, cells: Cells, statistics: Statistics) -> RowProblem:
         """Rows are users (of the training set or new ones), columns the items that the model was fitted on."""
-        columns = np.zeros((len(statistics.weight), 3), cells.values.dtype)
-        columns[:, WEIGHT] = statistics.weight
-        columns[:, BACKGROUND] = statistics.background
+        n_items = len(statistics.weight)
+        alike = not self.biases and _alike(statistics.weight) and _alike(statistics.background)
+        columns = np.zeros((1 if alike else n_items, 3), cells.values.dtype)
+        columns[:, WEIGHT] = statistics.weight[: len(columns)]
+        columns[:, BACKGROUND] = statistics.background[: len(columns)]
         rows = np.ones((cells.n_rows, 3), cells.values.dtype)
-        return self._problem(cells, statistics, rows, columns, self.regularization[0])
+        return self._problem(cells, statistics, rows, columns, self.regularization[0] * self._scale(cells, n_items))
 
     def item_problem(
         self, cells: Cells, statistics: Statistics, n_users: int, *, new_items: bool = False
@@ -164,19 +166,18 @@ class Objective:
                 )
             weight = self._item_weights(counts)
             background = self.unobserved_weight * statistics.popularity_scale * self._powers(counts)
-        columns = np.ones((n_users, 3), cells.values.dtype)
+        columns = np.ones((n_users if self.biases else 1, 3), cells.values.dtype)
         columns[:, BACKGROUND] = self.unobserved_weight > 0
         columns[:, OFFSET] = 0
         rows = np.empty((cells.n_rows, 3), cells.values.dtype)
         rows[:, WEIGHT] = weight
         rows[:, BACKGROUND] = background
-        return self._problem(cells, statistics, rows, columns, self.regularization[1])
+        return self._problem(cells, statistics, rows, columns, self.regularization[1] * self._scale(cells, n_users))
 
     def _problem(
-        self, cells: Cells, statistics: Statistics, rows: np.ndarray, columns: np.ndarray, regularization: float
+        self, cells: Cells, statistics: Statistics, rows: np.ndarray, columns: np.ndarray, ridge: np.ndarray
     ) -> RowProblem:
-        scale = cells.counts + self.unobserved_weight * len(columns)
-        rows[:, RIDGE] = regularization * scale**self.regularization_exponent
+        rows[:, RIDGE] = ridge
         real = cells.values.dtype.type
         rule = CellRule(
             real(self.constant),
@@ -186,6 +187,10 @@ class Objective:
             real(statistics.mean),
         )
         return RowProblem(cells, rule, rows, columns)
+
+    def _scale(self, cells: Cells, n_columns: int) -> np.ndarray:
+        """(n_u + a0 N)^nu."""
+        return (cells.counts + self.unobserved_weight * n_columns) ** self.regularization_exponent
 
     def _powers(self, counts: np.ndarray) -> np.ndarray:
         """f_i^e, and 0 for an item nobody has where e > 0."""
@@ -211,6 +216,10 @@ class Objective:
                 f"got {weights[first]!r}"
             )
         return weights.astype(np.float64)
+
+
+def _alike(numbers: np.ndarray) -> bool:
+    return bool((numbers == numbers[0]).all())
 
 
 def _mean(R: Interactions) -> float:

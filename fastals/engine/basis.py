@@ -11,9 +11,14 @@ from typing import NamedTuple
 import numpy as np
 
 from .jit import kernel, next_block
+from .simd.kernels import add_product, transpose
+from .simd.target import aligned_empty
 from .threads import spread
 
 PIECE = 512  # rows summed in the panel's own precision before they go to float64
+BAND = 128  # rows of the Gram matrix that one thread works on: a band of 128 x 1024 sums fits the second-level cache
+ROWS = 64  # rotated at once; a multiple of every vector width
+TASKS = 16  # at least so many independent parts, so that threads end at about the same time
 
 
 class Fixed(NamedTuple):
@@ -25,39 +30,55 @@ class Fixed(NamedTuple):
 
 
 def gram(panel: np.ndarray, weights: np.ndarray, width: int, n_threads: int) -> np.ndarray:
-    """Return sum_j weights_j y_j y_j' in float64, shape (width, width).
+    """Return sum_j weights_j y_j y_j' in float64, shape (width, width); one weight stands for all.
 
     Pieces of fixed size are summed in a fixed order: the bits do not depend on the number of threads.
     """
-    n_pieces = -(-len(panel) // PIECE)
-    groups = min(n_pieces, 16)
-    partial = np.zeros((groups, width, width))
-    spread(_gram_groups, min(n_threads, groups), panel, weights, width, partial)
-    upper = np.triu(partial.sum(axis=0))
+    n, kp = panel.shape
+    n_bands = -(-kp // BAND)
+    groups = min(-(-n // PIECE), -(-TASKS // n_bands))
+    partial = np.zeros((groups, kp, kp))
+
+    scales = np.sqrt(weights)
+
+    def work(counter: np.ndarray) -> None:
+        buffers = (aligned_empty(size, panel.dtype) for size in (PIECE * kp, BAND * kp))
+        _gram_bands(counter, panel, scales, partial, *buffers)
+
+    spread(work, min(n_threads, groups * n_bands))
+    upper = np.triu(partial.sum(axis=0)[:width, :width])
     return upper + np.triu(upper, 1).T
 
 
 @kernel
-def _gram_groups(
+def _gram_bands(
     counter,  # inout int64 (1,)
     panel,  # in    T (n, kp)
-    weights,  # in    T (n,)
-    width,  # in    intp
-    partial,  # out   float64 (groups, width, width)   upper triangles
+    scales,  # in    T (n,) or (1,)              square roots of the weights
+    partial,  # inout float64 (groups, kp, kp)   zeros; upper triangles, and some of what is below
+    piece,  # work  T (PIECE * kp,)            scaled rows
+    sums,  # work  T (BAND * kp,)
 ):
-    """Sum every groups-th piece into its group."""
-    n, groups = len(panel), len(partial)
+    """Sum every groups-th piece into its group, one band of rows of the Gram matrix at a time."""
+    n, kp = panel.shape
+    groups, n_bands = len(partial), (kp + BAND - 1) // BAND
     while True:
-        group = next_block(counter)
-        if group >= groups:
+        task = next_block(counter)
+        if task >= groups * n_bands:
             return
+        group, first = task % groups, task // groups * BAND
+        height = min(BAND, kp - first)
         for start in range(group * PIECE, n, groups * PIECE):
-            for j in range(start, min(start + PIECE, n)):
-                y = panel[j]
-                for a in range(width):
-                    wy = weights[j] * np.float64(y[a])
-                    for b in range(a, width):
-                        partial[group, a, b] += wy * y[b]
+            depth = min(PIECE, n - start)
+            for j in range(depth):
+                scale = scales[min(start + j, len(scales) - 1)]
+                for i in range(first, kp):
+                    piece[j * kp + i] = scale * panel[start + j, i]
+            sums[: height * kp] = 0
+            add_product(sums, first, kp, 1.0, piece, first, kp, piece, first, kp, depth, height, kp - first)
+            for i in range(height):
+                for c in range(first + i, kp):
+                    partial[group, first + i, c] += sums[i * kp + c]
 
 
 def diagonalise(panel: np.ndarray, weights: np.ndarray, width: int, n_threads: int) -> tuple[np.ndarray, np.ndarray]:
@@ -66,13 +87,44 @@ def diagonalise(panel: np.ndarray, weights: np.ndarray, width: int, n_threads: i
     return _pad(np.maximum(eigenvalues, 0), panel), vectors
 
 
-def rotate(panel: np.ndarray, rotation: np.ndarray) -> None:
-    """Overwrite `panel` by `panel @ rotation`, some rows at a time."""
-    width = len(rotation)
-    rotation = rotation.astype(panel.dtype)
-    for start in range(0, len(panel), PIECE):
-        block = panel[start : start + PIECE, :width]
-        block[:] = block @ rotation
+def rotate(panel: np.ndarray, rotation: np.ndarray, n_threads: int) -> None:
+    """Overwrite `panel` by `panel @ rotation`, shape (width, width)."""
+    kp = panel.shape[1]
+    square = aligned_empty((kp, kp), panel.dtype)
+    square[...] = 0
+    square[: len(rotation), : len(rotation)] = rotation
+
+    def work(counter: np.ndarray) -> None:
+        _rotate_blocks(counter, panel, square, *(aligned_empty(ROWS * kp, panel.dtype) for _ in range(2)))
+
+    spread(work, min(n_threads, -(-len(panel) // ROWS)))
+
+
+@kernel
+def _rotate_blocks(
+    counter,  # inout int64 (1,)
+    panel,  # inout T (n, kp)
+    rotation,  # in    T (kp, kp)
+    turned,  # work  T (kp * ROWS,)
+    product,  # work  T (ROWS * kp,)
+):
+    """Rotate blocks of rows by way of a buffer."""
+    n, kp = panel.shape
+    while True:
+        start = next_block(counter) * ROWS
+        if start >= n:
+            return
+        count = min(ROWS, n - start)
+        for r in range(count):
+            for i in range(kp):
+                product[r * kp + i] = panel[start + r, i]
+        product[count * kp :] = 0
+        transpose(turned, 0, ROWS, product, 0, kp, ROWS, kp)
+        product[:] = 0
+        add_product(product, 0, kp, 1.0, turned, 0, ROWS, rotation, 0, kp, kp, ROWS, kp)
+        for r in range(count):
+            for i in range(kp):
+                panel[start + r, i] = product[r * kp + i]
 
 
 def fix(panel: np.ndarray, weights: np.ndarray, width: int, n_threads: int) -> Fixed:
@@ -88,8 +140,9 @@ def fix(panel: np.ndarray, weights: np.ndarray, width: int, n_threads: int) -> F
     if np.abs(background - np.diag(diagonal)).max() <= 64 * np.finfo(panel.dtype).eps * diagonal.max():
         return Fixed(panel, _pad(diagonal, panel), None)
     eigenvalues, rotation = np.linalg.eigh(background)
-    rotated = panel.copy()
-    rotate(rotated, rotation)
+    rotated = aligned_empty(panel.shape, panel.dtype)
+    rotated[...] = panel
+    rotate(rotated, rotation, n_threads)
     return Fixed(rotated, _pad(np.maximum(eigenvalues, 0), panel), rotation)
 
 

@@ -91,9 +91,9 @@ def _half_step(
     with biases_as_offsets(problem, Y, model.bias):
         if weights.any():
             g, rotation = basis.diagonalise(Y, weights, model.width, n_threads)
-            basis.rotate(Y, rotation)
+            basis.rotate(Y, rotation, n_threads)
             if warm:
-                basis.rotate(X, rotation)
+                basis.rotate(X, rotation, n_threads)
         if last or not weights.any():
             g = basis.fix(Y, weights, model.width, n_threads).g
         plan = plan_for(solver, Y.dtype, bool(weights.any()), warm=warm, last=last)
@@ -135,7 +135,7 @@ def fold_in(
     plan = plan_for(solver, X.dtype, bool(fixed.g.any()), warm=False, last=True)
     outcome = sweep.half_step(problem, fixed.panel, fixed.g, width, X, plan, n_threads)
     if fixed.rotation is not None:
-        basis.rotate(X, fixed.rotation.T)
+        basis.rotate(X, fixed.rotation.T, n_threads)
     return X, outcome.status
 
 

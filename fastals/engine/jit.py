@@ -43,7 +43,7 @@ KERNEL_OPTIONS = {
 
 INNER_OPTIONS = {
     **OPTIONS,
-    # The wrappers for Python and C callers would never be called; each costs some 20 ms of compilation.
+    # The wrappers for Python and C callers would never be called; each costs some 15 ms of optimisation alone.
     "no_cpython_wrapper": True,
     "no_cfunc_wrapper": True,
 }

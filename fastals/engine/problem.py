@@ -68,4 +68,4 @@ class RowProblem(NamedTuple):
     cells: Cells
     rule: CellRule
     rows: np.ndarray  # T (n_rows, 3): weight, background, ridge
-    columns: np.ndarray  # T (n_columns, 3): weight, background, offset
+    columns: np.ndarray  # T (n_columns, 3), or (1, 3) where all are alike: weight, background, offset

@@ -160,23 +160,29 @@ def cholesky_block(v, C, c, ldc, inv, i):
     Computes   C = U'U, in place, U upper triangular with zeros below its diagonal; inv[i : i + W] = 1 / diag(U).
                Returns 0, or 1 + the row of the first pivot that is not positive (NaN is not); U is then undefined.
     Requires   Only the upper triangle of C is read.
-    IR         W rows in registers. The elimination is that of U'DU, so that no step waits for a square root; the W
-               square roots and their reciprocals are one vector each, at the end.
+    IR         W rows in registers. The elimination is that of U'DU, so that no step waits for a square root: the W
+               roots and their reciprocals are one vector each, at the end. The pivots run ahead as scalars: a step
+               waits for one scalar division and one fma, not for the update of a whole row.
     """
     C = v.at(C, c)
     builder, n = v.builder, v.lanes
-    one = v.constant(1.0)
     rows = [v.load(v.at(C, 0, r, ldc)) for r in range(n)]
-    pivots = rows[0]
-    for j in range(n):
-        pivots = v.choose([lane == j for lane in range(n)], rows[j], pivots)
-        eliminator = builder.fneg(builder.fmul(rows[j], builder.fdiv(one, v.splat_lane(rows[j], j))))
+    pivot = v.lane(rows[0], 0)
+    pivots = v.splat(pivot)
+    for j in range(n - 1):
+        reciprocal = v.over(v.scalar(1.0), pivot)
+        beside = v.lane(rows[j], j + 1)
+        pivot = v.fma(builder.fneg(v.times(beside, beside)), reciprocal, v.lane(rows[j + 1], j + 1))
+        pivots = v.choose([lane <= j for lane in range(n)], pivots, v.splat(pivot))
+        eliminator = v.times(rows[j], v.splat(builder.fneg(reciprocal)))
         for r in range(j + 1, n):
             rows[r] = v.fma(v.splat_lane(rows[j], r), eliminator, rows[r])
-    reciprocals = builder.fdiv(one, v.sqrt(pivots))
+    roots = v.sqrt(pivots)
+    reciprocals = v.over(v.constant(1.0), roots)
     v.store(reciprocals, inv, i)
     for j in range(n):
-        row = builder.fmul(rows[j], v.splat_lane(reciprocals, j))
+        row = v.times(rows[j], v.splat_lane(reciprocals, j))
+        row = v.choose([lane == j for lane in range(n)], roots, row)
         v.store(v.choose([lane >= j for lane in range(n)], row, v.zero), v.at(C, 0, j, ldc))
 
     failed = builder.fcmp_unordered("<=", pivots, v.zero)
@@ -191,19 +197,22 @@ def solve_tile(v, U, u, ldu, inv, i, C, c, ldc, width):
 
     Computes   C[0:W, 0:width] <- X with U'X = C, U the upper triangular W x W block; inv[i : i + W] = 1 / diag(U).
     Requires   width padded.
-    IR         For each W columns: W rows in registers, W * (W - 1) / 2 fma with an element of U broadcast.
+    IR         For each W columns: W rows in registers, W * (W - 1) / 2 fma with an element of U broadcast. The rows of
+               U are divided by their diagonal beforehand, on the stack, so that a step waits for one fma.
     """
-    U, C = v.at(U, u), v.at(C, c)
+    U, C, unit = v.at(U, u), v.at(C, c), v.scratch(v.lanes * v.lanes)
+    scale = v.load(inv, i)
+    for r in range(v.lanes):
+        row = v.times(v.load(v.at(U, 0, r, ldu)), v.splat_lane(scale, r))
+        v.store(v.builder.fneg(row), unit, r * v.lanes)
 
     def columns(j):
         tile = v.at(C, j)
         rows = [v.load(v.at(tile, 0, r, ldc)) for r in range(v.lanes)]
         for r in range(v.lanes):
-            rows[r] = v.builder.fmul(rows[r], v.broadcast(inv, v.add(i, r)))
-            v.store(rows[r], v.at(tile, 0, r, ldc))
-            negative = v.builder.fneg(rows[r])
             for s in range(r + 1, v.lanes):
-                rows[s] = v.fma(v.broadcast(v.at(U, s, r, ldu)), negative, rows[s])
+                rows[s] = v.fma(v.broadcast(unit, r * v.lanes + s), rows[r], rows[s])
+            v.store(v.times(rows[r], v.splat_lane(scale, r)), v.at(tile, 0, r, ldc))
 
     v.each(0, width, v.lanes, columns)
 
@@ -258,7 +267,7 @@ def substitute_backward(v, U, u, ldu, inv, n, x, o):
             return [v.fma(v.load(v.at(rows, j, r, ldu)), solved, total) for r, total in enumerate(sums)]
 
         sums = v.loop(v.add(i, v.lanes), n, v.lanes, [v.zero] * v.lanes, columns)
-        right = v.builder.fsub(v.load(x, i), v.sums(sums))
+        right = v.minus(v.load(x, i), v.sums(sums))
         triangle = v.transpose([v.load(v.at(rows, i, r, ldu)) for r in range(v.lanes)])
         v.store(_solve_in_lanes(v, right, v.load(inv, i), reversed(range(v.lanes)), triangle), x, i)
 
@@ -272,10 +281,10 @@ def _solve_in_lanes(v, right, scale, order, vectors):
     that a step costs a broadcast lane and an fma, and all divisions of ``right`` are one product at the end.
     """
     for r in order:
-        scaled = v.builder.fneg(v.builder.fmul(vectors[r], v.splat_lane(scale, r)))
+        scaled = v.builder.fneg(v.times(vectors[r], v.splat_lane(scale, r)))
         scaled = v.choose([lane == r for lane in range(v.lanes)], v.zero, scaled)
         right = v.fma(v.splat_lane(right, r), scaled, right)
-    return v.builder.fmul(right, scale)
+    return v.times(right, scale)
 
 
 # Products of a vector with rows, contiguous or gathered
@@ -377,6 +386,56 @@ def gather_axpys(v, y, i, s, o, Y, ldy, indices, p, count):
     _axpys(v, v.at(y, i), _gathered(v, Y, ldy, indices, p), count, ldy, v.at(s, o))
 
 
+@micro_kernel
+def gather_residual(v, q, i, s, b, w, o, Y, ldy, indices, p, count, x, j, ahead):
+    """Multiply gathered rows by a vector and add the residual's multiples of the same rows to another: one pass.
+
+    Computes   s[o + r] = Y[indices[p + r]] . x[j : j + ldy], zeros up to a multiple of W at most, and
+               q[i : i + ldy] += sum_r (b[o + r] - w[o + r] s[o + r]) Y[indices[p + r]] for r < count
+    Requires   ldy, the length of a row, padded; count any, 0 too; s, b and w have room for count padded; q and x apart.
+               With ahead > 0 the rows that many further on are fetched into the cache meanwhile.
+    IR         As ``row_dots`` and ``row_axpys`` for each group of rows, which the first-level cache holds between the
+               two; the sum of a group in two chains, for half the latency.
+    """
+    q, x = v.at(q, i), v.at(x, j)
+    s, b, w = (v.at(array, o) for array in (s, b, w))
+    address = _gathered(v, Y, ldy, indices, p)
+    last = v.sub(count, 1)
+    n = v.tile_rows
+    narrow = ir.VectorType(v.scalar, n)
+
+    def group(first, number):
+        rows = [address(number(v.add(first, r))) for r in range(n)]
+        soon = v.add(first, ahead)
+        fetched = v.builder.select(v.builder.icmp_signed(">", ahead, INDEX(0)), ldy, INDEX(0))
+        for r in range(n):
+            row = address(v.min(v.add(soon, r), last))
+            v.each(0, fetched, v.line, lambda c, row=row: v.prefetch(row, c))
+
+        def products(c, sums):
+            factor = v.load(x, c)
+            return [v.fma(v.load(row, c), factor, total) for row, total in zip(rows, sums, strict=True)]
+
+        dots = v.sums(v.loop(0, ldy, v.lanes, [v.zero] * n, products))
+        inside = v.sub(count, first)
+        v.store(v.first_lanes(inside, dots), s, first)
+        weights, targets = (v.load_as(narrow, array, first) for array in (w, b))
+        residual = v.first_lanes(inside, v.minus(targets, v.times(weights, dots)))
+        factors = [v.shuffle(residual, residual, [r] * v.lanes) for r in range(n)]
+
+        def add(c):
+            chains = [v.load(q, c), v.zero]
+            for r in range(n):
+                chains[r % 2] = v.fma(v.load(rows[r], c), factors[r], chains[r % 2])
+            v.store(v.plus(*chains), q, c)
+
+        v.each(0, ldy, v.lanes, add)
+
+    whole = v.sub(count, v.builder.srem(count, INDEX(n)))
+    v.each(0, whole, n, lambda first: group(first, lambda r: r))
+    v.each(whole, count, n, lambda first: group(first, lambda r: v.min(r, last)))
+
+
 # Gathers into panels
 
 
@@ -394,7 +453,7 @@ def gather_scaled(v, P, p0, ldp, s, o, Y, ldy, indices, p, count):
     def gather(r):
         row, place = address(r), v.at(P, 0, r, ldp)
         factor = v.broadcast(s, r)
-        v.each(0, ldy, v.lanes, lambda j: v.store(v.builder.fmul(v.load(row, j), factor), place, j))
+        v.each(0, ldy, v.lanes, lambda j: v.store(v.times(v.load(row, j), factor), place, j))
 
     v.each(0, count, 1, gather)
 
@@ -417,9 +476,9 @@ def gather_transposed(v, T, t, ldt, s, o, e, i, Y, ldy, indices, p, count):
 
         def columns(j):
             factor = v.load(e, j)
-            scaled = [v.builder.fmul(v.load(row, j), factor) for row in rows]
+            scaled = [v.times(v.load(row, j), factor) for row in rows]
             for c, column in enumerate(v.transpose(scaled)):
-                v.store(v.builder.fmul(column, scale), v.at(v.at(T, first, j, ldt), 0, c, ldt))
+                v.store(v.times(column, scale), v.at(v.at(T, first, j, ldt), 0, c, ldt))
 
         v.each(0, ldy, v.lanes, columns)
 

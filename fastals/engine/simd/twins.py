@@ -92,6 +92,14 @@ def gather_axpys(y, i, s, o, Y, ldy, indices, p, count):
     y[i : i + ldy] += s[o : o + count] @ _gathered(Y, ldy, indices, p, count)
 
 
+def gather_residual(q, i, s, b, w, o, Y, ldy, indices, p, count, x, j, ahead):
+    """``s = Y[indices] x; q += Y[indices]'(b - w * s)``."""
+    del ahead
+    gather_dots(s, o, Y, ldy, indices, p, count, x, j)
+    rows = slice(o, o + count)
+    q[i : i + ldy] += (b[rows] - w[rows] * s[rows]) @ _gathered(Y, ldy, indices, p, count)
+
+
 def gather_scaled(P, p0, ldp, s, o, Y, ldy, indices, p, count):
     """``P = diag(s) Y[indices]``."""
     P.flat[_at(p0, ldp, count, ldy)] = s[o : o + count, None] * _gathered(Y, ldy, indices, p, count)

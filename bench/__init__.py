@@ -1,0 +1,1 @@
+"""Speed at equal loss: fastals and its peers, the same objective, the same machine, one run."""

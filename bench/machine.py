@@ -1,0 +1,55 @@
+"""What the numbers were measured on, and what every contender gets of it."""
+
+import os
+import platform
+import resource
+import sys
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+# Every contender runs this many threads of its own.
+THREADS = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+PACKAGES = ("fastals", "implicit", "irspack", "cmfrec", "numba", "numpy", "scipy")
+
+
+def limit_blas() -> None:
+    """Give BLAS one thread in this process and its children; without effect once a BLAS is loaded.
+
+    `implicit` and `cmfrec` call BLAS from threads of their own: with a pool under each they are several times slower.
+    """
+    for variable in ("OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "BLIS_NUM_THREADS", "VECLIB_MAXIMUM_THREADS"):
+        os.environ[variable] = "1"
+
+
+def peak_memory() -> int:
+    """Return the most memory this process ever held, in bytes.
+
+    Linux carries `ru_maxrss` over fork and exec, so that a child begins with its parent's peak; `VmHWM` begins anew.
+    """
+    status = Path("/proc/self/status")
+    if status.exists():
+        line = next(line for line in status.read_text().splitlines() if line.startswith("VmHWM:"))
+        return int(line.split()[1]) * 1024
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024
+
+
+def cpu_model() -> str:
+    """Return the processor's name."""
+    info = Path("/proc/cpuinfo")
+    if info.exists():
+        for line in info.read_text().splitlines():
+            if line.startswith("model name"):
+                return line.split(":", 1)[1].strip()
+    return platform.processor() or platform.machine()
+
+
+def versions() -> dict[str, str]:
+    """Return the version of Python and of every package that takes part and is installed."""
+    found = {"python": platform.python_version()}
+    for package in PACKAGES:
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            continue
+    return found

@@ -1,0 +1,320 @@
+"""One adapter a library: the objective of `Problem` in its own terms, its own start, its own solvers.
+
+All get float32, `THREADS` threads and BLAS on one thread. Each clock leaves out the conversion of the data and what a
+visitor does between iterations. Drawing the start is left out too where a peer does it beside the conversion, which
+flatters the peers; for fastals everything from the call of `fit` to its return is counted.
+"""
+
+import statistics
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from contextlib import suppress
+from typing import ClassVar, NamedTuple
+
+import numpy as np
+import scipy.sparse as sp
+
+from bench.machine import THREADS
+from bench.objective import Factors
+from bench.problems import Problem
+
+SEED = 0
+CG_STEPS = 3  # the default of every peer that has conjugate gradients
+
+Visit = Callable[[float, Factors, Factors], None]  # seconds so far, user factors, item factors
+
+
+class Trained(NamedTuple):
+    """What came out of a training."""
+
+    seconds: float  # all of it
+    iteration_seconds: list[float]
+    user_factors: Factors
+    item_factors: Factors
+
+
+class _Enough(Exception):  # noqa: N818 - nothing went wrong
+    """Leaves a library's own loop from its callback."""
+
+
+class Contender(ABC):
+    """A library with one of its solvers, ready to train on one problem."""
+
+    library: ClassVar[str]
+
+    @abstractmethod
+    def __init__(self, problem: Problem, factors: int) -> None:
+        """Import the library and convert the data."""
+
+    @abstractmethod
+    def train(self, iterations: int, visit: Visit | None = None) -> Trained:
+        """Train from the start; `visit` is called after every iteration, off the clock."""
+
+    def iterations_to(self, reached: Callable[[Factors, Factors], bool], iterations: int, seconds: float) -> int | None:
+        """Return how many iterations it takes until `reached`; None where `iterations` or `seconds` are used up."""
+        taken = 0
+        arrived = False
+
+        def visit(seconds_so_far: float, X: Factors, Y: Factors) -> bool:
+            nonlocal taken, arrived
+            taken += 1
+            arrived = reached(X, Y)
+            if arrived or seconds_so_far > seconds:
+                raise _Enough
+
+        with suppress(_Enough):
+            self.train(iterations, visit)
+        return taken if arrived else None
+
+
+class _Implicit(Contender):
+    library = "implicit"
+    use_cg: ClassVar[bool]
+
+    def __init__(self, problem: Problem, factors: int) -> None:
+        from implicit.cpu.als import AlternatingLeastSquares
+
+        def model(iterations: int) -> AlternatingLeastSquares:
+            model = AlternatingLeastSquares(
+                factors=factors,
+                regularization=problem.regularization,
+                alpha=1.0,
+                use_cg=self.use_cg,
+                iterations=iterations,
+                num_threads=THREADS,
+                random_state=SEED,
+            )
+            model.cg_steps = CG_STEPS
+            return model
+
+        self._model = model
+        # implicit takes the stored value as the whole confidence.
+        self._confidence = problem.R.copy()
+        self._confidence.data = 1.0 + np.float32(problem.alpha) * problem.R.data
+
+    def train(self, iterations: int, visit: Visit | None = None) -> Trained:
+        model = self._model(iterations)
+        clock: list[float] = []
+
+        def callback(iteration: int, seconds: float, loss: float | None) -> None:
+            clock.append(seconds)
+            if visit:
+                visit(sum(clock), model.user_factors, model.item_factors)
+
+        model.fit(self._confidence, show_progress=False, callback=callback)
+        return Trained(sum(clock), clock, model.user_factors, model.item_factors)
+
+
+class ImplicitCholesky(_Implicit):
+    use_cg = False
+
+
+class ImplicitCG(_Implicit):
+    use_cg = True
+
+
+class _Irspack(Contender):
+    library = "irspack"
+    solver: ClassVar[str]
+
+    def __init__(self, problem: Problem, factors: int) -> None:
+        from irspack import IALSRecommender
+
+        self._recommender = IALSRecommender(
+            problem.R * np.float32(problem.alpha),
+            n_components=factors,
+            loss_type="ORIGINAL",
+            alpha0=1.0,
+            nu=0.0,
+            reg=problem.regularization,
+            init_std=0.1,  # of a whole row: normal with 0.1 / sqrt(factors) an entry
+            solver_type=self.solver,
+            max_cg_steps=CG_STEPS,
+            random_seed=SEED,
+            n_threads=THREADS,
+        )
+
+    def train(self, iterations: int, visit: Visit | None = None) -> Trained:
+        self._recommender.start_learning()
+        core = self._recommender.trainer_as_ials.core_trainer
+        clock: list[float] = []
+        for _ in range(iterations):
+            started = time.perf_counter()
+            self._recommender.run_epoch()
+            clock.append(time.perf_counter() - started)
+            if visit:
+                visit(sum(clock), core.user, core.item)
+        return Trained(sum(clock), clock, core.user, core.item)
+
+
+class IrspackCholesky(_Irspack):
+    solver = "CHOLESKY"
+
+
+class IrspackCG(_Irspack):
+    solver = "CG"
+
+
+class IrspackIALSPP(_Irspack):
+    solver = "IALSPP"
+
+
+class _Cmfrec(Contender):
+    """cmfrec has no callback and no warm start, but the same seed gives the same factors: iteration n is a fit of n."""
+
+    library = "cmfrec"
+    use_cg: ClassVar[bool]
+    finalize_chol: ClassVar[bool] = False
+
+    def __init__(self, problem: Problem, factors: int) -> None:
+        from cmfrec import CMF_implicit
+
+        def model(iterations: int) -> CMF_implicit:
+            return CMF_implicit(
+                k=factors,
+                lambda_=problem.regularization,
+                alpha=problem.alpha,
+                niter=iterations,
+                use_cg=self.use_cg,
+                max_cg_steps=CG_STEPS,
+                finalize_chol=self.finalize_chol,
+                use_float=True,
+                precompute_for_predictions=False,
+                produce_dicts=False,
+                random_state=SEED,
+                nthreads=THREADS,
+            )
+
+        self._model = model
+        self._cells = sp.coo_matrix(problem.R)
+        # A fit of no iterations converts the data and draws the start.
+        self._conversion = 0.0
+        self._conversion = statistics.median(self._fit(0)[0] for _ in range(3))
+
+    def _fit(self, iterations: int) -> tuple[float, Factors, Factors]:
+        model = self._model(iterations)
+        started = time.perf_counter()
+        model.fit(self._cells)
+        return time.perf_counter() - started - self._conversion, model.A_, model.B_
+
+    def train(self, iterations: int, visit: Visit | None = None) -> Trained:
+        for count in range(1 if visit else iterations, iterations + 1):
+            seconds, X, Y = self._fit(count)
+            if visit:
+                visit(seconds, X, Y)
+        return Trained(seconds, [seconds / iterations] * iterations, X, Y)
+
+    def iterations_to(self, reached: Callable[[Factors, Factors], bool], iterations: int, seconds: float) -> int | None:
+        """Double the number of iterations until `reached`, then bisect: visiting each in turn costs their square."""
+        missed, tried = 0, 1
+        while True:
+            taken, X, Y = self._fit(tried)
+            if reached(X, Y):
+                break
+            missed = tried
+            if tried == iterations or taken > seconds:
+                return None
+            tried = min(2 * tried, iterations)
+        arrived = tried
+        while arrived - missed > 1:
+            tried = (missed + arrived) // 2
+            _, X, Y = self._fit(tried)
+            if reached(X, Y):
+                arrived = tried
+            else:
+                missed = tried
+        return arrived
+
+
+class CmfrecCholesky(_Cmfrec):
+    use_cg = False
+
+
+class CmfrecCG(_Cmfrec):
+    """Its conjugate gradients start from the residual of another system (3.5.1, `factors_implicit_cg`).
+
+    With w = alpha r they converge to the x of (Y'Y + lambda I + sum (1 + w) y y') x = sum w y, where the objective and
+    its own Cholesky have sum w y y' on the left and sum (1 + w) y on the right.
+    """
+
+    use_cg = True
+
+
+class CmfrecCGFinal(_Cmfrec):
+    """The same with a last iteration by Cholesky, which repairs most of it: the quickest way of cmfrec to low loss."""
+
+    use_cg = True
+    finalize_chol = True
+
+
+class _Fastals(Contender):
+    library = "fastals"
+    solver: ClassVar[str]
+
+    def __init__(self, problem: Problem, factors: int) -> None:
+        from fastals.interactions import Interactions
+
+        from fastals import ImplicitALS
+
+        def model(iterations: int) -> ImplicitALS:
+            return ImplicitALS(
+                factors=factors,
+                regularization=problem.regularization,
+                alpha=problem.alpha,
+                iterations=iterations,
+                solver=self.solver,
+                n_threads=THREADS,
+                random_state=SEED,
+            )
+
+        self._model = model
+        self._interactions = Interactions(problem.R)
+
+    def train(self, iterations: int, visit: Visit | None = None) -> Trained:
+        model = self._model(iterations)
+        marks: list[float] = []
+        visiting = 0.0
+
+        def callback(iteration: int, model: object) -> None:
+            nonlocal visiting
+            entered = time.perf_counter()
+            marks.append(entered - started - visiting)
+            if visit:
+                visit(marks[-1], model.user_factors_, model.item_factors_)
+            visiting += time.perf_counter() - entered
+
+        started = time.perf_counter()
+        model.fit(self._interactions, callback=callback)
+        seconds = time.perf_counter() - started - visiting
+        # The first iteration holds the start as well; it stands for an iteration only where there is no other.
+        iteration_seconds = np.diff(marks).tolist() if len(marks) > 1 else marks
+        return Trained(seconds, iteration_seconds, model.user_factors_, model.item_factors_)
+
+
+class FastalsAuto(_Fastals):
+    solver = "auto"
+
+
+class FastalsCholesky(_Fastals):
+    solver = "cholesky"
+
+
+class FastalsCG(_Fastals):
+    solver = "cg"
+
+
+CONTENDERS: dict[str, type[Contender]] = {
+    "fastals-auto": FastalsAuto,
+    "fastals-cg": FastalsCG,
+    "fastals-cholesky": FastalsCholesky,
+    "implicit-cg": ImplicitCG,
+    "implicit-cholesky": ImplicitCholesky,
+    "irspack-cg": IrspackCG,
+    "irspack-cholesky": IrspackCholesky,
+    "irspack-ialspp": IrspackIALSPP,
+    "cmfrec-cg": CmfrecCG,
+    "cmfrec-cg+cholesky": CmfrecCGFinal,
+    "cmfrec-cholesky": CmfrecCholesky,
+}
+PEERS = [name for name, contender in CONTENDERS.items() if contender.library != "fastals"]

@@ -1,0 +1,218 @@
+"""Run the suites, print what they found, and rewrite the tables of the README: nobody types a number.
+
+python -m bench.report [--quick] [--only TABLE ...] [--problems NAME ...] [--factors K ...] [--contenders NAME ...]
+"""
+
+import argparse
+import json
+import math
+import statistics
+import subprocess
+import sys
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from bench.kernels import PEAK
+from bench.peers import CONTENDERS
+from bench.problems import CACHE, ROOT
+
+README = ROOT / "README.md"
+QUICK = ["--problems", "lastfm-2k", "ml-1m", "--factors", "32", "64", "--repeats", "3"]
+OURS = "fastals-"
+
+Run = dict[str, Any]  # one entry of pytest-benchmark's JSON
+Cell = tuple[str, int]  # problem, number of factors
+
+
+@dataclass(frozen=True)
+class Result:
+    """A contender in a cell: medians over its turns."""
+
+    seconds: float
+    iteration_seconds: float
+    iterations_to_target: int | None
+    memory: int
+
+
+def fit_results(runs: Iterable[Run]) -> dict[Cell, dict[str, Result]]:
+    """Return the medians over turns: cell -> contender -> result, in the order of the runs."""
+    turns: dict[Cell, dict[str, list[Run]]] = {}
+    for run in runs:
+        info = run["extra_info"]
+        if "contender" in info:
+            cell = turns.setdefault((info["problem"], info["factors"]), {})
+            cell.setdefault(info["contender"], []).append(run)
+    return {
+        cell: {
+            contender: Result(
+                statistics.median(run["stats"]["median"] for run in taken),
+                statistics.median(statistics.median(run["extra_info"]["iteration_seconds"]) for run in taken),
+                taken[0]["extra_info"]["iterations_to_target"],
+                taken[0]["extra_info"]["memory"],
+            )
+            for contender, taken in contenders.items()
+        }
+        for cell, contenders in turns.items()
+    }
+
+
+def _number(value: float) -> str:
+    """Three significant digits, without an exponent."""
+    return f"{value:.{max(0, 2 - math.floor(math.log10(value)))}f}"
+
+
+def _table(header: list[str], rows: list[list[str]]) -> str:
+    lines = [header, ["---"] * len(header), *rows]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+
+
+def _contest(
+    results: dict[Cell, dict[str, Result]],
+    measure: Callable[[Result], float | None],
+    show: Callable[[Result], str],
+    missing: str,
+) -> str:
+    """Cells x contenders, the smallest in bold, and how many times the best of ours is ahead of the best peer."""
+    contenders = [name for name in CONTENDERS if any(name in cell for cell in results.values())]
+    rows = []
+    for (problem, factors), cell in results.items():
+        measured = {name: value for name, result in cell.items() if (value := measure(result)) is not None}
+        best = min(measured, key=measured.__getitem__, default=None)
+        row = [f"{problem}, k = {factors}"]
+        for name in contenders:
+            if name not in cell:
+                row.append("-")
+            elif name not in measured:
+                row.append(missing)
+            else:
+                row.append(f"**{show(cell[name])}**" if name == best else show(cell[name]))
+        ours = [value for name, value in measured.items() if name.startswith(OURS)]
+        peers = [value for name, value in measured.items() if not name.startswith(OURS)]
+        row.append(f"{_number(min(peers) / min(ours))}x" if ours and peers else "-")
+        rows.append(row)
+    return _table(["", *(name.replace("-", " ", 1) for name in contenders), "ahead of best peer"], rows)
+
+
+def iteration_table(runs: list[Run]) -> str:
+    """Seconds per iteration."""
+    return _contest(fit_results(runs), lambda r: r.iteration_seconds, lambda r: _number(r.iteration_seconds), "-")
+
+
+def time_to_loss_table(runs: list[Run]) -> str:
+    """Seconds to the target loss, and iterations."""
+    return _contest(
+        fit_results(runs),
+        lambda r: r.seconds if r.iterations_to_target else None,
+        lambda r: f"{_number(r.seconds)} ({r.iterations_to_target})",
+        "not reached",
+    )
+
+
+def memory_table(runs: list[Run]) -> str:
+    """Peak memory beyond the data, in MB."""
+    return _contest(fit_results(runs), lambda r: r.memory, lambda r: _number(r.memory / 1e6), "-")
+
+
+def kernel_table(runs: list[Run]) -> str:
+    """GFLOP/s of each kernel, and its share of the matrix product timed in the same turn."""
+    kernels = [run for run in runs if "kernel" in run["extra_info"]]
+    speed: dict[tuple[str, int | None], dict[int, float]] = {}
+    for run in kernels:
+        info = run["extra_info"]
+        turns = speed.setdefault((info["kernel"], info["factors"]), {})
+        turns[info["turn"]] = info["flops"] / run["stats"]["median"]
+    peak = speed[PEAK, None]
+    rows = []
+    for (name, factors), turns in speed.items():
+        share = statistics.median(flops / peak[turn] for turn, flops in turns.items())
+        gflops = statistics.median(turns.values()) / 1e9
+        rows.append([name if factors is None else f"{name}, k = {factors}", _number(gflops), f"{share:.0%}"])
+    return _table(["one thread", "GFLOP/s", "share of peak"], rows)
+
+
+def machine_table(runs: list[Run]) -> str:
+    """What the numbers were measured on."""
+    info = runs[0]["extra_info"]
+    threads = next((run["extra_info"]["threads"] for run in runs if "threads" in run["extra_info"]), 1)
+    rows = [["processor", info["cpu"]], ["threads", str(threads)], *map(list, info["versions"].items())]
+    return _table(["measured on", ""], rows)
+
+
+FIT, KERNELS = "bench/bench_fit.py", "bench/bench_kernels.py"
+TABLES: dict[str, tuple[str | None, Callable[[list[Run]], str]]] = {
+    "machine": (None, machine_table),  # described by every suite
+    "time-to-loss": (FIT, time_to_loss_table),
+    "iteration": (FIT, iteration_table),
+    "memory": (FIT, memory_table),
+    "kernels": (KERNELS, kernel_table),
+}
+
+
+def rewrite(text: str, name: str, table: str) -> str:
+    """Return the text with what stands between the markers of a table replaced."""
+    begin, end = f"<!-- table:{name} -->", f"<!-- /table:{name} -->"
+    for marker in (begin, end):
+        if text.count(marker) != 1:
+            raise ValueError(
+                f"the markers of table {name!r}: expected {marker} once, found it {text.count(marker)} times"
+            )
+    before, rest = text.split(begin)
+    _, after = rest.split(end)
+    return f"{before}{begin}\n{table}\n{end}{after}"
+
+
+def run_suites(suites: list[str], options: list[str], file: Path) -> int:
+    """Prove that all contenders minimise the same thing, then time them; return pytest's exit code.
+
+    A contender that fails costs its own numbers, not everybody's.
+    """
+    pytest = [sys.executable, "-m", "pytest"]
+    if FIT in suites:
+        subprocess.run([*pytest, "bench/test_peers.py"], cwd=ROOT, check=True)
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.unlink(missing_ok=True)
+    json_option = f"--benchmark-json={file}"
+    command = [*pytest, "-rs", "--benchmark-quiet", *suites, json_option, *options]
+    exit_code = subprocess.run(command, cwd=ROOT, check=False).returncode
+    if not file.exists():
+        raise SystemExit(f"the benchmarks wrote no results (pytest exit code {exit_code})")
+    return exit_code
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run, print, rewrite; return a process's exit code."""
+    parser = argparse.ArgumentParser(prog="python -m bench.report", description=__doc__.splitlines()[0])
+    parser.add_argument(
+        "--only", nargs="+", choices=TABLES, default=list(TABLES), metavar="TABLE", help=", ".join(TABLES)
+    )
+    parser.add_argument("--quick", action="store_true", help="small cells, few repeats; the README stays as it is")
+    parser.add_argument("--json", type=Path, help="read these results instead of running anything")
+    for option in ("problems", "contenders", "factors", "repeats"):
+        parser.add_argument(f"--{option}", nargs=1 if option == "repeats" else "+", help="as the suites have it")
+    arguments = parser.parse_args(argv)
+
+    exit_code = 0
+    file = arguments.json or CACHE / "results.json"
+    if not arguments.json:
+        options = list(QUICK) if arguments.quick else []
+        for option in ("problems", "contenders", "factors", "repeats"):
+            if values := getattr(arguments, option):
+                options += [f"--{option}", *values]
+        suites = list(dict.fromkeys(suite for name in arguments.only if (suite := TABLES[name][0])))
+        exit_code = run_suites(suites, options, file)
+    runs = json.loads(file.read_text())["benchmarks"]
+
+    text = README.read_text()
+    for name in dict.fromkeys(["machine", *arguments.only]):
+        table = TABLES[name][1](runs)
+        print(f"\n{name}\n{table}")
+        text = rewrite(text, name, table)
+    if not arguments.quick:
+        README.write_text(text)
+    return exit_code
+
+
+if __name__ == "__main__":
+    sys.exit(main())

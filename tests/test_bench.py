@@ -1,0 +1,168 @@
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import scipy.sparse as sp
+
+from bench import problems, report
+from bench.objective import gradient, loss
+from bench.problems import Problem
+
+
+@pytest.fixture
+def problem() -> Problem:
+    rng = np.random.default_rng(0)
+    R = sp.random(7, 5, 0.4, "csr", np.float32, rng, lambda n: rng.integers(1, 4, n))
+    return Problem("small", R, alpha=2.0, regularization=0.5)
+
+
+@pytest.fixture
+def factors() -> tuple[np.ndarray, np.ndarray]:
+    rng = np.random.default_rng(1)
+    return rng.standard_normal((7, 3)), rng.standard_normal((5, 3))
+
+
+def _obvious_loss(problem: Problem, X: np.ndarray, Y: np.ndarray) -> float:
+    R = problem.R.toarray().astype(np.float64)
+    squares = (1.0 + problem.alpha * R) * ((R > 0) - X @ Y.T) ** 2
+    return squares.sum() + problem.regularization * ((X**2).sum() + (Y**2).sum())
+
+
+def test_loss(problem: Problem, factors: tuple[np.ndarray, np.ndarray]) -> None:
+    assert loss(problem, *factors) == pytest.approx(_obvious_loss(problem, *factors), rel=1e-14)
+
+
+def test_loss_of_float32_factors_is_summed_in_float64(problem: Problem, factors: tuple[np.ndarray, np.ndarray]) -> None:
+    single = [side.astype(np.float32) for side in factors]
+    double = [side.astype(np.float64) for side in single]
+    assert loss(problem, *single) == pytest.approx(loss(problem, *double), rel=1e-14)
+
+
+def test_gradient(problem: Problem, factors: tuple[np.ndarray, np.ndarray]) -> None:
+    """Exact for a quadratic: central differences in one side at a time have no remainder."""
+    X, Y = factors
+    of_users, of_items = gradient(problem, X, Y)
+    direction = np.random.default_rng(2)
+    dX, dY = direction.standard_normal(X.shape), direction.standard_normal(Y.shape)
+    along_users = _obvious_loss(problem, X + dX, Y) - _obvious_loss(problem, X - dX, Y)
+    along_items = _obvious_loss(problem, X, Y + dY) - _obvious_loss(problem, X, Y - dY)
+    assert 4 * np.sum(of_users * dX) == pytest.approx(along_users, rel=1e-12)
+    assert 4 * np.sum(of_items * dY) == pytest.approx(along_items, rel=1e-12)
+
+
+@pytest.fixture
+def data_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("FASTALS_DATA", str(tmp_path))
+    monkeypatch.setattr(problems, "CACHE", tmp_path / "cache")
+    return tmp_path
+
+
+@pytest.mark.parametrize("header", ["userID\tartistID\tweight\n", "2\n3\n"])
+def test_lastfm(data_folder: Path, header: str) -> None:
+    (data_folder / "lastfm-2k").mkdir()
+    (data_folder / "lastfm-2k" / "user_artists.dat").write_text(header + "2\t51\t1\n2\t60\t7\n9\t51\t352698\n")
+    R = problems.load("lastfm-2k").R
+    weights = np.log([[2.0, 8.0], [352699.0, 1.0]])
+    np.testing.assert_allclose(R.toarray(), 3 * weights / weights.sum(), rtol=1e-6)
+    assert R.dtype == np.float32
+
+
+def test_ml_1m(data_folder: Path) -> None:
+    (data_folder / "ml-1m-implicit").mkdir()
+    (data_folder / "ml-1m-implicit" / "train.txt").write_text("0 2 0\n1\n2 1\n")
+    np.testing.assert_array_equal(problems.load("ml-1m").R.toarray(), [[1, 0, 1], [0, 0, 0], [0, 1, 0]])
+
+
+def test_absent_data_is_said(data_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(problems.UnavailableError, match=r"train\.txt does not exist"):
+        problems.load("ml-1m")
+    monkeypatch.delenv("FASTALS_DATA")
+    with pytest.raises(problems.UnavailableError, match="FASTALS_DATA is not set"):
+        problems.load("lastfm-2k")
+
+
+def _fit_run(contender: str, turn_seconds: float, iterations: int | None, factors: int = 64) -> report.Run:
+    return {
+        "stats": {"median": turn_seconds},
+        "extra_info": {
+            "problem": "ml-1m",
+            "factors": factors,
+            "contender": contender,
+            "iteration_seconds": [turn_seconds / 4, turn_seconds / 2, turn_seconds / 2],
+            "iterations_to_target": iterations,
+            "memory": 12_345_678,
+            "threads": 2,
+            "cpu": "Some CPU",
+            "versions": {"python": "3.12.1", "numpy": "2.0"},
+        },
+    }
+
+
+RUNS = [
+    *(_fit_run("fastals-auto", seconds, 5) for seconds in (0.2, 9.0, 0.1)),
+    *(_fit_run("irspack-cg", seconds, 9) for seconds in (0.5, 0.4, 0.3)),
+    _fit_run("implicit-cg", 0.3, None),
+    _fit_run("irspack-cg", 120.0, 9, factors=128),
+]
+
+
+def test_tables_hold_medians_of_turns_and_ratios() -> None:
+    assert report.time_to_loss_table(RUNS).splitlines()[2:] == [
+        "| ml-1m, k = 64 | **0.200 (5)** | not reached | 0.400 (9) | 2.00x |",
+        "| ml-1m, k = 128 | - | - | **120 (9)** | - |",
+    ]
+    assert report.iteration_table(RUNS).splitlines()[2:] == [
+        "| ml-1m, k = 64 | **0.100** | 0.150 | 0.200 | 1.50x |",
+        "| ml-1m, k = 128 | - | - | **60.0** | - |",
+    ]
+    assert report.memory_table(RUNS).splitlines()[0] == (
+        "|  | fastals auto | implicit cg | irspack cg | ahead of best peer |"
+    )
+    assert "12.3" in report.memory_table(RUNS)
+    assert "| processor | Some CPU |" in report.machine_table(RUNS)
+
+
+def test_kernels_are_compared_within_a_turn() -> None:
+    """The machine halves its speed in turn 1: the kernel's share of the peak stays."""
+    runs = [
+        {"stats": {"median": seconds}, "extra_info": {"kernel": name, "factors": k, "flops": 1e9, "turn": turn}}
+        for turn, slowness in enumerate((1.0, 2.0, 1.0))
+        for name, k, seconds in ((report.PEAK, None, 0.01 * slowness), ("Gram", 64, 0.02 * slowness))
+    ]
+    assert report.kernel_table(runs).splitlines()[2:] == [
+        "| sgemm 2048 | 100 | 100% |",
+        "| Gram, k = 64 | 50.0 | 50% |",
+    ]
+
+
+def test_rewrite_replaces_only_what_stands_between_the_markers() -> None:
+    text = "before\n<!-- table:a -->\nold\n<!-- /table:a -->\nafter <!-- table:b --> <!-- /table:b -->"
+    once = report.rewrite(text, "a", "new")
+    assert once == text.replace("old", "new")
+    assert report.rewrite(once, "a", "new") == once
+    with pytest.raises(ValueError, match=r"'c'.*found it 0 times"):
+        report.rewrite(text, "c", "new")
+
+
+def test_readme_has_a_place_for_every_table() -> None:
+    text = report.README.read_text()
+    for name in report.TABLES:
+        report.rewrite(text, name, "")
+
+
+def test_report_from_results_fills_the_readme(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    results, readme = tmp_path / "results.json", tmp_path / "README.md"
+    results.write_text(json.dumps({"benchmarks": RUNS}))
+    places = "".join(f"<!-- table:{name} -->\n<!-- /table:{name} -->\n" for name in report.TABLES)
+    readme.write_text(places)
+    monkeypatch.setattr(report, "README", readme)
+    arguments = ["--only", "time-to-loss", "--json", str(results)]
+    assert report.main([*arguments, "--quick"]) == 0
+    assert readme.read_text() == places
+    assert report.main(arguments) == 0
+    table = report.time_to_loss_table(RUNS)
+    assert table in readme.read_text()
+    assert table in capsys.readouterr().out

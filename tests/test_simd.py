@@ -1,0 +1,425 @@
+"""Every micro-kernel against its twin, on this CPU and, in subprocesses, on narrower ones."""
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import numba
+import numpy as np
+import pytest
+from numba.core.registry import cpu_target
+
+from fastals.engine.jit import kernel
+from fastals.engine.simd import kernels, twins
+from fastals.engine.simd.target import CACHE_LINE, Target, aligned_empty, describe, lanes, padded, target
+
+DTYPES = [np.float32, np.float64]
+FULL = os.environ.get("FASTALS_TEST_REDUCED") is None  # the subprocesses for other CPUs run fewer sizes
+
+
+@pytest.fixture(params=DTYPES, ids=lambda dtype: dtype.__name__)
+def dtype(request):
+    return request.param
+
+
+@pytest.fixture
+def rng():
+    return np.random.default_rng(1)
+
+
+@kernel
+def add_product(*arguments):
+    return kernels.add_product(*arguments)
+
+
+@kernel
+def transpose(*arguments):
+    return kernels.transpose(*arguments)
+
+
+@kernel
+def cholesky_block(*arguments):
+    return kernels.cholesky_block(*arguments)
+
+
+@kernel
+def solve_tile(*arguments):
+    return kernels.solve_tile(*arguments)
+
+
+@kernel
+def substitute_forward(*arguments):
+    return kernels.substitute_forward(*arguments)
+
+
+@kernel
+def substitute_backward(*arguments):
+    return kernels.substitute_backward(*arguments)
+
+
+@kernel
+def row_dots(*arguments):
+    return kernels.row_dots(*arguments)
+
+
+@kernel
+def row_axpys(*arguments):
+    return kernels.row_axpys(*arguments)
+
+
+@kernel
+def gather_dots(*arguments):
+    return kernels.gather_dots(*arguments)
+
+
+@kernel
+def gather_axpys(*arguments):
+    return kernels.gather_axpys(*arguments)
+
+
+@kernel
+def gather_residual(*arguments):
+    return kernels.gather_residual(*arguments)
+
+
+@kernel
+def gather_scaled(*arguments):
+    return kernels.gather_scaled(*arguments)
+
+
+@kernel
+def gather_transposed(*arguments):
+    return kernels.gather_transposed(*arguments)
+
+
+@kernel
+def prefetch_rows(*arguments):
+    return kernels.prefetch_rows(*arguments)
+
+
+@kernel
+def lanes_of(A):
+    return kernels.lanes_of(A)
+
+
+def mapped(change, arguments):
+    """Arguments with ``change`` applied to (a copy of) every float array and float."""
+    return [
+        change(value) if isinstance(value, np.floating) or getattr(value, "dtype", None) in DTYPES else value
+        for value in arguments
+    ]
+
+
+def check(compiled, arguments, roundings, subtracted=None):
+    """Run a kernel and its twin on copies of ``arguments`` and compare every element of every array.
+
+    What the twin leaves alone must keep its bits: the operands lie inside larger arrays of random numbers, so that
+    this finds writes out of range. What it writes may be off by ``roundings`` times eps times the same expression of
+    absolute values, in which the products with argument number ``subtracted`` are added.
+    """
+    twin = getattr(twins, compiled.__name__)
+    dtype = next(value.dtype for value in arguments if getattr(value, "dtype", None) in DTYPES)
+    got, expected, magnitude = mapped(np.positive, arguments), mapped(np.positive, arguments), mapped(np.abs, arguments)
+    if subtracted is not None:
+        magnitude[subtracted] = -magnitude[subtracted]
+    compiled(*got)
+    with np.errstate(invalid="ignore"):
+        twin(*expected)
+        twin(*magnitude)
+    for before, after, reference, bound in zip(arguments, got, expected, magnitude, strict=True):
+        if not isinstance(after, np.ndarray):
+            continue
+        untouched = np.equal(before, reference) | (np.isnan(before) & np.isnan(reference))
+        np.testing.assert_array_equal(after[untouched], before[untouched])
+        finite = np.isfinite(reference)
+        np.testing.assert_array_equal(np.isnan(after), np.isnan(reference))
+        np.testing.assert_array_equal(after[~finite], reference[~finite])
+        error = np.abs(after[finite] - reference[finite])
+        assert np.all(error <= 2 * roundings * np.finfo(dtype).eps * np.abs(bound[finite]))  # the twin rounds as well
+
+
+def triangular(rng, n, ld, offset, dtype):
+    """A flat array holding a well-conditioned upper triangular n x n matrix, and the reciprocals of its diagonal."""
+    U = np.triu(rng.uniform(-1, 1, (n, n)) / n) + np.diag(rng.uniform(1, 2, n))
+    flat = rng.standard_normal(offset + n * ld + 5).astype(dtype)
+    flat[twins._at(offset, ld, n, n)] = U
+    inv = rng.standard_normal(n + 3).astype(dtype)
+    inv[:n] = 1 / np.diag(U).astype(dtype)
+    return flat, inv
+
+
+def gathered(rng, rows, width, count, dtype):
+    """A matrix whose rows may be gathered, and indices that point outside it but for the ``count`` that count."""
+    Y = rng.standard_normal((rows, width)).astype(dtype)
+    indices = np.full(count + 40, 2**31 - 1, np.int32)
+    indices[3 : 3 + count] = rng.integers(0, rows, count)
+    return Y, indices
+
+
+WIDTHS = [1, 2, 3, 4, 5] if FULL else [1, 3]
+COUNTS = [*range(18), 31, 32, 33] if FULL else [0, 1, 7, 8, 9, 17]
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+def test_add_product(rng, dtype, width):
+    W = lanes(dtype)
+    for depth in [*range(8), 33] if FULL else [0, 1, 5]:
+        for height in (W, 3 * W):
+            C, A, B = (rng.standard_normal((40 + 3 * W, 6 * W)).astype(dtype) for _ in range(3))
+            check(
+                add_product,
+                [C, W, 6 * W, dtype(-1.0), A, 2 * W, 6 * W, B, W, 6 * W, depth, height, width * W],
+                roundings=depth + 3,
+            )
+
+
+def test_add_product_scales_and_reads_one_matrix_twice(rng, dtype):
+    W = lanes(dtype)
+    C, A = (rng.standard_normal((2 * W + 7, 2 * W)).astype(dtype) for _ in range(2))
+    check(add_product, [C, 0, 2 * W, dtype(0.5), A, 0, 2 * W, A, W, 2 * W, 7, W, W], roundings=10)
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+def test_transpose(rng, dtype, width):
+    W = lanes(dtype)
+    T, A = (rng.standard_normal((7 * W, 7 * W)).astype(dtype) for _ in range(2))
+    check(transpose, [T, W, 7 * W, A, 2 * W, 7 * W, 3 * W, width * W], roundings=0)
+
+
+def test_a_product_without_transposition_is_a_transpose_and_a_product(rng, dtype):
+    W = lanes(dtype)
+    A, B = rng.standard_normal((W, 3 * W)).astype(dtype), rng.standard_normal((3 * W, 3 * W)).astype(dtype)
+    C, pack = np.zeros((W, 3 * W), dtype), np.empty((3 * W, W), dtype)
+    transpose(pack, 0, W, A, 0, 3 * W, W, 3 * W)
+    add_product(C, 0, 3 * W, dtype(1.0), pack, 0, W, B, 0, 3 * W, 3 * W, W, 3 * W)
+    assert np.all(np.abs(C - A @ B) <= (3 * W + 2) * np.finfo(dtype).eps * (np.abs(A) @ np.abs(B)))
+
+
+def definite_block(rng, dtype):
+    W = lanes(dtype)
+    root = rng.standard_normal((2 * W, W))
+    return (root.T @ root / W + np.eye(W)).astype(dtype)
+
+
+def test_cholesky_block(rng, dtype):
+    W = lanes(dtype)
+    block = definite_block(rng, dtype)
+    C, inv = rng.standard_normal((3 * W, 3 * W)).astype(dtype), rng.standard_normal(3 * W).astype(dtype)
+    C[W : 2 * W, W : 2 * W] = np.where(np.tri(W, k=-1, dtype=bool), np.nan, block)  # the lower triangle is not read
+    before, before_inv = C.copy(), inv.copy()
+
+    assert cholesky_block(C, 3 * W * W + W, 3 * W, inv, W) == 0
+
+    expected = np.linalg.cholesky(block.astype(np.float64)).T
+    tolerance = W * np.finfo(dtype).eps * np.linalg.cond(block)
+    np.testing.assert_allclose(C[W : 2 * W, W : 2 * W], expected, rtol=0, atol=tolerance * np.abs(expected).max())
+    np.testing.assert_allclose(inv[W : 2 * W], 1 / np.diag(expected), rtol=tolerance)
+    C[W : 2 * W, W : 2 * W], before[W : 2 * W, W : 2 * W] = 0, 0
+    inv[W : 2 * W], before_inv[W : 2 * W] = 0, 0
+    np.testing.assert_array_equal(C, before)
+    np.testing.assert_array_equal(inv, before_inv)
+
+
+@pytest.mark.parametrize("bad", [0.0, -1.0, np.nan, -np.inf])
+def test_cholesky_block_names_the_first_pivot_that_is_not_positive(rng, dtype, bad):
+    W = lanes(dtype)
+    for j in range(W):
+        block = np.eye(W, dtype=dtype)
+        block[j, j] = bad
+        twin = block.copy()
+        inv = np.empty(W, dtype)
+        assert cholesky_block(block, 0, W, inv, 0) == j + 1
+        assert twins.cholesky_block(twin, 0, W, inv, 0) == j + 1
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+def test_solve_tile(rng, dtype, width):
+    W = lanes(dtype)
+    U, inv = triangular(rng, W, 2 * W, W, dtype)
+    C = rng.standard_normal((W + 2, 7 * W)).astype(dtype)
+    check(solve_tile, [U, W, 2 * W, inv, 0, C, W, 7 * W, width * W], roundings=4 * W, subtracted=0)
+
+
+@pytest.mark.parametrize("compiled", [substitute_forward, substitute_backward], ids=["forward", "backward"])
+@pytest.mark.parametrize("blocks", WIDTHS)
+def test_substitution(rng, dtype, compiled, blocks):
+    W = lanes(dtype)
+    n = blocks * W
+    U, inv = triangular(rng, n, n + W, W, dtype)
+    x = rng.standard_normal(n + 9).astype(dtype)
+    U[twins._at(W, n + W, n, n)] *= np.triu(np.ones((n, n), dtype))
+    check(compiled, [U, W, n + W, inv, n, x, 4], roundings=4 * n, subtracted=0)
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+def test_row_products(rng, dtype, width):
+    W = lanes(dtype)
+    ld = (width + 1) * W
+    for count in COUNTS:
+        M = rng.standard_normal((count + 1, ld)).astype(dtype)
+        x, s, out = (rng.standard_normal(6 * W + 64).astype(dtype) for _ in range(3))
+        check(row_dots, [out, 5, M, W, ld, count, width * W, x, 3], roundings=width * W + 2)
+        check(row_axpys, [x, 3, s, 5, M, W, ld, count, width * W], roundings=count + 2)
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+def test_gathered_products(rng, dtype, width):
+    W = lanes(dtype)
+    for count in COUNTS:
+        Y, indices = gathered(rng, 9, width * W, count, dtype)
+        x, s, out = (rng.standard_normal(6 * W + 64).astype(dtype) for _ in range(3))
+        check(gather_dots, [out, 5, Y, width * W, indices, 3, count, x, 3], roundings=width * W + 2)
+        check(gather_axpys, [x, 3, s, 5, Y, width * W, indices, 3, count], roundings=count + 2)
+        q, b, w = (rng.standard_normal(6 * W + 64).astype(dtype) for _ in range(3))
+        for ahead in (0, 4):
+            residual = [q, 3, s, b, w, 5, Y, width * W, indices, 3, count, x, 3, ahead]
+            check(gather_residual, residual, roundings=width * W + count + 4)
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+def test_gathered_panels(rng, dtype, width):
+    W = lanes(dtype)
+    for count in COUNTS:
+        Y, indices = gathered(rng, 9, width * W, count, dtype)
+        s, e = (rng.standard_normal(6 * W + 64).astype(dtype) for _ in range(2))
+        P = rng.standard_normal((count + 1, (width + 1) * W)).astype(dtype)
+        check(gather_scaled, [P, W, (width + 1) * W, s, 5, Y, width * W, indices, 3, count], roundings=2)
+        ldt = padded(count, dtype) + W
+        T = rng.standard_normal((width * W + 1, ldt)).astype(dtype)
+        check(gather_transposed, [T, W, ldt, s, 5, e, 3, Y, width * W, indices, 3, count], roundings=3)
+        check(prefetch_rows, [Y, width * W, indices, 3, count], roundings=0)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_what_is_not_finite_is_passed_on(rng, dtype, value):
+    W = lanes(dtype)
+    n = 2 * W
+    for position in (0, W - 1, n - 1):
+        Y, indices = gathered(rng, 9, n, 9, dtype)
+        indices[3:12] = range(9)
+        s, x, out, e = (rng.uniform(1, 2, 4 * W + 64).astype(dtype) for _ in range(4))
+        Y[4, position] = value
+        check(gather_dots, [out, 0, Y, n, indices, 3, 7, x, 0], roundings=n + 2)
+        check(gather_axpys, [x, 0, s, 0, Y, n, indices, 3, 7], roundings=9)
+        check(gather_scaled, [np.zeros((9, n), dtype), 0, n, s, 0, Y, n, indices, 3, 7], roundings=2)
+        check(gather_transposed, [np.zeros((n, 16), dtype), 0, 16, s, 0, e, 0, Y, n, indices, 3, 7], roundings=3)
+        C = np.zeros((W, n), dtype)
+        check(add_product, [C, 0, n, dtype(1.0), Y, 0, n, Y, 0, n, 9, W, n], roundings=12)
+        U, inv = triangular(rng, n, n, 0, dtype)
+        U[twins._at(0, n, n, n)] *= np.triu(np.ones((n, n), dtype))
+        x[position] = value
+        for substitute in (substitute_forward, substitute_backward):
+            solution = x.copy()
+            substitute(U, 0, n, inv, n, solution, 0)
+            assert not np.isfinite(solution[position])
+
+
+def test_lanes_of(dtype):
+    assert lanes_of(np.empty(3, dtype)) == lanes(dtype)
+
+
+def test_padded(dtype):
+    W = lanes(dtype)
+    assert [padded(n, dtype) for n in (0, 1, W, W + 1)] == [0, W, W, 2 * W]
+
+
+@pytest.mark.parametrize("shape", [7, (3, 5)])
+def test_aligned_empty(dtype, shape):
+    made = aligned_empty(shape, dtype)
+    assert made.ctypes.data % CACHE_LINE == 0
+    assert made.flags.c_contiguous
+    assert made.dtype == dtype
+    assert made.shape == np.empty(shape).shape
+
+
+@pytest.mark.parametrize(
+    "arrays",
+    [
+        [np.zeros((32, 32)), np.zeros((32, 32), np.float32)],
+        [np.zeros((32, 32)).T[:, ::2], np.zeros((32, 32))],
+        [np.zeros((32, 32), np.int64), np.zeros((32, 32))],
+    ],
+    ids=["two dtypes", "not contiguous", "not float"],
+)
+def test_arrays_that_a_kernel_cannot_take_are_refused_when_compiled(arrays):
+    T, A = arrays
+    with pytest.raises(numba.TypingError, match="transpose: "):
+        numba.njit(transpose.py_func)(T, 0, 32, A, 0, 32, 16, 16)
+
+
+# The machine code
+
+TARGETS = {
+    "skylake-avx512": Target(vector_bytes=64, accumulators=16, fma=True),
+    "haswell": Target(vector_bytes=32, accumulators=8, fma=True),
+    "sandybridge": Target(vector_bytes=32, accumulators=8, fma=False),
+    "x86-64": Target(vector_bytes=16, accumulators=8, fma=False),
+}
+TRIPLE = cpu_target.target_context.codegen().magic_tuple()[0]
+on_x86 = pytest.mark.skipif(not TRIPLE.startswith("x86_64"), reason="x86-64 only")
+
+
+@on_x86
+@pytest.mark.parametrize("cpu", TARGETS)
+def test_llvm_knows_what_a_cpu_has(cpu):
+    assert describe(TRIPLE, cpu, "") == TARGETS[cpu]
+
+
+def test_a_feature_may_be_switched_off():
+    if target().vector_bytes == 64:
+        assert describe(TRIPLE, "skylake-avx512", "-avx512f").vector_bytes == 32
+
+
+@pytest.mark.parametrize("cpu", TARGETS.values(), ids=TARGETS)
+@pytest.mark.parametrize("itemsize", [4, 8])
+def test_the_rows_of_a_tile_divide_a_vector(cpu, itemsize):
+    rows, vectors = cpu.tile(itemsize)
+    assert cpu.lanes(itemsize) % rows == 0
+    assert rows * vectors == cpu.accumulators
+
+
+def test_multiply_adds_are_fused_at_full_width(dtype):
+    W = lanes(dtype)
+    M = np.zeros((W, 2 * W), dtype)
+    fresh = numba.njit(add_product.py_func)  # what comes from the cache has no listing
+    fresh(M, 0, 2 * W, dtype(1.0), M, 0, 2 * W, M, 0, 2 * W, 0, W, 2 * W)
+    suffix = f"v{W}f{8 * dtype().itemsize}"
+    (text,) = fresh.inspect_llvm().values()
+    assert f"@fastals.add_product.{suffix}" in text
+    assert (f"@llvm.fma.{suffix}" in text) == target().fma
+
+
+@on_x86
+def test_the_inner_loop_of_a_product_keeps_its_sums_in_registers(dtype):
+    W = lanes(dtype)
+    M = np.zeros((W, 2 * W), dtype)
+    fresh = numba.njit(add_product.py_func)
+    fresh(M, 0, 2 * W, dtype(1.0), M, 0, 2 * W, M, 0, 2 * W, 0, W, 2 * W)
+    (text,) = fresh.inspect_asm().values()
+    text = text[text.index("\nfastals.add_product") :]
+    blocks = re.split(r"\n\.L\w+:", text[: text.index("\n.Lfunc_end")])
+    rows, vectors = target().tile(dtype().itemsize)
+    operation = r"vfmadd\d+p" if target().fma else r"\bv?mulp"
+    loops = [block for block in blocks if len(re.findall(operation, block)) >= rows * vectors and "j" in block]
+    register = {64: "%zmm", 32: "%ymm", 16: "%xmm"}[target().vector_bytes]
+    inner = min(loops, key=lambda block: block.count("(%rsp)"))
+    assert "(%rsp)" not in inner
+    assert inner.count(register) >= rows * vectors
+
+
+@on_x86
+@pytest.mark.skipif(not FULL, reason="is one of the subprocesses")
+@pytest.mark.parametrize("cpu", ["haswell", "x86-64"])
+def test_all_of_this_on_a_narrower_cpu(cpu):
+    """Numba's cache is keyed by the CPU, so that the folder of this run serves, and the next run is fast."""
+    files = [str(Path(__file__).with_name(name)) for name in ("test_simd.py", "test_cholesky.py")]
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "-x", "-p", "no:cacheprovider", *files],
+        env={**os.environ, "NUMBA_CPU_NAME": cpu, "NUMBA_CPU_FEATURES": "", "FASTALS_TEST_REDUCED": "1"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
