@@ -5,8 +5,8 @@ import re
 
 import pytest
 
-import fastals
-from bench.readme import README, filled, parameters
+from bench.readme import MEANINGS, MODELS, markdown, parameters
+from bench.report import README, rewrite
 from fastals import demo
 
 TEXT = README.read_text()
@@ -24,20 +24,15 @@ def test_there_is_an_example():
 
 
 def test_parameters_are_those_of_the_models():
-    assert parameters() in TEXT
-    for model in (fastals.ImplicitALS, fastals.ExplicitALS, fastals.WeightedALS):
-        for name in inspect.signature(model).parameters:
-            assert f"| `{name}` |" in TEXT
+    assert markdown(parameters()) in TEXT
+    assert {name for model in MODELS for name in inspect.signature(model).parameters} == set(MEANINGS)
 
 
-def test_every_table_is_filled_between_its_own_markers():
+def test_a_table_is_markdown_with_numbers_to_the_right():
     table = demo.Table("speed", "Title", ("", "seconds"), [("ours", 0.5), ("theirs", None)], "Note.")
-    text = filled("a\n<!-- table:speed -->\nold\n<!-- /table:speed -->\nb", table)
-    assert text == (
-        "a\n<!-- table:speed -->\n|  | seconds |\n| :--- | ---: |\n| ours | 0.5000 |\n| theirs |  |\n\nNote.\n"
-        "<!-- /table:speed -->\nb"
-    )
-    with pytest.raises(ValueError, match="one pair of markers"):
-        filled("nothing", table)
+    assert markdown(table) == "|  | seconds |\n| :--- | ---: |\n| ours | 0.5000 |\n| theirs |  |\n\nNote."
+
+
+def test_every_table_has_its_place():
     for name in ("ranking", "ratings", "signs", "example", "speed", "recommendations"):
-        assert TEXT.count(f"<!-- table:{name} -->") == TEXT.count(f"<!-- /table:{name} -->") == 1
+        assert rewrite(TEXT, name, "x").count(f"<!-- table:{name} -->\nx\n") == 1

@@ -66,9 +66,7 @@ def test_the_users_are_those_before_the_last_items():
     _, V, _, _ = wals.weighted_als(RATINGS, 3, 4, dtype=np.float64)
     U, _, _, _ = wals.weighted_als(RATINGS, 3, 5, dtype=np.float64)
     w, R = wals.linear_weight_fn((RATINGS > 0).sum(axis=0)) * (RATINGS[0] > 0), RATINGS[0]
-    np.testing.assert_allclose(
-        U[0], np.linalg.solve(V.T @ (V * w[:, None]) + 0.1 * np.eye(3), (R * w) @ V), rtol=1e-11
-    )
+    np.testing.assert_allclose(U[0], np.linalg.solve(V.T @ (V * w[:, None]) + 0.1 * np.eye(3), (R * w) @ V), rtol=1e-11)
 
 
 @pytest.mark.parametrize("function", [wals.als_with_regularization, wals.weighted_als])
