@@ -46,8 +46,9 @@ TEXT_IMPLICIT: dict[str, Any] = {"factors": 64, "alpha": 10.0, "regularization":
 TUNED_IMPLICIT: dict[str, Any] = {
     "factors": 128,
     "alpha": 0.0,
-    "unobserved_weight": 0.3,
-    "regularization": 0.006,
+    "unobserved_weight": 0.1,
+    "regularization": 0.024,
+    "popularity_exponent": 0.4,
     "regularization_exponent": 1.0,
     "iterations": 15,
 }
