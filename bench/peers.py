@@ -253,9 +253,8 @@ class _Fastals(Contender):
     solver: ClassVar[str]
 
     def __init__(self, problem: Problem, factors: int) -> None:
-        from fastals.interactions import Interactions
-
         from fastals import ImplicitALS
+        from fastals.interactions import Interactions
 
         def model(iterations: int) -> ImplicitALS:
             return ImplicitALS(

@@ -12,7 +12,7 @@ from . import storage
 from .engine import basis
 from .engine import fit as engine
 from .engine.panel import aligned_zeros, as_panel
-from .engine.problem import OFFSET, Cells, RowProblem
+from .engine.problem import BACKGROUND, OFFSET, Cells, RowProblem
 from .engine.rows import NOT_POSITIVE
 from .engine.simd.target import padded
 from .engine.threads import available
@@ -121,7 +121,7 @@ class _ALS(Params):
             users=objective.user_problem(cells.by_user, statistics),
             items=objective.item_problem(cells.by_item, statistics, n_users),
             X=aligned_zeros((n_users, padded(width, checked.dtype)), checked.dtype),
-            Y=_start(checked.factors, n_items, objective, checked.dtype, checked.rng),
+            Y=aligned_zeros((n_items, padded(width, checked.dtype)), checked.dtype),
             width=width,
             bias=checked.factors if objective.biases else -1,
         )
@@ -142,6 +142,7 @@ class _ALS(Params):
             return stop or (iteration > 0 and history[-2] - loss <= checked.tol * history[-2] and checked.tol > 0)
 
         try:
+            engine.sketch(model, checked.rng, checked.n_threads)
             failure = engine.fit(model, checked.iterations, checked.solver, checked.n_threads, after)
             if failure is not None:
                 side = cells.by_user if failure.side == "user" else cells.by_item
@@ -201,18 +202,15 @@ class _ALS(Params):
     def _biases(self, side: str) -> np.ndarray | None:
         return getattr(self, f"{side}_biases_", None)
 
-    def _fixed_side(self, side: str) -> basis.Fixed:
+    def _fixed_side(self, side: str, background: np.ndarray) -> basis.Fixed:
         """Panel and background of the stored `side` ("user" or "item"), made once for the arrays that stand there."""
         factors = getattr(self, f"{side}_factors_")
         kept = self._fixed.get(side)
         if kept is None or kept[0] is not factors:
             biases = self._fitted_objective.biases
             panel = as_panel(factors, np.ones(len(factors)) if biases else None)
-            background = self._statistics.background
-            if side == "user":
-                background = np.full(len(factors), self._fitted_objective.unobserved_weight > 0)
             width = factors.shape[1] + biases
-            kept = factors, basis.fix(panel, background.astype(factors.dtype), width, self._threads)
+            kept = factors, basis.fix(panel, background, width, self._threads)
             self._fixed[side] = kept
         return kept[1]
 
@@ -259,7 +257,8 @@ class _ALS(Params):
         if biases is not None:
             problem.columns[:, OFFSET] = biases
         width = self.item_factors_.shape[1] + (biases is not None)
-        X, status = engine.fold_in(problem, self._fixed_side(fixed_side), width, self.solver, self._threads)
+        fixed = self._fixed_side(fixed_side, problem.columns[:, BACKGROUND])
+        X, status = engine.fold_in(problem, fixed, width, self.solver, self._threads)
         failed = np.flatnonzero(status)
         if len(failed):
             failure = engine.Failure(side, int(failed[0]), int(status[failed[0]]))
@@ -645,7 +644,13 @@ class WeightedALS(_ALS):
         return self._fit(R, weights, callback, progress)
 
     def loss(self, R: MatrixLike, weights: MatrixLike | None = None) -> float:
-        """Return the objective of the stored factors on `R`, in float64; see `ImplicitALS.loss`."""
+        """Return the objective of the stored factors on `R`, in float64; see `ImplicitALS.loss`.
+
+        Parameters
+        ----------
+        R, weights
+            As in `fit`, of the training shape.
+        """
         return self._loss(R, weights)
 
 
@@ -673,26 +678,47 @@ def load(path: str | os.PathLike[str]) -> ImplicitALS | ExplicitALS | WeightedAL
     header, arrays = storage.read(path)
     try:
         model = MODELS[header["model"]](**{name: _from_json(value) for name, value in header["params"].items()})
+        objective = model._objective()
+        _check_saved(path, arrays, objective.biases)
         statistics = Statistics(
-            header["mean"], arrays.pop("item_weight"), arrays.pop("item_background"), header["popularity_scale"]
+            header["mean"], arrays["item_weight"], arrays["item_background"], header["popularity_scale"]
         )
         seen = None
         if "seen_indptr" in arrays:
             nothing = np.ones(1, arrays["item_factors_"].dtype)
-            seen = Cells(arrays.pop("seen_indptr"), arrays.pop("seen_indices"), nothing, nothing)
+            seen = Cells(arrays["seen_indptr"], arrays["seen_indices"], nothing, nothing)
         X, Y = (as_panel(arrays[f"{side}_factors_"], arrays.get(f"{side}_biases_")) for side in ("user", "item"))
-        k = arrays["item_factors_"].shape[1]
-        model._keep(model._objective(), statistics, X, Y, k, seen, header["loss_history"])
-    except (KeyError, TypeError, IndexError) as error:
+        model._keep(objective, statistics, X, Y, arrays["item_factors_"].shape[1], seen, header["loss_history"])
+    except (KeyError, TypeError) as error:
         raise ValueError(f"{path} lacks a part of a fastals model ({error!r}); save the model again") from error
     return model
 
 
-def _start(factors: int, n_items: int, objective: Objective, dtype: np.dtype, rng: np.random.Generator) -> np.ndarray:
-    """Return the items' panel that a fit starts from: normal, so that a prediction has a variance of about 0.01."""
-    Y = aligned_zeros((n_items, padded(factors + objective.biases, dtype)), dtype)
-    Y[:, :factors] = rng.standard_normal((n_items, factors)) * (0.1 / np.sqrt(factors))
-    return Y
+def _check_saved(path: str | os.PathLike[str], arrays: dict[str, np.ndarray], biases: bool) -> None:
+    """Refuse arrays that do not fit together: kernels trust shapes and ids."""
+    factors = arrays["item_factors_"]
+    dtype = factors.dtype if factors.dtype == np.float32 else np.dtype(np.float64)
+    n_items, k = factors.shape if factors.ndim == 2 else (0, 0)
+    n_users = len(arrays["user_factors_"])
+    wanted: dict[str, tuple[tuple[int, ...], Any]] = {
+        "item_factors_": ((n_items, k), dtype),
+        "user_factors_": ((n_users, k), dtype),
+        "item_weight": ((n_items,), np.float64),
+        "item_background": ((n_items,), np.float64),
+    }
+    if biases:
+        wanted |= {"user_biases_": ((n_users,), dtype), "item_biases_": ((n_items,), dtype)}
+    if "seen_indptr" in arrays:
+        indptr, indices = arrays["seen_indptr"], arrays["seen_indices"]
+        wanted |= {"seen_indptr": ((n_users + 1,), np.int64), "seen_indices": ((indices.size,), np.int32)}
+    for name, (shape, kind) in wanted.items():
+        if arrays[name].shape != shape or arrays[name].dtype != kind:
+            raise ValueError(
+                f"{path} is damaged: {name} is {arrays[name].dtype} of shape {arrays[name].shape}, "
+                f"wanted is {np.dtype(kind)} of shape {shape}; save the model again"
+            )
+    if "seen_indptr" in arrays and (indptr[0] != 0 or indptr[-1] != len(indices) or np.any(np.diff(indptr) < 0)):
+        raise ValueError(f"{path} is damaged: seen_indptr does not fit seen_indices; save the model again")
 
 
 def solve_error(failure: engine.Failure, cells: Cells, dtype: np.dtype) -> np.linalg.LinAlgError:
@@ -711,16 +737,19 @@ def _to_json(value: Any, statistics: Statistics) -> Any:
     """Return a parameter as JSON has it; see `_ALS.save` for what has to be replaced."""
     if isinstance(value, tuple(WEIGHTS.values())):
         return {"weights": type(value).__name__, **vars(value)}
+    if isinstance(value, (type, np.dtype)):
+        return np.dtype(value).name
     if callable(value) or isinstance(value, np.ndarray):
-        return statistics.weight.tolist()
+        return {"array": statistics.weight.tolist()}
     if isinstance(value, np.generic):
         return value.item()
     if isinstance(value, (np.random.Generator, np.random.RandomState, np.random.SeedSequence)):
         return None
-    return list(value) if isinstance(value, tuple) else value
+    return value
 
 
 def _from_json(value: Any) -> Any:
+    """Return what `_to_json` was given; a tuple has become a list in the file."""
     if isinstance(value, dict):
-        return WEIGHTS[value.pop("weights")](**value)
-    return value
+        return np.array(value["array"]) if "array" in value else WEIGHTS[value.pop("weights")](**value)
+    return tuple(value) if isinstance(value, list) else value

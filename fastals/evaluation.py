@@ -178,7 +178,10 @@ def user_ranking_metrics(
 ) -> dict[str, Floats]:
     """Metrics of ranked lists for each user: what `ranking_metrics` averages.
 
-    Parameters, errors and formulas are those of `ranking_metrics`.
+    Parameters
+    ----------
+    ids, test, k, metrics, train
+        As in `ranking_metrics`, whose formulas and errors these are.
 
     Returns
     -------

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import numbers
 from functools import cached_property
 from typing import Any, TypeAlias
@@ -10,7 +11,7 @@ import numpy as np
 from scipy import sparse
 
 from .engine.problem import Cells
-from .validation import check_dtype
+from .validation import check_dtype, check_option
 
 __all__ = ["Interactions", "MatrixLike", "as_interactions"]
 
@@ -25,7 +26,7 @@ class Interactions:
 
     Parameters
     ----------
-    R : sparse matrix or array, array_like of shape (n_users, n_items), or list of (user, item, value) tuples
+    R : sparse matrix or array, array_like of shape (n_users, n_items), list of (user, item, value), Interactions
         Stored cells are interactions; duplicates are summed. A canonical CSR matrix of the wanted dtype is not copied.
     dtype : {'float32', 'float64'}, default 'float32'
         What the values are kept as.
@@ -56,9 +57,11 @@ class Interactions:
         self, R: MatrixLike, dtype: Any = "float32", *, missing: str = "zero", weights: MatrixLike | None = None
     ):
         self.dtype = check_dtype("dtype", dtype)
-        matrix = _as_csr(R, missing)
+        matrix = _as_csr(R, check_option("missing", missing, ("zero", "nan")), self.dtype)
         if weights is not None:
             weights = _as_csr_weights(weights, R, matrix)
+        elif isinstance(R, Interactions):
+            weights = R.weights
         if not matrix.has_canonical_format:
             if weights is not None:
                 matrix, weights = _sort_pair(matrix, weights)
@@ -76,6 +79,12 @@ class Interactions:
             else _compact(_cast_finite(matrix, weights, self.dtype, "weights", minimum=0.0)),
         )
 
+    @property
+    def weights(self) -> np.ndarray | None:
+        """One weight for each cell, in the order of `csr.data`; None where all are 1."""
+        weights = self.by_user.weights
+        return None if len(weights) == 1 and weights[0] == 1 else np.broadcast_to(weights, self.nnz)
+
     @cached_property
     def by_item(self) -> Cells:
         """Compressed columns: the same cells, item by item."""
@@ -92,16 +101,11 @@ class Interactions:
         values = self.by_user.values
         if values.all():
             return self
-        matrix = self.csr.copy()
+        matrix, weights = self.csr.copy(), self.weights
+        if weights is not None:
+            weights = weights[matrix.data != 0]
         matrix.eliminate_zeros()
-        return Interactions(matrix, self.dtype)
-
-    def astype(self, dtype: np.dtype) -> Interactions:
-        """Return the same cells with values of `dtype`; self where they have it."""
-        if dtype == self.dtype:
-            return self
-        weights = self.by_user.weights
-        return Interactions(self.csr, dtype, weights=None if len(weights) == 1 else weights)
+        return Interactions(matrix, self.dtype, weights=weights)
 
     def __repr__(self) -> str:
         n_users, n_items = self.shape
@@ -118,12 +122,10 @@ def as_interactions(
     n_items: int | None = None,
 ) -> Interactions:
     """Return `R` as Interactions of `dtype`, checked against the number of users or items a model was fitted on."""
-    if isinstance(R, Interactions) and weights is None:
-        cells = R.astype(dtype)
-    elif isinstance(R, Interactions):
-        cells = Interactions(R.csr, dtype, weights=weights)
-    else:
-        cells = Interactions(R, dtype, missing=missing, weights=weights)
+    if _is_triplets(R):
+        R = _from_triplets(R, n_users, n_items)
+    kept = isinstance(R, Interactions) and weights is None and R.dtype == dtype
+    cells: Interactions = R if kept else Interactions(R, dtype, missing=missing, weights=weights)
     for axis, (wanted, what) in enumerate(((n_users, "users"), (n_items, "items"))):
         if wanted is not None and cells.shape[axis] != wanted:
             turned = " (is it transposed?)" if cells.shape[1 - axis] == wanted else ""
@@ -135,15 +137,14 @@ def as_interactions(
     return cells
 
 
-def _as_csr(R: MatrixLike, missing: str) -> sparse.csr_array:
+def _as_csr(R: MatrixLike, missing: str, dtype: np.dtype) -> sparse.csr_array:
     """Any accepted input as CSR, possibly sharing memory with it, possibly not canonical."""
-    if isinstance(R, list) and R and all(isinstance(entry, tuple) and len(entry) == 3 for entry in R):
-        matrix = _from_triplets(R)
+    if isinstance(R, Interactions):
+        matrix = R.csr
     elif sparse.issparse(R):
-        if R.ndim != 2:
-            raise ValueError(f"R must have 2 dimensions, users x items, got shape {R.shape}")
-        _check_numeric(R.dtype)
-        matrix = sparse.csr_array(R)
+        matrix = _from_sparse(R, dtype)
+    elif _is_triplets(R):
+        matrix = _from_sparse(_from_triplets(R), dtype)
     elif isinstance(R, (np.ndarray, list)):
         matrix = _from_dense(R, missing)
     else:
@@ -158,76 +159,133 @@ def _as_csr(R: MatrixLike, missing: str) -> sparse.csr_array:
     return matrix
 
 
-def _check_numeric(dtype: np.dtype) -> None:
+def _check_numeric(name: str, dtype: np.dtype) -> None:
     if dtype.kind not in "biuf":
-        raise TypeError(f"R must hold real numbers, got dtype {dtype}; convert its values first")
+        raise TypeError(f"{name} must hold real numbers, got dtype {dtype}; convert its values first")
+
+
+def _from_sparse(R: Any, dtype: np.dtype) -> sparse.csr_array:
+    if R.ndim != 2:
+        raise ValueError(f"R must have 2 dimensions, users x items, got shape {R.shape}")
+    _check_numeric("R", R.dtype)
+    if R.format in ("csr", "csc"):
+        _check_indices(R)
+    if R.dtype.kind != "f" or R.dtype.itemsize < 4:
+        # Else duplicates are summed as bytes, say, where 100 + 100 = -56.
+        R = copy.copy(R) if R.format in ("csr", "csc", "coo") else R.tocoo()
+        R.data = R.data.astype(dtype)
+    return sparse.csr_array(R)
+
+
+def _check_indices(R: Any) -> None:
+    """Refuse arrays that point outside the matrix: SciPy does not look, and no kernel must be led there."""
+    axis = 1 if R.format == "csr" else 0
+    outside = R.indices.size > 0 and (R.indices.min() < 0 or R.indices.max() >= R.shape[axis])
+    if outside or np.any(R.indptr[1:] < R.indptr[:-1]):
+        side = ("row", "column")[axis]
+        cause = f"a {side} number is not in 0 .. {R.shape[axis] - 1}" if outside else "its indptr falls"
+        raise ValueError(f"R is not a valid {R.format.upper()} matrix of shape {R.shape}: {cause}; build it anew")
 
 
 def _from_dense(R: Any, missing: str) -> sparse.csr_array:
-    try:
-        dense = np.asarray(R)
-    except ValueError as error:
-        raise ValueError(f"R must be a 2-D array, users x items: its rows differ in length ({error})") from error
+    if isinstance(R, np.ma.MaskedArray):
+        raise TypeError(
+            "R is a masked array, whose mask would be lost; pass R.filled(0), or R.filled(nan) where NaN means missing"
+        )
+    dense = _as_array("R", R)
     if dense.ndim != 2:
         raise ValueError(f"R must have 2 dimensions, users x items, got shape {dense.shape}")
-    _check_numeric(dense.dtype)
     observed = dense != 0 if missing == "zero" else ~np.isnan(dense)
     rows, columns = np.nonzero(observed)
     return sparse.csr_array((dense[rows, columns], (rows, columns)), shape=dense.shape)
 
 
-def _from_triplets(triplets: list[tuple[Any, Any, Any]]) -> sparse.csr_array:
+def _as_array(name: str, given: Any) -> np.ndarray:
+    """Return a dense array or nested lists as an array of numbers."""
+    try:
+        array = np.asarray(given)
+    except ValueError as error:
+        raise ValueError(f"{name} must be an array of numbers: its rows differ in length ({error})") from error
+    _check_numeric(name, array.dtype)
+    return array
+
+
+def _is_triplets(R: MatrixLike) -> bool:
+    return isinstance(R, list) and len(R) > 0 and all(isinstance(entry, tuple) and len(entry) == 3 for entry in R)
+
+
+def _from_triplets(
+    triplets: list[tuple[Any, Any, Any]], n_users: int | None = None, n_items: int | None = None
+) -> sparse.coo_array:
+    """Triplets as a matrix of the given shape, or of the smallest that holds them."""
+    limits = ("user", n_users), ("item", n_items)
     for position, (user, item, value) in enumerate(triplets):
-        for name, number in (("user", user), ("item", item)):
+        for (name, size), number in zip(limits, (user, item), strict=True):
             if isinstance(number, bool) or not isinstance(number, numbers.Integral):
                 raise TypeError(f"R[{position}]: the {name} must be an integer, got {number!r}")
+            number = int(number)
             if number < 0:
                 raise ValueError(f"R[{position}]: the {name} must be at least 0, got {number!r}")
+            if size is not None and number >= size:
+                raise ValueError(f"R[{position}]: the model has {size} {name}s, numbered from 0, got {number!r}")
+            if number >= _INDEX_LIMIT:
+                raise ValueError(
+                    f"R[{position}]: the {name} must be below {_INDEX_LIMIT}, got {number!r}; "
+                    "number users and items from 0, without gaps"
+                )
         if isinstance(value, str) or not isinstance(value, numbers.Real):
             raise TypeError(f"R[{position}]: the value must be a number, got {value!r}")
-    users, items, values = zip(*triplets, strict=True)
-    return sparse.coo_array((np.asarray(values, np.float64), (np.asarray(users), np.asarray(items)))).tocsr()
+    users, items, values = (np.asarray(column) for column in zip(*triplets, strict=True))
+    shape = (int(users.max()) + 1 if n_users is None else n_users, int(items.max()) + 1 if n_items is None else n_items)
+    return sparse.coo_array((values.astype(np.float64), (users, items)), shape=shape)
 
 
 def _as_csr_weights(weights: MatrixLike, R: MatrixLike, matrix: sparse.csr_array) -> np.ndarray:
     """Weights in the order of `matrix.data`."""
     if sparse.issparse(weights):
-        theirs = sparse.csr_array(weights)
-        if theirs.shape != matrix.shape:
-            raise ValueError(f"weights has shape {theirs.shape}, R has {matrix.shape}: they must be equal")
-        ours = sparse.csr_array((np.arange(1, matrix.nnz + 1), matrix.indices, matrix.indptr), shape=matrix.shape)
-        theirs, ours = theirs.copy(), ours.copy()
-        theirs.sort_indices()
-        ours.sort_indices()
-        if not (np.array_equal(theirs.indptr, ours.indptr) and np.array_equal(theirs.indices, ours.indices)):
-            raise ValueError(
-                f"weights must store exactly the cells of R: it has {theirs.nnz} cells, R has {ours.nnz}"
-                + ("" if theirs.nnz != ours.nnz else " in other places")
-            )
-        aligned = np.empty(matrix.nnz, theirs.dtype)
-        aligned[ours.data - 1] = theirs.data
-        return aligned
-    array = np.asarray(weights)
-    _check_numeric(array.dtype)
-    if array.ndim == 2 and isinstance(R, np.ndarray) and array.shape == R.shape:
+        _check_numeric("weights", weights.dtype)
+        return _weights_of_cells(sparse.csr_array(weights), matrix)
+    array = _as_array("weights", weights)
+    dense = isinstance(R, (np.ndarray, list)) and not _is_triplets(R)
+    if dense and array.shape == matrix.shape:
         rows = np.repeat(np.arange(matrix.shape[0]), np.diff(matrix.indptr))
         return array[rows, matrix.indices]
+    if not (dense or isinstance(R, Interactions) or (sparse.issparse(R) and R.format == "csr")):
+        raise ValueError(
+            "weights is an array and R is neither CSR nor dense, so the order of its cells is not kept: "
+            "pass R as CSR or weights as a sparse matrix"
+        )
     if array.shape != (matrix.nnz,):
         raise ValueError(
             f"weights must have one number for each stored cell of R, shape ({matrix.nnz},), got shape {array.shape}"
         )
-    if sparse.issparse(R) and R.format != "csr":
-        raise ValueError(
-            f"weights is an array and R is in {R.format} format, whose order of cells is not kept: "
-            "pass R as CSR or weights as a sparse matrix"
-        )
     return array
+
+
+def _weights_of_cells(weights: sparse.csr_array, matrix: sparse.csr_array) -> np.ndarray:
+    if weights.shape != matrix.shape:
+        raise ValueError(f"weights has shape {weights.shape}, R has {matrix.shape}: they must be equal")
+    theirs, ours = (_in_order(cells) for cells in (weights, matrix))
+    if not (np.array_equal(theirs.indptr, ours.indptr) and np.array_equal(theirs.indices, ours.indices)):
+        raise ValueError(
+            f"weights must store exactly the cells of R: it has {theirs.nnz} cells, R has {ours.nnz}"
+            + ("" if theirs.nnz != ours.nnz else " in other places")
+        )
+    aligned = np.empty(matrix.nnz, weights.dtype)
+    aligned[ours.data] = weights.data[theirs.data]
+    return aligned
+
+
+def _in_order(matrix: sparse.csr_array) -> sparse.csr_array:
+    """Return the same places with columns rising in each row; the data say where each cell was."""
+    order = sparse.csr_array((np.arange(matrix.nnz), matrix.indices, matrix.indptr), shape=matrix.shape, copy=True)
+    order.sort_indices()
+    return order
 
 
 def _sort_pair(matrix: sparse.csr_array, weights: np.ndarray) -> tuple[sparse.csr_array, np.ndarray]:
     """Sort the columns of each row, taking the weights along."""
-    order = sparse.csr_array((np.arange(matrix.nnz), matrix.indices, matrix.indptr), shape=matrix.shape).copy()
-    order.sort_indices()
+    order = _in_order(matrix)
     ends = np.zeros(matrix.nnz, bool)
     ends[matrix.indptr[1:-1][matrix.indptr[1:-1] < matrix.nnz]] = True
     twice = (np.diff(order.indices) == 0) & ~ends[1:]
@@ -250,21 +308,25 @@ def _cast_finite(
         cast = values.astype(dtype, copy=False)
         # A sum is finite only if every term is: no array of flags for the usual case.
         clean = np.isfinite(cast.sum(dtype=np.float64))
-    if not clean or (minimum is not None and cast.min(initial=minimum) < minimum):
-        bad = ~np.isfinite(cast)
-        if minimum is not None:
-            bad |= cast < minimum
-        if bad.any():
-            position = int(np.argmax(bad))
-            row = int(np.searchsorted(matrix.indptr, position, side="right")) - 1
-            place = f"the first at row {row}, column {matrix.indices[position]}: {values[position]!r}"
-            if np.isfinite(values[bad]).all() and minimum is None:
-                raise ValueError(
-                    f"{name} has {int(bad.sum())} cells too large for {dtype} ({place}); rescale or use dtype='float64'"
-                )
-            wanted = "not finite" if minimum is None else f"not finite or below {minimum:g}"
-            raise ValueError(f"{name} has {int(bad.sum())} cells that are {wanted} ({place}); drop or mend them first")
-    return cast
+    if clean and (minimum is None or cast.min(initial=minimum) >= minimum):
+        return cast
+    bad = ~np.isfinite(cast)
+    if minimum is not None:
+        bad |= values < minimum
+    if not bad.any():  # finite cells whose sum is not
+        return cast
+    position = int(np.argmax(bad))
+    row = int(np.searchsorted(matrix.indptr, position, side="right")) - 1
+    too_large = np.isfinite(values[bad]).all() and (minimum is None or (values[bad] >= minimum).all())
+    if too_large:
+        wanted, remedy = f"too large for {dtype}", "rescale, or use dtype='float64'"
+    else:
+        wanted = "not finite" if minimum is None else f"not finite or below {minimum:g}"
+        remedy = "drop or mend these cells first"
+    raise ValueError(
+        f"{name} is {wanted} in {int(bad.sum())} of {len(values)} cells, "
+        f"the first at row {row}, column {matrix.indices[position]}: {values[position].item()!r}; {remedy}"
+    )
 
 
 def _compact(values: np.ndarray) -> np.ndarray:

@@ -47,6 +47,11 @@ class LinearWeights:
 
     The defaults are those of the text that the WALS loops in the wild come from. An item without cells weighs as one
     with a single cell.
+
+    Parameters
+    ----------
+    w0, wk : float
+        Offset and slope.
     """
 
     w0: float = 0.1
@@ -59,7 +64,13 @@ class LinearWeights:
 
 @dataclass(frozen=True)
 class ExponentialWeights:
-    """Item weights `w0 + (1 / count)^e`: softer than `LinearWeights`."""
+    """Item weights `w0 + (1 / count)^e`: softer than `LinearWeights`.
+
+    Parameters
+    ----------
+    w0, e : float
+        Offset and exponent.
+    """
 
     w0: float = 1.0
     e: float = 0.1
@@ -143,11 +154,11 @@ class Objective:
         """Rows are users (of the training set or new ones), columns the items that the model was fitted on."""
         n_items = len(statistics.weight)
         alike = not self.biases and _alike(statistics.weight) and _alike(statistics.background)
-        columns = np.zeros((1 if alike else n_items, 3), cells.values.dtype)
+        columns = np.zeros((1 if alike else n_items, 3))
         columns[:, WEIGHT] = statistics.weight[: len(columns)]
         columns[:, BACKGROUND] = statistics.background[: len(columns)]
-        rows = np.ones((cells.n_rows, 3), cells.values.dtype)
-        return self._problem(cells, statistics, rows, columns, self.regularization[0] * self._scale(cells, n_items))
+        rows = np.ones((cells.n_rows, 3))
+        return self._problem(cells, statistics, rows, columns, self.regularization[0], n_items)
 
     def item_problem(
         self, cells: Cells, statistics: Statistics, n_users: int, *, new_items: bool = False
@@ -166,31 +177,35 @@ class Objective:
                 )
             weight = self._item_weights(counts)
             background = self.unobserved_weight * statistics.popularity_scale * self._powers(counts)
-        columns = np.ones((n_users if self.biases else 1, 3), cells.values.dtype)
+        columns = np.ones((n_users if self.biases else 1, 3))
+        # Without a background nothing may rotate the users: a rotation would mix their biases into their factors.
         columns[:, BACKGROUND] = self.unobserved_weight > 0
         columns[:, OFFSET] = 0
-        rows = np.empty((cells.n_rows, 3), cells.values.dtype)
+        rows = np.empty((cells.n_rows, 3))
         rows[:, WEIGHT] = weight
         rows[:, BACKGROUND] = background
-        return self._problem(cells, statistics, rows, columns, self.regularization[1] * self._scale(cells, n_users))
+        return self._problem(cells, statistics, rows, columns, self.regularization[1], n_users)
 
     def _problem(
-        self, cells: Cells, statistics: Statistics, rows: np.ndarray, columns: np.ndarray, ridge: np.ndarray
+        self,
+        cells: Cells,
+        statistics: Statistics,
+        rows: np.ndarray,
+        columns: np.ndarray,
+        regularization: float,
+        n_columns: int,
     ) -> RowProblem:
-        rows[:, RIDGE] = ridge
-        real = cells.values.dtype.type
-        rule = CellRule(
-            real(self.constant),
-            real(self.slope),
-            real(self.sign_target),
-            real(self.value_target),
-            real(statistics.mean),
-        )
+        dtype = cells.values.dtype
+        scale = cells.counts + self.unobserved_weight * n_columns
+        numbers = self.constant, self.slope, self.sign_target, self.value_target, statistics.mean
+        with np.errstate(over="ignore"):
+            rows[:, RIDGE] = regularization * scale**self.regularization_exponent
+            rows, columns = rows.astype(dtype), columns.astype(dtype)
+            rule = CellRule(*map(dtype.type, numbers))
+        if not (np.isfinite(rule).all() and np.isfinite(rows).all() and np.isfinite(columns).all()):
+            remedy = "use smaller ones" if dtype == np.float64 else "use smaller ones or dtype='float64'"
+            raise ValueError(f"alpha, regularization or a weight is too large for {dtype}; {remedy}")
         return RowProblem(cells, rule, rows, columns)
-
-    def _scale(self, cells: Cells, n_columns: int) -> np.ndarray:
-        """(n_u + a0 N)^nu."""
-        return (cells.counts + self.unobserved_weight * n_columns) ** self.regularization_exponent
 
     def _powers(self, counts: np.ndarray) -> np.ndarray:
         """f_i^e, and 0 for an item nobody has where e > 0."""
@@ -213,7 +228,7 @@ class Objective:
             first = int(np.argmax(bad))
             raise ValueError(
                 f"item_weights must be finite and at least 0: item {first} with {counts[first]} cells "
-                f"got {weights[first]!r}"
+                f"got {weights[first].item()!r}"
             )
         return weights.astype(np.float64)
 

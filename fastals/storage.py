@@ -27,9 +27,7 @@ def write(path: str | os.PathLike[str], header: dict[str, Any], arrays: dict[str
         What JSON can hold.
     arrays : dict of name -> ndarray
     """
-    path = Path(path)
-    if path.suffix != ".npz":
-        path = path.with_name(path.name + ".npz")
+    path = _with_suffix(path)
     text = json.dumps({"format": FORMAT, **header}).encode()
     partial = path.with_name(path.name + ".partial")
     try:
@@ -44,19 +42,34 @@ def write(path: str | os.PathLike[str], header: dict[str, Any], arrays: dict[str
 def read(path: str | os.PathLike[str]) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
     """Return header and arrays of a file that `write` wrote.
 
+    Parameters
+    ----------
+    path : str or path
+        As it was given to `write`.
+
+    Returns
+    -------
+    header : dict
+    arrays : dict of name -> ndarray
+
     Raises
     ------
     FileNotFoundError, ValueError
         No such file; not a fastals model, damaged, or of a newer format.
     """
-    path = Path(path)
+    path = _with_suffix(path)
     try:
-        with np.load(path, allow_pickle=False) as file:
-            arrays = {name: file[name] for name in file.files}
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as content:
+            arrays = {name: content[name] for name in content.files}
             header = json.loads(arrays.pop(_HEADER).tobytes())
-            version = header.pop("format")
+            version = int(header.pop("format"))
     except (BadZipFile, KeyError, AttributeError, TypeError, ValueError, EOFError) as error:
         raise ValueError(f"{path} is not a fastals model, or is damaged ({error}); save the model again") from error
     if version > FORMAT:
         raise ValueError(f"{path} has format {version}, this fastals reads up to {FORMAT}; install a newer fastals")
     return header, arrays
+
+
+def _with_suffix(path: str | os.PathLike[str]) -> Path:
+    path = Path(path)
+    return path if path.suffix == ".npz" else path.with_name(path.name + ".npz")

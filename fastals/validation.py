@@ -62,18 +62,18 @@ def check_flag(name: str, value: Any) -> bool:
 
 def check_option(name: str, value: Any, options: tuple[str, ...]) -> str:
     """Return `value`; it must be one of `options`."""
-    if value not in options:
+    if not isinstance(value, str) or value not in options:
         raise ValueError(f"{name} must be one of {', '.join(map(repr, options))}, got {value!r}")
-    return str(value)
+    return value
 
 
 def check_dtype(name: str, value: Any) -> np.dtype:
     """Return `value` as a NumPy dtype; it must be float32 or float64."""
     try:
-        dtype = np.dtype(value)
-    except TypeError:
+        dtype = np.dtype(value) if value is not None else None
+    except (TypeError, ValueError):
         dtype = None
-    if dtype not in (np.dtype(np.float32), np.dtype(np.float64)) or value is None:
+    if dtype is None or dtype not in (np.dtype(np.float32), np.dtype(np.float64)):
         raise ValueError(f"{name} must be 'float32' or 'float64', got {value!r}")
     return dtype
 
@@ -105,13 +105,16 @@ def check_ids(name: str, ids: Any, size: int) -> np.ndarray:
     size : int
         How many rows or columns there are.
     """
-    array = np.atleast_1d(np.asarray(ids))
+    try:
+        array = np.atleast_1d(np.asarray(ids))
+    except ValueError as error:
+        raise ValueError(f"{name} must be one id or a 1-D array of ids, got a ragged list") from error
     if array.ndim != 1:
         raise ValueError(f"{name} must be one id or a 1-D array of ids, got an array of shape {array.shape}")
     if array.size == 0:
         return np.empty(0, np.intp)
     if array.dtype.kind not in "iu":
-        raise TypeError(f"{name} must be integers, got {array.dtype} (the first is {array[0]!r})")
+        raise TypeError(f"{name} must be integers, got {array.dtype} (the first is {array[0].item()!r})")
     outside = (array < 0) | (array >= size)
     if outside.any():
         first = int(np.argmax(outside))
@@ -135,12 +138,37 @@ class Params:
         return [parameter.name for parameter in parameters if parameter.kind is parameter.POSITIONAL_OR_KEYWORD]
 
     def get_params(self, deep: bool = True) -> dict[str, Any]:
-        """Return the parameters as a dict; `deep` is there for scikit-learn and changes nothing."""
+        """Return the parameters.
+
+        Parameters
+        ----------
+        deep : bool, default True
+            There for scikit-learn; changes nothing.
+
+        Returns
+        -------
+        dict of str -> object
+        """
         del deep
         return {name: getattr(self, name) for name in self._param_names()}
 
     def set_params(self: Self, **params: Any) -> Self:
-        """Set parameters by name and return the model; an unknown name raises ValueError and sets nothing."""
+        """Set parameters by name; their values are checked when they are used.
+
+        Parameters
+        ----------
+        **params
+            New values.
+
+        Returns
+        -------
+        self
+
+        Raises
+        ------
+        ValueError
+            There is no parameter of that name; then none is set.
+        """
         known = self._param_names()
         for name in params:
             if name not in known:

@@ -44,6 +44,7 @@ AHEAD = 16
 class Plan(NamedTuple):
     """How the rows of one half-step are to be solved."""
 
+    sketch: bool  # rows are not solved: x = r, as a start wants it
     cholesky: bool  # a row may be solved exactly
     cg: bool  # a row may be solved by conjugate gradients
     warm: bool  # which start from what X holds
@@ -182,6 +183,10 @@ def solve_row(
         return OK, 0.0
     indices = problem.cells.indices
     constant, negative, zero = gather_cells(problem, u, ws)
+    if plan.sketch:
+        X[u, :] = 0
+        gather_axpys(X.reshape(-1), o, ws.b, 0, Y, kp, indices, begin, m)
+        return OK, 0.0
     least = ws.r.dtype.type(np.inf)
     background, ridge = problem.rows[u, 1], problem.rows[u, 2]
     for i in range(width):

@@ -1,0 +1,195 @@
+"""What several test modules need: random problems, every objective as model and as reference, and tolerances.
+
+There is one rule for tolerances, `rounding`: so many roundings, each of at most eps, of numbers of such a size, made
+larger by at most the condition of what is solved. Sizes and conditions are computed, never guessed.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from hypothesis import strategies as st
+from scipy import sparse
+
+import fastals
+from tests.reference import Explicit, Implicit, Objective, Weighted
+
+# A side counts as lying in its eigenbasis up to 64 eps of its Gram matrix: no other single rounding is larger.
+BASIS = 64
+
+
+def rounding(dtype: Any, steps: float, size: Any, condition: Any = 1.0) -> Any:
+    """Bound the error of `steps` roundings of numbers of `size` that a system of `condition` then magnifies."""
+    return (BASIS + steps) * np.finfo(dtype).eps * size * condition
+
+
+@dataclass(frozen=True)
+class Case:
+    """One objective with its parameters, which the model and the reference call alike."""
+
+    model: type
+    reference: type
+    params: dict[str, Any] = field(default_factory=dict)
+    cell_weights: bool = False
+
+    def build(self, R: np.ndarray, seed: int = 0, **settings: Any) -> tuple[Any, Objective, dict[str, Any]]:
+        """Return the model, the reference, and what `fit` and `loss` take beside R."""
+        rng = np.random.default_rng(seed)
+        params = self.params
+        if params.get("item_weights") == "array":
+            params = params | {"item_weights": rng.choice([0.0, 0.5, 1.0, 3.0], R.shape[1])}
+        if not self.cell_weights:
+            return self.model(**params, **settings), self.reference(**params), {}
+        weights = rng.choice([0.0, 0.5, 1.0, 3.0], R.shape)
+        given = {"weights": sparse.csr_array(weights_of(R, weights))}
+        return self.model(**params, **settings), self.reference(**params, weights=weights), given
+
+
+def weights_of(R: np.ndarray, weights: np.ndarray) -> sparse.csr_array:
+    """Weights stored where R is observed."""
+    rows, columns = np.nonzero(~np.isnan(R))
+    return sparse.csr_array((weights[rows, columns], (rows, columns)), shape=R.shape)
+
+
+def square_root_weights(counts: np.ndarray) -> np.ndarray:
+    """Weigh items as a user's own function might."""
+    return 1.0 / np.sqrt(1.0 + counts)
+
+
+EVERYTHING = {"regularization": (0.2, 0.5), "regularization_exponent": 0.5}
+CASES = {
+    "implicit": Case(fastals.ImplicitALS, Implicit, {"regularization": 0.1}),
+    "implicit, alpha 0": Case(fastals.ImplicitALS, Implicit, {"regularization": 0.1, "alpha": 0.0}),
+    "implicit, only observed": Case(
+        fastals.ImplicitALS, Implicit, {"regularization": 1.0, "alpha": 3.0, "unobserved_weight": 0.0}
+    ),
+    "implicit, everything": Case(
+        fastals.ImplicitALS,
+        Implicit,
+        {"alpha": 10.0, "unobserved_weight": 0.25, "popularity_exponent": 0.5, **EVERYTHING},
+    ),
+    "implicit, background above confidence": Case(
+        fastals.ImplicitALS, Implicit, {"regularization": 1.0, "alpha": 0.5, "unobserved_weight": 4.0}
+    ),
+    "explicit": Case(fastals.ExplicitALS, Explicit),
+    "explicit, no biases": Case(fastals.ExplicitALS, Explicit, {"biases": False}),
+    "explicit, everything": Case(fastals.ExplicitALS, Explicit, EVERYTHING),
+    "weighted": Case(fastals.WeightedALS, Weighted),
+    "weighted, plain": Case(fastals.WeightedALS, Weighted, {"unobserved_weight": 1.0}),
+    "weighted, linear": Case(fastals.WeightedALS, Weighted, {"item_weights": fastals.LinearWeights()}),
+    "weighted, exponential": Case(
+        fastals.WeightedALS, Weighted, {"item_weights": fastals.ExponentialWeights(), "unobserved_weight": 0.5}
+    ),
+    "weighted, function": Case(
+        fastals.WeightedALS, Weighted, {"item_weights": square_root_weights, "popularity_exponent": 2.0}
+    ),
+    "weighted, array": Case(fastals.WeightedALS, Weighted, {"item_weights": "array"}),
+    "weighted, cells": Case(fastals.WeightedALS, Weighted, {}, cell_weights=True),
+    "weighted, everything": Case(
+        fastals.WeightedALS,
+        Weighted,
+        {"item_weights": "array", "unobserved_weight": 0.5, "popularity_exponent": 0.7, **EVERYTHING},
+        cell_weights=True,
+    ),
+}
+
+
+def observed(rng: np.random.Generator, n_users: int, n_items: int, density: float) -> np.ndarray:
+    """Draw a users x items matrix of small numbers, also 0 and below, NaN where not observed; one cell is 1."""
+    R = rng.choice([-2.0, 0.0, 0.5, 1.0, 1.0, 3.0, 5.0], (n_users, n_items))
+    R[rng.random(R.shape) >= density] = np.nan
+    R[rng.integers(n_users), rng.integers(n_items)] = 1.0
+    return R
+
+
+# One user, one item, rows empty, shorter and longer than k; k = 1 .. 19 is below, at and above every vector's lanes.
+matrices = st.builds(
+    lambda seed, *shape: observed(np.random.default_rng(seed), *shape),
+    st.integers(0, 2**32 - 1),
+    st.integers(1, 12),
+    st.integers(1, 12),
+    st.sampled_from([0.05, 0.3, 0.7, 1.0]),
+)
+numbers_of_factors = st.integers(1, 19)
+dtypes = st.sampled_from(["float32", "float64"])
+solvers = st.sampled_from(["auto", "cholesky", "cg"])
+
+
+def stored(R: np.ndarray, dtype: Any = "float64") -> sparse.csr_array:
+    """The observed cells of R, zeros too, as canonical CSR."""
+    rows, columns = np.nonzero(~np.isnan(R))
+    places = rows.astype(np.int32), columns.astype(np.int32)
+    return sparse.csr_array((R[rows, columns].astype(dtype), places), shape=R.shape)
+
+
+def sides(model: Any) -> tuple[np.ndarray, np.ndarray]:
+    """User and item factors in float64, their biases as the last column."""
+    both = []
+    for side in ("user", "item"):
+        factors = getattr(model, f"{side}_factors_")
+        bias = getattr(model, f"{side}_biases_", None)
+        both.append((factors if bias is None else np.column_stack([factors, bias])).astype(np.float64))
+    return both[0], both[1]
+
+
+def half_step(objective: Objective, R: np.ndarray, fixed: np.ndarray, side: str, dtype: Any) -> tuple[Any, Any, Any]:
+    """Return the reference's rows, by how much each row may be off, and the largest condition of their systems.
+
+    A backward stable solver returns the exact solution of a system whose entries are off by some roundings of the
+    terms that were summed into them; the inverse magnifies that.
+    """
+    C, T = objective.cells(R)
+    unobserved = objective.cells(np.full_like(R, np.nan), training=R)[0]
+    observed = objective.observed(R)
+    ridges = objective.ridges(R)[side == "item"]
+    T = T - objective.mean(R)
+    X = objective.solve_users(R, fixed) if side == "user" else objective.solve_items(R, fixed)
+    if side == "item":
+        C, T, unobserved, observed = C.T, T.T, unobserved.T, observed.T
+    Y, known = objective.regressors(fixed)
+    squares = np.sum(Y**2, axis=1)
+    bounds, conditions = np.zeros(len(X)), np.ones(len(X))
+    for u in np.flatnonzero(observed.any(axis=1)):
+        A = (Y.T * C[u]) @ Y + ridges[u] * np.eye(Y.shape[1])
+        inverse = 1.0 / np.linalg.eigvalsh(A)[0]
+        # The weight on top of the background is a difference, so both sizes are rounded.
+        summed = (C[u] + unobserved[u]) @ squares + ridges[u]
+        right = (C[u] * (np.abs(T[u]) + np.abs(known))) @ np.sqrt(squares)
+        steps = len(Y) + Y.shape[1]
+        conditions[u] = inverse * summed
+        bounds[u] = rounding(dtype, steps, summed * np.linalg.norm(X[u]) + right, inverse)
+    return X, bounds, conditions.max()
+
+
+def loss_tolerance(objective: Objective, R: np.ndarray, X: np.ndarray, Y: np.ndarray, dtype: Any) -> float:
+    """Bound the error of a loss whose terms are all taken positive."""
+    C, T = objective.cells(R)
+    unobserved = objective.cells(np.full_like(R, np.nan), training=R)[0]
+    columns, known = objective.regressors(np.abs(Y))
+    P = np.abs(objective.mean(R)) + known + np.abs(X) @ columns.T
+    users, items = objective.ridges(R)
+    size = np.sum((C + unobserved) * (np.abs(T) + P) ** 2) + users @ np.sum(X**2, 1) + items @ np.sum(Y**2, 1)
+    return rounding(dtype, R.size + X.shape[1], size)
+
+
+def assert_rows_close(actual: np.ndarray, wanted: np.ndarray, bounds: np.ndarray) -> None:
+    """Each row within its bound, in the Euclidean norm."""
+    assert actual.shape == wanted.shape
+    errors = np.linalg.norm(actual.astype(np.float64) - wanted, axis=1)
+    assert (errors <= bounds).all(), f"errors {errors} above bounds {bounds}"
+
+
+def same_bits(a: Any, b: Any) -> bool:
+    """Tell whether two arrays are equal in type, shape and every bit."""
+    return a.dtype == b.dtype and a.shape == b.shape and a.tobytes() == b.tobytes()
+
+
+def same_model(a: Any, b: Any) -> bool:
+    """Tell whether two fitted models have the same bits."""
+    return (
+        same_bits(a.user_factors_, b.user_factors_)
+        and same_bits(a.item_factors_, b.item_factors_)
+        and a.loss_history_ == b.loss_history_
+    )

@@ -1,0 +1,95 @@
+"""The background: Gram matrix, eigenbasis, rotation, balance."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from fastals.engine import basis
+from fastals.engine.panel import as_panel
+from tests.helpers import dtypes, rounding
+
+
+def panel(n, width, dtype, seed=0, decay=1.0):
+    rng = np.random.default_rng(seed)
+    return as_panel((rng.standard_normal((n, width)) * decay ** np.arange(width)).astype(dtype))
+
+
+@given(n=st.integers(1, 1200), width=st.integers(1, 40), dtype=dtypes, alike=st.booleans())
+def test_gram_is_its_formula(n, width, dtype, alike):
+    Y = panel(n, width, dtype)
+    weights = np.full(1, 0.3, dtype) if alike else np.random.default_rng(1).random(n).astype(dtype)
+    exact = Y[:, :width].astype(np.float64)
+    wanted = (exact * np.broadcast_to(weights, n)[:, None]).T @ exact
+    size = (np.abs(exact) * np.broadcast_to(weights, n)[:, None]).T @ np.abs(exact)
+    assert np.all(np.abs(basis.gram(Y, weights, width, 1) - wanted) <= rounding(dtype, basis.PIECE, size))
+
+
+@pytest.mark.parametrize("width", [3, 200])
+def test_gram_has_the_same_bits_for_any_number_of_threads(width):
+    Y = panel(3000, width, np.float32)
+    weights = np.random.default_rng(1).random(3000).astype(np.float32)
+    one, two, five = (basis.gram(Y, weights, width, n_threads) for n_threads in (1, 2, 5))
+    assert np.array_equal(one, two)
+    assert np.array_equal(one, five)
+    assert np.array_equal(one, one.T)
+
+
+@given(n=st.integers(1, 200), width=st.integers(1, 40), dtype=dtypes)
+def test_rotation_is_a_product_and_keeps_the_padding(n, width, dtype):
+    Y, T = panel(n, width, dtype), np.random.default_rng(2).standard_normal((width, width))
+    rotated = Y.copy()
+    basis.rotate(rotated, T, 2)
+    size = np.abs(Y[:, :width].astype(np.float64)) @ np.abs(T)
+    assert np.all(np.abs(rotated[:, :width] - Y[:, :width].astype(np.float64) @ T) <= rounding(dtype, width, size))
+    assert not rotated[:, width:].any()
+
+
+def test_a_rotated_row_does_not_depend_on_its_neighbours():
+    Y, T = panel(150, 20, np.float32), np.random.default_rng(2).standard_normal((20, 20))
+    alone = Y[70:71].copy()
+    basis.rotate(Y, T, 2)
+    basis.rotate(alone, T, 1)
+    assert np.array_equal(Y[70:71], alone)
+
+
+@given(n=st.integers(1, 300), width=st.integers(1, 24), dtype=dtypes)
+def test_fixed_side_lies_in_its_eigenbasis(n, width, dtype):
+    Y = panel(n, width, dtype)
+    weights = np.ones(1, dtype)
+    fixed = basis.fix(Y, weights, width, 1)
+    background = basis.gram(fixed.panel, weights, width, 1)
+    largest = background.diagonal().max()
+    assert np.abs(background - np.diag(fixed.g[:width])).max() <= rounding(dtype, n + width, largest)
+    again = basis.fix(fixed.panel, weights, width, 1)
+    assert again.rotation is None
+    assert again.panel is fixed.panel
+
+
+def test_no_background_is_no_rotation():
+    Y = panel(10, 4, np.float32)
+    fixed = basis.fix(Y, np.zeros(1, np.float32), 4, 1)
+    assert fixed.panel is Y
+    assert fixed.rotation is None
+    assert not fixed.g.any()
+
+
+@given(width=st.integers(1, 24), seed=st.integers(0, 99))
+def test_balance_keeps_the_model_and_shares_the_ridge(width, seed):
+    X, Y = (panel(50, width, np.float64, seed + i, decay)[:, :width] for i, decay in enumerate((0.8, 1.1)))
+    T, inverse = basis.balance(X.T @ X, 2 * Y.T @ Y)
+    size = np.linalg.norm(X) * np.linalg.norm(Y)
+    condition = np.linalg.cond(T)
+    assert np.abs((X @ T) @ (Y @ inverse).T - X @ Y.T).max() <= rounding(np.float64, 50 * width, size, condition)
+    ours, theirs = (X @ T).T @ (X @ T), 2 * (Y @ inverse).T @ (Y @ inverse)
+    # Both traces get the floor on the diagonal before they are balanced: that is how far the result may be off.
+    allowed = 2 * width * basis.FLOOR * condition**2 * (ours.trace() + theirs.trace())
+    assert np.abs(ours - theirs).max() <= allowed
+    before = np.linalg.norm(X) ** 2 + 2 * np.linalg.norm(Y) ** 2
+    assert ours.trace() + theirs.trace() <= before + rounding(np.float64, width, before, condition)
+
+
+def test_balance_takes_singular_matrices():
+    ours, theirs = np.diag([1.0, 2.0, 0.0]), np.diag([3.0, 0.0, 0.0])
+    for matrix in basis.balance(ours, theirs):
+        assert np.isfinite(matrix).all()

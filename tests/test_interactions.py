@@ -1,0 +1,156 @@
+"""Any matrix in, canonical cells both ways round out; the refusals' sentences are checked in test_estimators."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy import sparse
+
+from fastals.interactions import Interactions, as_interactions
+from tests.helpers import matrices, observed, same_bits, stored
+
+
+def example() -> np.ndarray:
+    return observed(np.random.default_rng(0), 9, 7, 0.4)
+
+
+def same_cells(a, b) -> bool:
+    return all(same_bits(ours, theirs) for ours, theirs in zip(a, b, strict=True))
+
+
+def assert_canonical(cells, n_columns: int) -> None:
+    assert (cells.indptr.dtype, cells.indices.dtype) == (np.dtype(np.int64), np.dtype(np.int32))
+    for u in range(cells.n_rows):
+        row = cells.indices[cells.indptr[u] : cells.indptr[u + 1]]
+        assert (np.diff(row) > 0).all()
+        assert ((row >= 0) & (row < n_columns)).all()
+
+
+@given(R=matrices, dtype=st.sampled_from(["float32", "float64"]))
+def test_cells_are_those_of_the_matrix(R, dtype):
+    R[R == 1.0] = 1.25
+    cells = Interactions(stored(R), dtype)
+    assert cells.shape == R.shape
+    assert cells.nnz == (~np.isnan(R)).sum()
+    assert cells.dtype == cells.by_user.values.dtype == np.dtype(dtype)
+    assert_canonical(cells.by_user, R.shape[1])
+    assert_canonical(cells.by_item, R.shape[0])
+    assert np.array_equal(cells.csr.toarray(), np.nan_to_num(R))
+    by_item = cells.by_item
+    turned = sparse.csr_array((by_item.all_values, by_item.indices, by_item.indptr), shape=R.T.shape)
+    assert np.array_equal(turned.toarray(), np.nan_to_num(R).T)
+    assert by_item.counts.tolist() == (~np.isnan(R)).sum(axis=0).tolist()
+
+
+def test_weights_go_along_both_ways():
+    R = example()
+    weights = np.random.default_rng(1).random(stored(R).nnz)
+    places = ~np.isnan(R)
+    dense = np.zeros(R.shape)
+    dense[places] = weights
+    for with_values in (R, np.where(places, 2.0, np.nan)):  # All values alike: they are one number then.
+        cells = Interactions(stored(with_values), "float64", weights=weights)
+        assert np.array_equal(cells.by_user.weights, weights)
+        assert np.array_equal(cells.by_item.weights, dense.T[places.T])
+        assert np.array_equal(cells.by_item.all_values, with_values.T[places.T])
+
+
+def test_one_number_stands_for_equal_values():
+    cells = Interactions(sparse.csr_array(np.eye(4)))
+    assert cells.by_user.values.tolist() == cells.by_item.values.tolist() == [1.0]
+    assert cells.by_user.all_values.tolist() == [1.0] * 4
+    assert Interactions(sparse.csr_array(np.eye(4)), weights=np.full(4, 3.0)).by_user.weights.tolist() == [3.0]
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_canonical_csr_is_not_copied(dtype):
+    R = stored(example(), dtype)
+    for matrix in (R, sparse.csr_matrix(R)):
+        cells = Interactions(matrix, dtype).by_user
+        assert np.shares_memory(cells.values, matrix.data)
+        assert np.shares_memory(cells.indices, matrix.indices)
+
+
+@pytest.mark.parametrize("make", [sparse.csr_array, sparse.csc_array, sparse.coo_array])
+@pytest.mark.parametrize("dtype", [bool, np.int8, np.uint8, np.int32, np.int64, np.float32, np.float64])
+def test_duplicates_are_summed_as_numbers(make, dtype):
+    """100 + 100 is -56 in a byte, and True + True is True."""
+    one = 1 if dtype is bool else 100
+    values, places = np.full(3, one, dtype), ([0, 0, 1], [1, 1, 0])
+    R = sparse.coo_array((values, places), shape=(2, 2))
+    if make is not sparse.coo_array:
+        outer, inner = places if make is sparse.csr_array else places[::-1]
+        order = np.argsort(outer, kind="stable")
+        indptr = np.searchsorted(np.sort(outer), range(3))
+        R = make((values[order], np.array(inner)[order], indptr), shape=(2, 2))
+    assert Interactions(R).csr.toarray().tolist() == [[0, 2 * one], [one, 0]]
+
+
+def test_stored_zeros_are_cells_until_asked_away():
+    R = sparse.csr_array(([0.0, 2.0, 3.0], ([0, 0, 1], [0, 1, 1])), shape=(2, 2))
+    cells = Interactions(R, weights=np.array([5.0, 6.0, 7.0]))
+    assert cells.nnz == 3
+    without = cells.without_zeros()
+    assert without.csr.data.tolist() == [2.0, 3.0]
+    assert without.weights.tolist() == [6.0, 7.0]
+    assert without.without_zeros() is without
+    assert Interactions(np.zeros((2, 2)), missing="nan").without_zeros().nnz == 0
+
+
+def test_dense_input():
+    R = np.array([[0.0, np.nan], [2.0, 3.0]])
+    assert Interactions(R, missing="nan").nnz == 3
+    assert Interactions(np.nan_to_num(R)).nnz == 2
+    assert Interactions([[1, 0], [0, 1]], missing="nan").nnz == 4
+    with pytest.raises(ValueError, match=r"^missing must be one of 'zero', 'nan', got 'none'$"):
+        Interactions(R, missing="none")
+
+
+def test_triplets():
+    cells = Interactions([(0, 2, 1.5), (np.int64(1), 0, 2), (0, 2, 1.0)])
+    assert cells.csr.toarray().tolist() == [[0, 0, 2.5], [2, 0, 0]]
+    assert as_interactions([(0, 0, 1.0)], n_users=4, n_items=3).shape == (4, 3)
+
+
+def test_interactions_of_interactions():
+    R = example()
+    weighted = Interactions(stored(R), weights=np.full(stored(R).nnz, 2.0))
+    assert as_interactions(weighted, "float32") is weighted
+    for other in (as_interactions(weighted, "float64"), Interactions(weighted, "float64")):
+        assert other.dtype == np.float64
+        assert np.array_equal(other.csr.toarray(), weighted.csr.toarray())
+        assert (other.weights == 2.0).all()
+    assert as_interactions(weighted, weights=np.full(weighted.nnz, 3.0)).weights[0] == 3.0
+    assert Interactions(stored(R)).weights is None
+
+
+def test_sums_beyond_the_dtype_are_no_cells_beyond_it():
+    for dtype in ("float32", "float64"):
+        huge = np.finfo(dtype).max * np.array([[0.5, 1.0, 1.0]])
+        assert Interactions(huge, dtype).nnz == 3
+
+
+@pytest.mark.parametrize("make", [sparse.csr_array, sparse.csc_array])
+def test_compressed_arrays_that_point_outside(make):
+    for indices, indptr, cause in (
+        ([5], [0, 1, 1], r"a (row|column) number is not in 0 \.\. 1"),
+        ([-1], [0, 1, 1], r"a (row|column) number is not in 0 \.\. 1"),
+        ([0, 1], [0, 2, 1], "its indptr falls"),
+    ):
+        R = make((2, 2))
+        R.data, R.indices, R.indptr = np.ones(len(indices)), np.array(indices, np.int32), np.array(indptr, np.int32)
+        with pytest.raises(
+            ValueError, match=rf"^R is not a valid CS[RC] matrix of shape \(2, 2\): {cause}; build it anew$"
+        ):
+            Interactions(R)
+
+
+def test_byte_order_is_no_matter():
+    R = stored(example(), "float32")
+    swapped = R.copy()
+    swapped.data = R.data.astype(R.data.dtype.newbyteorder())
+    assert same_cells(Interactions(swapped).by_user, Interactions(R).by_user)
+
+
+def test_repr():
+    assert repr(Interactions(np.eye(3), "float64")) == "Interactions(3 users x 3 items, 3 cells, float64)"
