@@ -155,7 +155,19 @@ def _prepare(source: str, ratings: Ratings, titles: dict[int, str]) -> Data:
 
 
 def leave_last_positive_out(ratings: Ratings, ties: str) -> tuple[Ratings, Ratings]:
-    """Hold out the last positive rating of each user; other ratings are in neither part."""
+    """Hold out the last positive rating of each user.
+
+    Parameters
+    ----------
+    ratings : Ratings
+    ties : str
+        See `fastals.datasets.split_leave_last_out`.
+
+    Returns
+    -------
+    train, test : Ratings
+        Positive ratings only.
+    """
     return split_leave_last_out(ratings.select(ratings.values >= POSITIVE), ties=ties)
 
 
@@ -195,7 +207,14 @@ _R_ALS = (0.1316, 0.0675)
 
 
 def ranking(data: Data, ties: Sequence[str] = TIES) -> Table:
-    """Compare recommenders by the rank of the one positive that each user had held out, for each rule for ties."""
+    """Compare recommenders by the rank of the one positive that each user had held out.
+
+    Parameters
+    ----------
+    data : Data
+    ties : sequence of str
+        Rules for which of a user's ratings with the same time is the last: two columns for each.
+    """
     models: list[tuple[str, Callable[[int], Any], float, float]] = [
         ("Random", lambda seed: Random(random_state=seed), 0.0096, 0.0036),
         ("Popularity", lambda _: Popularity(), 0.0817, 0.0399),
@@ -227,7 +246,15 @@ def ranking(data: Data, ties: Sequence[str] = TIES) -> Table:
 def ranking_scores(
     make: Callable[[int], Any], train: Ratings, test: Ratings, seeds: Iterable[int] = STARTS
 ) -> tuple[float, float]:
-    """Return Recall@10 and NDCG@10 of the models that `make(seed)` gives, the mean over the seeds."""
+    """Return Recall@10 and NDCG@10, the mean over some starts.
+
+    Parameters
+    ----------
+    make : callable seed -> model
+    train, test : Ratings
+        As from `leave_last_positive_out`.
+    seeds : iterable of int
+    """
     users = np.unique(test.users)
     R, held_out = ones(train), ones(test)[users]
     scores = []
@@ -314,7 +341,15 @@ def _loop(function: Callable[..., Any], train: Matrix, **arguments: Any) -> Pred
 
 
 def explicit_models(parameters: dict[str, Any], train: Matrix, seeds: Iterable[int] = STARTS) -> list[ExplicitALS]:
-    """Return one fitted model for each start."""
+    """Return one fitted model for each start.
+
+    Parameters
+    ----------
+    parameters : dict
+        Of ExplicitALS.
+    train : csr_array, shape (n_users, n_items)
+    seeds : iterable of int
+    """
     return [ExplicitALS(**parameters, random_state=seed).fit(train) for seed in seeds]
 
 
@@ -386,7 +421,20 @@ def small_example() -> Table:
 def numpy_wals(
     R: np.ndarray, rank: int, iterations: int, ridge: float, seed: int = 42
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Weighted ALS as text W has it: a NumPy solve for each row over all columns, linear weights, float32."""
+    """Weighted ALS as text W has it: a NumPy solve for each row over all columns, linear weights, float32.
+
+    Parameters
+    ----------
+    R : ndarray of float32, shape (n_users, n_items)
+        0 marks what is not observed.
+    rank, iterations : int
+    ridge : float
+    seed : int, default 42
+
+    Returns
+    -------
+    users, items : ndarray of float32, shapes (n_users, rank), (n_items, rank)
+    """
     rng = np.random.default_rng(seed)
     users = rng.normal(size=(R.shape[0], rank)).astype(np.float32)
     items = rng.normal(size=(R.shape[1], rank)).astype(np.float32)

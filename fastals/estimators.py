@@ -722,6 +722,16 @@ def _check_saved(path: str | os.PathLike[str], arrays: dict[str, np.ndarray], bi
 
 
 def solve_error(failure: engine.Failure, cells: Cells, dtype: np.dtype) -> np.linalg.LinAlgError:
+    """Return the error that says which row could not be solved, why, and what may help.
+
+    Parameters
+    ----------
+    failure : Failure
+    cells : Cells
+        Of the side that the row is on.
+    dtype : numpy.dtype
+        In which it was tried.
+    """
     begin, end = cells.indptr[failure.row], cells.indptr[failure.row + 1]
     cause = (
         "its equations are not positive definite" if failure.status == NOT_POSITIVE else "its solution is not finite"

@@ -49,12 +49,26 @@ Factors: TypeAlias = tuple[np.ndarray, np.ndarray]
 
 
 def linear_weight_fn(c_n: Any, w0: float = 0.1, wk: float = 1.0) -> Any:
-    """Return `w0 + wk / (c_n + 1e-8)`, the weight of items with `c_n` observed cells; 1e8 where there are none."""
+    """Return `w0 + wk / (c_n + 1e-8)`: the more cells an item has, the less each weighs.
+
+    Parameters
+    ----------
+    c_n : float or ndarray
+        Observed cells of an item. None at all make a weight of 1e8.
+    w0, wk : float, default 0.1 and 1.0
+    """
     return w0 + wk / (c_n + 1e-8)
 
 
 def exponential_weight_fn(c_n: Any, w0: float = 1.0, e: float = 0.1) -> Any:
-    """Return `w0 + (1 / (c_n + 1e-8))^e`, the weight of items with `c_n` observed cells."""
+    """Return `w0 + (1 / (c_n + 1e-8))^e`: softer than `linear_weight_fn`.
+
+    Parameters
+    ----------
+    c_n : float or ndarray
+        Observed cells of an item.
+    w0, e : float, default 1.0 and 0.1
+    """
     return w0 + np.power(1.0 / (c_n + 1e-8), e)
 
 
@@ -80,7 +94,15 @@ def make_mask(R: MatrixLike, zero_means_missing: bool = True) -> Any:
 
 
 def item_weights_from_mask(M: Any, weight_fn: WeightFunction = linear_weight_fn) -> np.ndarray:
-    """Return one weight for each item: `weight_fn` of the column sums of the mask `M`, shape (n_items,)."""
+    """Return one weight for each item, shape (n_items,).
+
+    Parameters
+    ----------
+    M : ndarray or sparse matrix, shape (n_users, n_items)
+        What `make_mask` gives.
+    weight_fn : callable counts -> weights, default linear_weight_fn
+        Its argument is the column sums of the mask.
+    """
     return weight_fn(np.asarray(M.sum(axis=0)).ravel())
 
 
