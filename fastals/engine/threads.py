@@ -55,9 +55,7 @@ def spread(work: Callable[..., Any], n_threads: int, *args: Any) -> None:
         work(counter, *args)
     finally:
         for other in others:
-            # One that has not begun would find nothing to do: on busy CPUs waiting for it costs more than short work.
-            if not other.cancel():
-                other.result()
+            other.result()
 
 
 def _threads(size: int) -> ThreadPoolExecutor:
