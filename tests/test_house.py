@@ -22,6 +22,7 @@ PACKAGE = ROOT / "fastals"
 # From the top. A module imports from layers below its own, or from its own where no circle arises.
 LAYERS = [
     {"__main__"},
+    {"demo"},
     {"compat"},
     {"tuning", "plots", "cluster"},
     {"baselines", "evaluation", "datasets"},
@@ -35,7 +36,7 @@ LAYERS = [
     {"engine.rows", "engine.loss", "engine.topk"},
     {"engine.basis"},
     {"engine.cholesky"},
-    {"engine.panel", "engine.problem", "engine.threads"},
+    {"engine.panel", "engine.problem", "engine.threads", "engine.blas"},
     {"engine.simd"},
     {"engine.jit"},
 ]

@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from .blas import one_blas_thread
 from .jit import kernel, next_block
 from .simd.kernels import add_product, transpose
 from .simd.target import aligned_empty
@@ -93,7 +94,8 @@ def diagonalise(background: np.ndarray, dtype: np.dtype) -> tuple[np.ndarray, np
     diagonal = background.diagonal()
     if np.abs(background - np.diag(diagonal)).max() <= 64 * np.finfo(dtype).eps * diagonal.max():
         return diagonal, None
-    eigenvalues, vectors = np.linalg.eigh(background)
+    with one_blas_thread():
+        eigenvalues, vectors = np.linalg.eigh(background)
     return np.maximum(eigenvalues, 0), vectors
 
 
@@ -117,10 +119,11 @@ def balance(ours: np.ndarray, theirs: np.ndarray) -> tuple[np.ndarray, np.ndarra
     With ours = L L' and L' theirs L = W S^2 W', T = L^-T W S^(1/2): then T' ours T = S and T^-1 theirs T^-T = S.
     """
     ours, theirs = (matrix + np.eye(len(matrix)) * (FLOOR * matrix.trace()) for matrix in (ours, theirs))
-    factor = np.linalg.cholesky(ours)
-    squares, vectors = np.linalg.eigh(factor.T @ theirs @ factor)
-    roots = np.sqrt(np.sqrt(squares))
-    return np.linalg.solve(factor.T, vectors) * roots, factor @ vectors / roots
+    with one_blas_thread():
+        factor = np.linalg.cholesky(ours)
+        squares, vectors = np.linalg.eigh(factor.T @ theirs @ factor)
+        roots = np.sqrt(np.sqrt(squares))
+        return np.linalg.solve(factor.T, vectors) * roots, factor @ vectors / roots
 
 
 def rotate(panel: np.ndarray, rotation: np.ndarray, n_threads: int) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -15,7 +16,7 @@ from .rows import CHEAPEST, Plan
 
 # Of conjugate gradients within a fit: a row's error left by 3 steps from the previous iterate is 1.2% of what it was
 # (MovieLens 1M, k = 128), and ALS then needs as many iterations as with exact rows.
-STEPS, TOLERANCE = 2, 1e-3
+STEPS, TOLERANCE = 3, 1e-3
 # In the last half-step and in fold-in, from zero: near what the dtype resolves, by size of its items.
 LAST_STEPS, LAST_EXPECTED, LAST_TOLERANCE = 32, 10, {4: 1e-5, 8: 1e-14}
 
@@ -83,11 +84,12 @@ def fit(
     Failure or None
         The first row that could not be solved; the panels are then of no use.
     """
+    half_step = partial(_half_step, model, solver, n_threads, {})
     for iteration in range(iterations):
-        failure, _ = _half_step(model, "user", solver, n_threads, warm=iteration > 0)
+        failure, _ = half_step("user", warm=iteration > 0)
         if failure:
             return failure
-        failure, items_loss = _half_step(model, "item", solver, n_threads, warm=True)
+        failure, items_loss = half_step("item", warm=True)
         if failure:
             return failure
         if iteration == iterations - 1:
@@ -95,7 +97,7 @@ def fit(
         if after(iteration, items_loss, False):
             iterations = iteration + 1
             break
-    failure, users_loss = _half_step(model, "user", solver, n_threads, warm=iterations > 0, last=True)
+    failure, users_loss = half_step("user", warm=iterations > 0, last=True)
     if failure:
         return failure
     if iterations:
@@ -104,9 +106,19 @@ def fit(
 
 
 def _half_step(
-    model: Model, side: str, solver: str, n_threads: int, *, warm: bool = False, last: bool = False
+    model: Model,
+    solver: str,
+    n_threads: int,
+    schedules: dict[tuple[str, bool], sweep.Schedule],
+    side: str,
+    *,
+    warm: bool,
+    last: bool = False,
 ) -> tuple[Failure | None, float]:
-    """Solve one side; return the first failure, and the objective after it."""
+    """Solve one side; return the first failure, and the objective after it.
+
+    `schedules` is filled on the way: a side's schedule is the same in all half-steps but the last.
+    """
     problem, other, X, Y = (
         (model.users, model.items, model.X, model.Y) if side == "user" else (model.items, model.users, model.Y, model.X)
     )
@@ -117,7 +129,10 @@ def _half_step(
         if last or not weights.any():
             g = basis.fix(Y, weights, model.width, n_threads).g
         plan = plan_for(solver, Y.dtype, bool(weights.any()), warm=warm and not last, last=last)
-        outcome = sweep.half_step(problem, Y, g, model.width, X, plan, n_threads)
+        key = side, last
+        if key not in schedules:
+            schedules[key] = sweep.make_schedule(problem.cells.counts, Y.shape[1], plan, n_threads)
+        outcome = sweep.half_step(problem, Y, g, model.width, X, plan, n_threads, schedules[key])
     failed = np.flatnonzero(outcome.status)
     if len(failed):
         return Failure(side, int(failed[0]), int(outcome.status[failed[0]])), 0.0

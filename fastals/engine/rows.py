@@ -77,9 +77,10 @@ class Workspace(NamedTuple):
 def workspace(kp: int, longest: int, dtype: np.dtype) -> Workspace:
     """Return memory for rows of up to `longest` cells and `kp` factors."""
     m = padded(longest, dtype)
-    cells = (aligned_empty(m, dtype) for _ in range(3))
-    factors = (aligned_empty(kp, dtype) for _ in range(6))
-    return Workspace(*cells, *factors, aligned_empty(kp * kp, dtype), aligned_empty(kp * max(kp, CHUNK), dtype))
+    sizes = 3 * [m] + 6 * [kp] + [kp * kp, kp * max(kp, CHUNK)]
+    # One allocation, since eleven take 0.1 ms: as much as 200 short rows. Each part is whole vectors, hence aligned.
+    memory = aligned_empty(sum(sizes), dtype)
+    return Workspace(*np.split(memory, np.cumsum(sizes)[:-1]))
 
 
 # Predicted nanoseconds of a row of m cells by each way, fitted by `bench/cost_model.py` on one core with AVX-512 in
