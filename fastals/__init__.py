@@ -1,6 +1,6 @@
 """fastals: alternating least squares for recommender systems, exact and fast, on the CPU."""
 
-from .estimators import ExplicitALS, ImplicitALS, WeightedALS, load
+from .estimators import ExplicitALS, ImplicitALS, WeightedALS, load, warmup
 from .interactions import Interactions
 from .objectives import ExponentialWeights, LinearWeights
 from .validation import NotFittedError
@@ -16,4 +16,5 @@ __all__ = [
     "NotFittedError",
     "WeightedALS",
     "load",
+    "warmup",
 ]

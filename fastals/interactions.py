@@ -93,8 +93,7 @@ class Interactions:
     @property
     def csr(self) -> sparse.csr_array:
         """The cells as a SciPy array, shape (n_users, n_items)."""
-        cells = self.by_user
-        return sparse.csr_array((cells.all_values, cells.indices, cells.indptr), shape=self.shape)
+        return _csr(self.by_user, self.by_user.all_values, self.shape)
 
     def without_zeros(self) -> Interactions:
         """Return the same cells less those with a stored 0; self where there is none."""
@@ -334,6 +333,12 @@ def _compact(values: np.ndarray) -> np.ndarray:
     return values[:1].copy() if values.size and values.min() == values.max() else values
 
 
+def _csr(cells: Cells, data: np.ndarray, shape: tuple[int, int]) -> sparse.csr_array:
+    """Return a SciPy array that shares its indices: it copies them where indptr has another dtype."""
+    indptr = cells.indptr.astype(np.int32) if len(cells.indices) <= _INDEX_LIMIT else cells.indptr
+    return sparse.csr_array((data, cells.indices, indptr), shape=shape)
+
+
 def _transpose(cells: Cells, shape: tuple[int, int]) -> Cells:
     """Return the cells column by column."""
     one_value, one_weight = len(cells.values) == 1, len(cells.weights) == 1
@@ -341,7 +346,7 @@ def _transpose(cells: Cells, shape: tuple[int, int]) -> Cells:
     payload = cells.values if not one_value else np.broadcast_to(np.ones(1, np.int8), len(cells.indices))
     if not one_weight:
         payload = np.arange(len(cells.indices))
-    turned = sparse.csr_array((payload, cells.indices, cells.indptr), shape=shape).tocsc()
+    turned = _csr(cells, payload, shape).tocsc()
     pick = slice(None) if one_weight else turned.data
     return Cells(
         turned.indptr.astype(np.int64, copy=False),

@@ -18,18 +18,18 @@ from hypothesis import strategies as st
 from scipy import sparse
 
 import fastals
-from fastals import ExplicitALS, ImplicitALS, Interactions, NotFittedError, WeightedALS
-from fastals.engine import basis
+from fastals import ExplicitALS, ImplicitALS, Interactions, NotFittedError, WeightedALS, warmup
+from fastals.engine import basis, loss, sweep
 from tests.helpers import (
     CASES,
     Case,
     assert_rows_close,
     dtypes,
+    example,
     half_step,
     loss_tolerance,
     matrices,
     numbers_of_factors,
-    observed,
     rounding,
     same_bits,
     same_model,
@@ -46,10 +46,6 @@ SMALL = {"factors": 3, "iterations": 2, "dtype": "float64", "random_state": 0}
 every_case = pytest.mark.parametrize("case", CASES.values(), ids=CASES.keys())
 every_model = pytest.mark.parametrize("cls", MODELS)
 few = settings(max_examples=15)
-
-
-def example(seed: int = 0, shape: tuple[int, int] = (30, 20), density: float = 0.3) -> np.ndarray:
-    return observed(np.random.default_rng(seed), *shape, density)
 
 
 def fitted(cls: type = ImplicitALS, R: np.ndarray | None = None, **params):
@@ -1081,3 +1077,22 @@ def test_weights_zero_everywhere_is_the_ridge_alone():
     model = WeightedALS(**SMALL).fit(stored(R), weights=np.zeros(GOOD.nnz))
     assert not model.user_factors_.any()
     assert model.loss_history_[-1] == Weighted(weights=0.0).loss(R, *sides(model)) == 0.0
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_warmup_compiles_all_that_any_model_needs(dtype):
+    warmup(dtype)
+    kernels = (sweep._solve_blocks, loss._observed, loss._squares, basis._gram_bands, basis._rotate_blocks)
+    before = [len(kernel.signatures) for kernel in kernels]
+    R = example()
+    for case in CASES.values():
+        model, _, extra = case.build(R, factors=3, iterations=1, dtype=dtype)
+        model.fit(stored(R), **extra)
+        model.loss(stored(R), **extra)
+        model.recommend([0, 1])
+    assert [len(kernel.signatures) for kernel in kernels] == before
+
+
+def test_warmup_takes_a_dtype_that_exists():
+    with pytest.raises(ValueError, match="dtype must be 'float32' or 'float64', got 'float16'"):
+        warmup("float16")

@@ -62,6 +62,11 @@ def inner(function: Callable) -> Any:
     return _compiled(function, INNER_OPTIONS)
 
 
+def inlined(function: Callable) -> Any:
+    """Compile ``function`` into the body of its jitted callers, as if it were written there."""
+    return _compiled(function, INNER_OPTIONS | {"inline": "always"})
+
+
 def _compiled(function: Callable, options: dict[str, Any]) -> Any:
     """Decorate with the on-disk cache, or without it where Numba finds no folder that it can write."""
     try:

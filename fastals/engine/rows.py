@@ -19,8 +19,9 @@ from typing import NamedTuple
 import numpy as np
 
 from .cholesky import factor, gram_add, substitute
-from .jit import inner
+from .jit import inlined, inner
 from .simd.kernels import (
+    AHEAD,
     cg_advance,
     cg_direction,
     dot,
@@ -40,8 +41,6 @@ CHEAPEST, PRIMAL, DUAL, CG = -1, 0, 1, 2
 # Rows gathered at once: 256 x 64 floats are 64 KiB, well inside the second-level cache, and the product that follows
 # reads and writes each tile of A once for 256 cells.
 CHUNK = 256
-# How many rows ahead of their use gathered rows are fetched into the cache.
-AHEAD = 16
 
 
 class Plan(NamedTuple):
@@ -111,10 +110,10 @@ def predicted_cost(m: np.ndarray, k: int, plan: Plan) -> np.ndarray:
     return np.minimum(exact, inexact) if plan.cholesky else inexact
 
 
-_primal_cost, _dual_cost, _cg_cost = inner(primal_cost), inner(dual_cost), inner(cg_cost)
+_primal_cost, _dual_cost, _cg_cost = inlined(primal_cost), inlined(dual_cost), inlined(cg_cost)
 
 
-@inner
+@inlined
 def choose(
     m,  # in  intp  cells of the row
     k,  # in  intp
@@ -174,14 +173,14 @@ def _fill(array, start, count, value):
         array[i] = value
 
 
-@inner
+@inlined
 def _cell(rule, value, weight, row_background, columns, j):  # -> w, b, confidence * target^2
     confidence = (rule.constant + rule.slope * abs(value)) * weight * columns[j, 0]
     target = rule.value_target * (value - rule.mean - columns[j, 2]) + rule.sign_target * (value > 0)
     return confidence - row_background * columns[j, 1], confidence * target, confidence * target * target
 
 
-@inner
+@inlined
 def solve_row(
     problem,  # in    RowProblem
     u,  # in    intp
@@ -222,6 +221,7 @@ def solve_row(
         converged, gain = _conjugate_gradients(Y, indices, begin, m, x, o, plan, ws)
         if converged or not plan.finish:
             return _checked(gain, constant)
+        gather_cells(problem, u, ws)  # the steps have used up b
         way = DUAL if positive and m < kp and _dual_cost(m, kp) < _primal_cost(m, kp) else PRIMAL
     if way == DUAL:
         solved, gain = _dual(Y, indices, begin, m, x, o, ws)
@@ -232,13 +232,13 @@ def solve_row(
     return _checked(gain, constant)
 
 
-@inner
+@inlined
 def _checked(gain, constant):
     """Return status and minimum; a solution that is not finite shows in the gain."""
     return (OK if np.isfinite(gain) else NOT_FINITE), constant - gain
 
 
-@inner
+@inlined
 def _right_hand_side(Y, indices, begin, m, ws):
     """R = sum_j b_j y_j."""
     _fill(ws.r, 0, len(ws.r), 0)
@@ -254,7 +254,7 @@ def _dot(x, xo, y, n):
     return total
 
 
-@inner
+@inlined
 def _diagonal(Y, indices, begin, m, x, o, ws):  # -> gain
     """X = r / d."""
     kp = Y.shape[1]
@@ -283,7 +283,7 @@ def _primal(Y, indices, begin, m, negative, x, o, ws):  # -> solved, gain
     return True, np.float64(_dot(x, o, ws.r, kp))
 
 
-@inner
+@inlined
 def _add_weighted_gram(Y, indices, begin, m, sign, ws):
     """Add sign * |w| y y' to A for the cells whose w has this sign."""
     kp = Y.shape[1]

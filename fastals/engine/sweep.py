@@ -90,11 +90,16 @@ def half_step(
 def make_schedule(counts: np.ndarray, width: int, plan: Plan, n_threads: int) -> Schedule:
     """Order rows by length, longest first, and cut them into blocks of about equal predicted cost."""
     order = np.argsort(-counts, kind="stable").astype(np.int32)
-    cost = np.cumsum(predicted_cost(counts[order], width, plan))
+    longest = int(counts[order[0]])
+    if longest < len(counts):  # most lengths are many rows' length: predict each once
+        cost = predicted_cost(np.arange(longest + 1), width, plan)[counts[order]]
+    else:
+        cost = predicted_cost(counts[order], width, plan)
+    np.cumsum(cost, out=cost)
     n_blocks = min(len(counts), BLOCKS_PER_THREAD * n_threads)
     ends = np.searchsorted(cost, cost[-1] * np.arange(1, n_blocks + 1) / n_blocks, side="left") + 1
     blocks = np.unique(np.concatenate(([0], np.minimum(ends, len(counts)))))
-    return Schedule(order, blocks, int(counts.max()))
+    return Schedule(order, blocks, longest)
 
 
 @kernel

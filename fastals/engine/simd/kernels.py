@@ -24,6 +24,9 @@ from fastals.engine.simd.target import target
 
 FLOATS = (types.float32, types.float64)
 
+# How many rows ahead of their use gathered rows are fetched into the cache: at 64 floats a row, some 4 KiB.
+AHEAD = 16
+
 
 def micro_kernel(body: Callable) -> Any:
     """Make an intrinsic of ``body(v, *arguments)``, which emits the kernel with the operations of ``v``.
@@ -309,10 +312,19 @@ def _dots(v, out, address, count, width, x):
     v.each(0, count, v.tile_rows, group)
 
 
-def _axpys(v, y, address, count, width, s):
-    """y[0:width] += sum_r s[r] * row r."""
+def _fetch(v, address, first, rows, last, width):
+    """Ask for the rows from number ``first`` on, as many as named, none beyond the last."""
+    for r in range(rows):
+        row = address(v.min(v.add(first, r), last))
+        v.each(0, width, v.line, lambda c, row=row: v.prefetch(row, c))
+
+
+def _axpys(v, y, address, count, width, s, ahead=0):
+    """y[0:width] += sum_r s[r] * row r; rows that many further on are fetched meanwhile."""
 
     def group(first):
+        if ahead:
+            _fetch(v, address, v.add(first, ahead), v.tile_rows, v.sub(count, 1), width)
         rows = [address(v.min(v.add(first, r), v.sub(count, 1))) for r in range(v.tile_rows)]
         factors = []
         for r in range(v.tile_rows):
@@ -381,9 +393,9 @@ def gather_axpys(v, y, i, s, o, Y, ldy, indices, p, count):
 
     Computes   y[i : i + ldy] += sum_r s[o + r] * Y[indices[p + r]] for r < count
     Requires   ldy, the length of a row, padded; count any, 0 too.
-    IR         As ``row_axpys``.
+    IR         As ``row_axpys``, and the rows of the groups to come are fetched into the cache.
     """
-    _axpys(v, v.at(y, i), _gathered(v, Y, ldy, indices, p), count, ldy, v.at(s, o))
+    _axpys(v, v.at(y, i), _gathered(v, Y, ldy, indices, p), count, ldy, v.at(s, o), AHEAD)
 
 
 @micro_kernel
@@ -406,11 +418,8 @@ def gather_residual(v, q, i, s, b, w, o, Y, ldy, indices, p, count, x, j, ahead)
 
     def group(first, number):
         rows = [address(number(v.add(first, r))) for r in range(n)]
-        soon = v.add(first, ahead)
         fetched = v.builder.select(v.builder.icmp_signed(">", ahead, INDEX(0)), ldy, INDEX(0))
-        for r in range(n):
-            row = address(v.min(v.add(soon, r), last))
-            v.each(0, fetched, v.line, lambda c, row=row: v.prefetch(row, c))
+        _fetch(v, address, v.add(first, ahead), n, last, fetched)
 
         def products(c, sums):
             factor = v.load(x, c)
@@ -502,12 +511,13 @@ def gather_scaled(v, P, p0, ldp, s, o, Y, ldy, indices, p, count):
 
     Computes   P[r, 0:ldy] = s[o + r] * Y[indices[p + r]] for r < count
     Requires   ldy, the length of a row, padded; count any, 0 too.
-    IR         For each vector a load, a product and a store.
+    IR         For each vector a load, a product and a store; rows to come are fetched into the cache.
     """
     P, s = v.at(P, p0), v.at(s, o)
     address = _gathered(v, Y, ldy, indices, p)
 
     def gather(r):
+        _fetch(v, address, v.add(r, AHEAD), 1, v.sub(count, 1), ldy)
         row, place = address(r), v.at(P, 0, r, ldp)
         factor = v.broadcast(s, r)
         v.each(0, ldy, v.lanes, lambda j: v.store(v.times(v.load(row, j), factor), place, j))

@@ -1,0 +1,45 @@
+"""How evenly the rows of a half-step spread over many threads, by simulation: `python -m bench.balance [problem ...]`.
+
+Blocks are drawn as `fastals.engine.sweep` lays them out, each by the thread that is free first, and take their
+predicted time. Printed is the share of the threads' time that is work: 100% is perfect balance.
+"""
+
+import heapq
+import sys
+from itertools import pairwise
+
+import numpy as np
+
+from bench import problems
+from fastals.engine import fit, rows, sweep
+from fastals.interactions import Interactions
+
+THREADS = (2, 4, 8, 16, 32, 64, 128)
+
+
+def share_of_work(counts: np.ndarray, factors: int, plan: rows.Plan, n_threads: int) -> float:
+    """Work over threads times the time of the last to finish."""
+    order, blocks, _ = sweep.make_schedule(counts, factors, plan, n_threads)
+    cost = rows.predicted_cost(counts[order], factors, plan)
+    free = [0.0] * n_threads
+    for begin, end in pairwise(blocks):
+        heapq.heapreplace(free, free[0] + float(cost[begin:end].sum()))
+    return float(cost.sum()) / (n_threads * max(free))
+
+
+def main(names: list[str]) -> None:
+    """Print a line for each problem, side, solver and number of factors."""
+    print(f"{'':44s}" + "".join(f"{n:>7d}" for n in THREADS))
+    for name in names:
+        cells = Interactions(problems.load(name).R)
+        for side, counts in (("users", cells.by_user.counts), ("items", cells.by_item.counts)):
+            for factors in (64, 128):
+                for solver in ("auto", "cholesky"):
+                    plan = fit.plan_for(solver, cells.dtype, True, warm=True, last=False)
+                    shares = (share_of_work(counts, factors, plan, n_threads) for n_threads in THREADS)
+                    label = f"{name}, {side}, k = {factors}, {solver}"
+                    print(f"{label:44s}" + "".join(f"{share:7.1%}" for share in shares), flush=True)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:] or ["ml-1m", "lastfm-2k", "synthetic-20m"])

@@ -1,0 +1,76 @@
+"""The loop, its start and its end."""
+
+import numpy as np
+import pytest
+
+import fastals
+from fastals.engine import fit
+from fastals.engine.panel import aligned_zeros
+from fastals.engine.simd.target import padded
+from tests.helpers import example, stored
+
+
+def a_model(R, k, biases=False, **parameters):
+    cells = fastals.Interactions(stored(R), "float64")
+    kind = fastals.ExplicitALS if biases else fastals.ImplicitALS
+    objective = kind(factors=k, **parameters)._objective()
+    statistics = objective.learn(cells)
+    width = k + biases
+    return fit.Model(
+        objective.user_problem(cells.by_user, statistics),
+        objective.item_problem(cells.by_item, statistics, R.shape[0]),
+        *(aligned_zeros((n, padded(width, "float64")), np.dtype("float64")) for n in R.shape),
+        width,
+        k if biases else -1,
+    )
+
+
+@pytest.mark.parametrize("biases", [False, True])
+def test_sketch_spans_the_range_of_the_data(biases):
+    """Of a matrix of rank 2 the start has rank 2, and its columns lie in the matrix's row space."""
+    rng = np.random.default_rng(0)
+    R = rng.random((30, 2)) @ rng.random((2, 20)) + 1
+    R -= R.mean() if biases else 0
+    model = a_model(R, 5, biases)
+    fit.sketch(model, np.random.default_rng(1), 1)
+    coefficients = R if biases else 1 + R  # implicit: b = 1 + alpha r, alpha = 1
+    _, values, rows = np.linalg.svd(coefficients)
+    rank = int((values > 1e-9 * values[0]).sum())
+    start = model.Y[:, :5]
+    outside = start - rows[:rank].T @ (rows[:rank] @ start)
+    assert np.abs(outside).max() < 1e-9 * np.abs(start).max()
+    assert np.linalg.matrix_rank(start) == min(rank, 5)
+    assert not model.Y[:, 5:].any()
+    np.testing.assert_allclose(np.linalg.norm(start), np.sqrt(R.shape[1]))
+
+
+def test_a_failed_row_is_named_and_the_fit_ends():
+    R = np.full((4, 3), np.nan)
+    R[0, 0] = R[1, 1] = R[3, 2] = 1.0
+    model = a_model(R, 2, biases=True, regularization=0.0)
+    calls = []
+    fit.sketch(model, np.random.default_rng(0), 1)
+    failure = fit.fit(model, 3, "cholesky", 1, lambda *report: calls.append(report) or False)
+    assert failure is not None
+    assert failure.side == "user"
+    assert failure.row in (0, 1, 3)
+    assert not calls
+
+
+def test_biases_are_offsets_inside_and_back_outside():
+    model = a_model(example(), 3, biases=True)
+    model.Y[:, 3] = np.arange(len(model.Y))
+    with fit.biases_as_offsets(model.users, model.Y, 3):
+        assert np.array_equal(model.users.columns[:, 2], np.arange(len(model.Y)))
+        assert np.all(model.Y[:, 3] == 1)
+    assert np.array_equal(model.Y[:, 3], np.arange(len(model.Y)))
+
+
+def test_reports_come_in_order_and_the_last_one_is_the_loss():
+    R = example()
+    model = a_model(R, 3)
+    reports = []
+    fit.sketch(model, np.random.default_rng(0), 1)
+    fit.fit(model, 3, "auto", 1, lambda *report: reports.append(report) or False)
+    assert [(iteration, last) for iteration, _, last in reports] == [(0, False), (1, False), (2, True)]
+    np.testing.assert_allclose(reports[-1][1], fit.loss(model, 1), rtol=1e-9)

@@ -1,0 +1,137 @@
+"""One row by each way, against a dense solution in float64."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from fastals.engine import fit, rows, sweep
+from fastals.engine.panel import as_panel
+from fastals.engine.problem import CellRule, Cells, RowProblem
+from fastals.engine.simd.target import padded
+from tests.helpers import dtypes, rounding
+
+WAYS = {"primal": rows.PRIMAL, "dual": rows.DUAL, "cg": rows.CG, "cheapest": rows.CHEAPEST}
+every_way = pytest.mark.parametrize("way", WAYS)
+
+
+def plan(way, dtype, **changes):
+    """Solve as `way` says, from zero, to the end."""
+    return fit.plan_for("auto", np.dtype(dtype), True, warm=False, last=True)._replace(only=WAYS[way], **changes)
+
+
+def one_row(m, k, dtype, seed=0, lowest=0.1):
+    """A row of `m` cells with weights `lowest` .. `lowest + 2`, its columns, background and dense system."""
+    rng = np.random.default_rng(seed)
+    n = m + 3
+    Y = as_panel(rng.standard_normal((n, k)).astype(dtype))
+    g = np.zeros(padded(k, dtype), dtype)
+    g[:k] = rng.random(k) * n
+    weights = (lowest + 2 * rng.random(m)).astype(dtype)
+    targets = rng.standard_normal(m).astype(dtype)
+    indices = np.sort(rng.choice(n, m, replace=False)).astype(np.int32)
+    # w = confidence - background: a background of 2 a column leaves any w above -2 to the confidence.
+    cells = Cells(np.array([0, m]), indices, targets, weights + dtype(2) if m else np.ones(1, dtype))
+    rule = CellRule(*(dtype(number) for number in (1, 0, 0, 1, 0)))
+    problem = RowProblem(cells, rule, np.array([[1, 1, 0.5]], dtype), np.array([[1, 2, 0]], dtype))
+    exact = Y[indices, :k].astype(np.float64)
+    confidence = cells.weights[:m].astype(np.float64)
+    A = np.diag(g[:k].astype(np.float64) + 0.5) + (exact * (confidence - 2)[:, None]).T @ exact
+    r = exact.T @ (confidence * targets)
+    return problem, Y, g, A, r, float(confidence @ targets.astype(np.float64) ** 2)
+
+
+def solve(problem, Y, g, k, plan):
+    X = np.full((1, Y.shape[1]), np.nan, Y.dtype)
+    outcome = sweep.half_step(problem, Y, g, k, X, plan, 1)
+    return X[0], outcome
+
+
+@every_way
+@given(m=st.integers(0, 70), k=st.integers(1, 40), dtype=dtypes, seed=st.integers(0, 99))
+def test_solution_and_minimum(way, m, k, dtype, seed):
+    dtype = np.dtype(dtype).type
+    if way == "dual":
+        m = min(m, k)
+    problem, Y, g, A, r, constant = one_row(m, k, dtype, seed)
+    x, outcome = solve(problem, Y, g, k, plan(way, dtype))
+    wanted = np.linalg.solve(A, r) if m else np.zeros(k)
+    condition = np.linalg.cond(A)
+    assert outcome.status[0] == rows.OK
+    # Conjugate gradients end within their tolerance in the energy norm, beside rounding.
+    inexact = fit.LAST_TOLERANCE[np.dtype(dtype).itemsize] * np.sqrt(condition) if way in ("cg", "cheapest") else 0
+    bound = rounding(dtype, m + k, np.linalg.norm(wanted), condition) + 2 * inexact * np.linalg.norm(wanted)
+    assert np.linalg.norm(x[:k] - wanted) <= bound
+    assert not x[k:].any()
+    minimum = constant - wanted @ r if m else 0.0
+    assert abs(outcome.loss - minimum) <= rounding(dtype, m + k, constant + abs(wanted @ r), condition)
+
+
+@given(m=st.integers(1, 40), k=st.integers(1, 20), seed=st.integers(0, 99))
+def test_weights_below_zero_are_left_to_the_primal(m, k, seed):
+    problem, Y, g, A, r, _ = one_row(m, k, np.float64, seed, lowest=-0.4)
+    if np.linalg.eigvalsh(A)[0] <= 0.05:
+        return
+    for way in ("dual", "primal"):
+        x, outcome = solve(problem, Y, g, k, plan(way, np.float64))
+        assert outcome.status[0] == rows.OK
+        bound = rounding(np.float64, m + k, np.linalg.norm(x), np.linalg.cond(A))
+        assert np.linalg.norm(x[:k] - np.linalg.solve(A, r)) <= bound
+
+
+def test_weights_of_zero_are_a_diagonal():
+    problem, Y, g, _, r, _ = one_row(6, 5, np.float64)
+    problem = problem._replace(cells=problem.cells._replace(weights=np.full(1, 2.0)))
+    x, _ = solve(problem, Y, g, 5, plan("cheapest", np.float64))
+    r = Y[problem.cells.indices, :5].T @ (2 * problem.cells.values)
+    np.testing.assert_allclose(x[:5], r / (g[:5] + 0.5), rtol=rounding(np.float64, 6, 1.0))
+
+
+def test_a_matrix_that_is_not_positive_is_reported():
+    problem, Y, _, _, _, _ = one_row(3, 5, np.float64)
+    problem = problem._replace(rows=np.array([[1.0, 0.0, 0.0]]))
+    x, outcome = solve(problem, Y, np.zeros_like(Y[0]), 5, plan("primal", np.float64))
+    assert outcome.status[0] == rows.NOT_POSITIVE
+    assert not x.any()
+
+
+def test_a_solution_that_is_not_finite_is_reported():
+    problem, Y, g, _, _, _ = one_row(3, 5, np.float32)
+    cells = problem.cells._replace(values=np.full(3, 1e38, np.float32), weights=np.full(3, 1e3, np.float32))
+    x, outcome = solve(problem._replace(cells=cells), Y, g, 5, plan("primal", np.float32))
+    assert outcome.status[0] == rows.NOT_FINITE
+    assert not x.any()
+
+
+@given(m=st.integers(1, 60), k=st.integers(1, 40), steps=st.integers(0, 4), warm=st.booleans(), seed=st.integers(0, 99))
+def test_steps_of_conjugate_gradients_lower_the_loss_that_they_report(m, k, steps, warm, seed):
+    problem, Y, g, A, r, constant = one_row(m, k, np.float64, seed)
+    X = np.zeros((1, Y.shape[1]))
+    X[0, :k] = np.random.default_rng(seed).standard_normal(k)
+    start = X[0, :k].copy() if warm else np.zeros(k)
+    some = plan("cg", np.float64, warm=warm, steps=steps, finish=False, tolerance=np.float64(0))
+    outcome = sweep.half_step(problem, Y, g, k, X, some, 1)
+    before, after = (constant - 2 * r @ x + x @ A @ x for x in (start, X[0, :k]))
+    slack = rounding(np.float64, m + k, constant + start @ A @ start + abs(r @ start), np.linalg.cond(A))
+    assert after <= before + slack
+    assert abs(outcome.loss - after) <= slack
+
+
+def test_what_conjugate_gradients_leave_is_finished_by_cholesky():
+    problem, Y, g, A, r, _ = one_row(60, 40, np.float64)
+    short = plan("cg", np.float64, steps=1)
+    x, _ = solve(problem, Y, g, 40, short)
+    assert np.linalg.norm(A @ x[:40] - r) <= rounding(np.float64, 100, np.linalg.norm(r), np.linalg.cond(A))
+    unfinished, _ = solve(problem, Y, g, 40, short._replace(finish=False))
+    assert np.linalg.norm(A @ unfinished[:40] - r) > 1e-3 * np.linalg.norm(r)
+
+
+@given(m=st.integers(1, 5000), k=st.sampled_from([16, 64, 256]), cg=st.booleans())
+def test_predicted_cost_is_that_of_the_cheapest_way(m, k, cg):
+    chosen = plan("cheapest", np.float32, cg=cg)
+    costs = {rows.PRIMAL: rows.primal_cost(m, k)}
+    if m < k:
+        costs[rows.DUAL] = rows.dual_cost(m, k)
+    if cg:
+        costs[rows.CG] = rows.cg_cost(m, k, chosen.expected)
+    assert rows.predicted_cost(np.array([m]), k, chosen)[0] == min(costs.values())

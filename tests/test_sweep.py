@@ -1,0 +1,71 @@
+"""Half-steps over many rows: schedules, threads, and what `auto` guarantees of the stored rows."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import fastals
+from fastals.engine import fit, sweep
+from tests.helpers import example, stored
+from tests.reference import Implicit
+
+
+@given(counts=st.lists(st.integers(0, 300), min_size=1, max_size=200), n_threads=st.integers(1, 130))
+def test_a_schedule_has_every_row_once_and_long_ones_first(counts, n_threads):
+    counts = np.array(counts)
+    plan = fit.plan_for("auto", np.dtype("float32"), True, warm=True, last=False)
+    order, blocks, longest = sweep.make_schedule(counts, 32, plan, n_threads)
+    assert sorted(order) == list(range(len(counts)))
+    assert blocks[0] == 0
+    assert blocks[-1] == len(counts)
+    assert np.all(np.diff(blocks) > 0)
+    assert np.all(np.diff(counts[order]) <= 0)
+    assert longest == counts.max()
+
+
+def test_blocks_cost_about_the_same():
+    counts = (1000 / np.arange(1, 3000)).astype(int) + 1
+    plan = fit.plan_for("auto", np.dtype("float32"), True, warm=True, last=False)
+    order, blocks, _ = sweep.make_schedule(counts, 64, plan, 2)
+    cost = sweep.predicted_cost(counts[order], 64, plan)
+    shares = np.add.reduceat(cost, blocks[:-1])
+    # A block ends with the row that carries it over its share.
+    assert shares.max() <= cost.sum() / (2 * sweep.BLOCKS_PER_THREAD) + cost.max()
+
+
+@pytest.mark.parametrize("solver", ["auto", "cholesky", "cg"])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_bits_do_not_depend_on_threads(solver, dtype):
+    R = stored(example(1, (300, 120), 0.2))
+    fits = [
+        fastals.ImplicitALS(factors=20, iterations=2, solver=solver, dtype=dtype, random_state=0, n_threads=n).fit(R)
+        for n in (1, 2, 5)
+    ]
+    for other in fits[1:]:
+        assert np.array_equal(fits[0].user_factors_, other.user_factors_)
+        assert np.array_equal(fits[0].item_factors_, other.item_factors_)
+        assert fits[0].loss_history_ == other.loss_history_
+
+
+@pytest.mark.parametrize("solver", ["auto", "cg"])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("parameters", [{}, {"alpha": 40.0}, {"unobserved_weight": 0.01, "regularization": 0.1}])
+def test_stored_rows_have_the_residual_that_is_promised(solver, dtype, parameters):
+    """What is left to gain, at most r' D^-1 r, is at most tolerance^2 of what is gained, beside rounding."""
+    R = example(1, (200, 90), 0.3)
+    model = fastals.ImplicitALS(factors=24, iterations=2, solver=solver, dtype=dtype, random_state=0, **parameters).fit(
+        stored(R)
+    )
+    reference = Implicit(**{"regularization": 0.01, **parameters})
+    X, Y = model.user_factors_.astype(np.float64), model.item_factors_.astype(np.float64)
+    exact = reference.solve_users(R, Y)
+    C, _ = reference.cells(R)
+    tolerance = fit.LAST_TOLERANCE[np.dtype(dtype).itemsize]
+    eps = np.finfo(dtype).eps
+    for u in range(len(R)):
+        A = (Y * C[u][:, None]).T @ Y + reference.regularization * np.eye(Y.shape[1])
+        error, gained = X[u] - exact[u], exact[u] @ A @ exact[u]
+        # Rounding a right-hand side to eps moves x by no more than eps sqrt(condition) in the energy norm.
+        allowed = tolerance + 64 * eps * np.sqrt(np.linalg.cond(A))
+        assert error @ A @ error <= allowed**2 * gained
