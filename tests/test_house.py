@@ -26,6 +26,7 @@ LAYERS = [
     {"tuning", "plots", "cluster"},
     {"baselines", "evaluation", "datasets"},
     {"estimators"},
+    {"downloads"},
     {"recommend", "progress", "storage"},
     {"objectives"},
     {"interactions"},
@@ -162,7 +163,7 @@ def test_importing_does_nothing(tmp_path):
 # Docstrings.
 
 # Modules for the library's own use: users do not call them, and a sentence may be enough.
-INTERNAL = {"validation", "interactions", "objectives", "recommend", "progress", "storage"}
+INTERNAL = {"validation", "interactions", "objectives", "recommend", "progress", "storage", "downloads"}
 
 
 def documented() -> Iterator[tuple[str, object]]:
