@@ -352,7 +352,7 @@ def evaluate(
             "one shape for both is wanted"
         )
     chosen = None if users is None else check_ids("users", users, relevant.shape[0])
-    return _Evaluator(relevant, k, metrics, known).run(
+    return Evaluator(relevant, k, metrics, known).run(
         lambda rows, n: model.recommend(rows, n)[0], block_size=block_size, users=chosen
     )
 
@@ -393,7 +393,7 @@ def evaluate_new_users(
     Liang, Krishnan, Hoffman, Jebara: Variational autoencoders for collaborative filtering. WWW 2018.
     """
     relevant, known = as_interactions(test), as_interactions(given)
-    evaluator = _Evaluator(relevant, k, metrics, known)
+    evaluator = Evaluator(relevant, k, metrics, known)
     matrix, n_threads = known.csr, model.n_threads
 
     def recommend(rows: Ints, n: int) -> Any:
@@ -698,8 +698,14 @@ class _Wanted:
             )
 
 
-class _Evaluator:
-    """Metrics and cutoffs over one test set, prepared once for any number of models."""
+class Evaluator:
+    """Metrics and cutoffs over one test set, prepared once for any number of models.
+
+    Parameters
+    ----------
+    test, k, metrics, train
+        As in `evaluate`, as Interactions.
+    """
 
     def __init__(
         self, test: Interactions, k: int | Iterable[int], metrics: Iterable[str], train: Interactions | None = None
@@ -717,7 +723,18 @@ class _Evaluator:
     def run(
         self, recommend: Callable[[Ints, int], Any], *, block_size: int = 4096, users: Ints | None = None
     ) -> Evaluation:
-        """Measure the lists that `recommend(users, n)` gives."""
+        """Measure the lists that `recommend(users, n)` gives.
+
+        Parameters
+        ----------
+        recommend : callable (users, n) -> ids
+        block_size, users
+            As in `evaluate`; users are checked ids.
+
+        Returns
+        -------
+        Evaluation
+        """
         block_size = check_integer("block_size", block_size, 1)
         wanted = self._wanted
         evaluated = wanted.users if users is None else users[np.isin(users, wanted.users)]
