@@ -16,7 +16,6 @@ from typing import Any, NamedTuple
 import numpy as np
 import scipy.sparse as sp
 from scipy.stats import loguniform
-from threadpoolctl import threadpool_limits
 
 from bench.machine import THREADS
 from bench.problems import ROOT
@@ -337,6 +336,8 @@ EXPERIMENTS: dict[str, Callable[[], str]] = {
 
 
 def main() -> None:
+    from threadpoolctl import threadpool_limits
+
     parser = argparse.ArgumentParser(prog="python -m bench.bench_quality", description=__doc__.splitlines()[0])
     parser.add_argument("--only", nargs="+", choices=EXPERIMENTS, default=list(EXPERIMENTS), metavar="EXPERIMENT")
     for name in parser.parse_args().only:
