@@ -99,7 +99,8 @@ def grid_search(
         that was fitted on the first train.
     journal : str or path, optional
         A file to which each score is added as a line of JSON when it is known. A search that finds its own journal
-        takes the scores from there: so an interrupted one goes on where it was.
+        takes the scores from there: so an interrupted one goes on where it was. Parameters that JSON cannot hold are
+        told apart by their `repr`.
     progress : bool, default False
         Show a bar of candidates with the best score.
 
@@ -365,9 +366,9 @@ class _Fit:
             self._waits.release()
 
     def _after(self, iteration: int, model: Any) -> bool:
-        if iteration == 0 and self._start is not None:
-            _begin_from(model, self._start)
         last = iteration == model.iterations - 1
+        if iteration == 0 and self._start is not None and not last:
+            _begin_from(model, self._start)
         if iteration + 1 >= self._until and not last:  # the last has a half-step behind it: let fit return
             self._waits.release()
             self._go.acquire()

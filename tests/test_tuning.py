@@ -173,6 +173,14 @@ def test_a_warm_start_is_nearer_to_the_end(split, model):
     assert losses["warm", 8] < old.loss(train)
 
 
+def test_one_iteration_leaves_no_room_for_a_warm_start(split):
+    cold, warm = (
+        grid_search(MODEL, {"iterations": [1], "regularization": [1.0, 0.1]}, split, "ndcg@5", warm_start=warm)
+        for warm in (False, True)
+    )
+    np.testing.assert_array_equal(cold.table["score"], warm.table["score"])
+
+
 def test_a_path_goes_from_few_factors_and_strong_regularization(split):
     order = []
 
