@@ -1,8 +1,9 @@
-"""Interaction data: readers of public file formats, a synthetic generator, and splits into train and test."""
+"""Interaction data: fetchers and readers of public sets, a synthetic generator, and splits into train and test."""
 
 import csv
 import io
 import itertools
+from array import array
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +12,8 @@ from typing import Any, NamedTuple, NoReturn
 import numpy as np
 import scipy.optimize
 import scipy.sparse
+
+from .downloads import Archive, data_home, fetch
 
 Seed = int | np.random.Generator | None
 
@@ -501,6 +504,221 @@ def _encode(ids: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return distinct, codes.astype(np.int32)
 
 
+class SampledCases(NamedTuple):
+    """Held-out items with the items among which to find them, as `evaluation.evaluate_sampled` takes them.
+
+    Attributes
+    ----------
+    users, items : int64 arrays of shape (n,)
+        Ids as in the file: case c holds out ``items[c]`` of ``users[c]``.
+    negatives : int64 array of shape (n, n_negatives)
+    """
+
+    users: np.ndarray
+    items: np.ndarray
+    negatives: np.ndarray
+
+
+def read_negatives(path: str | Path) -> SampledCases:
+    """Read a file of held-out items with given negatives, as He et al. (2017) publish them: `ml-1m.test.negative`.
+
+    Parameters
+    ----------
+    path : str or Path
+        Each line is `(user,item)`, then negative items, all separated by tabs, as many in every line.
+
+    Returns
+    -------
+    SampledCases
+        Users and items are the ids of the file.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no such file.
+    ValueError
+        If the file is empty or a line does not follow the format: the message names file and line.
+    """
+    path = _existing(path)
+    cases: list[list[int]] = []
+    for number, line in _numbered_lines(path):
+        head, *negatives = line.split("\t")
+        try:
+            if not (head.startswith("(") and head.endswith(")")):
+                raise ValueError
+            user, item = map(int, head[1:-1].split(","))
+            cases.append([user, item, *map(int, negatives)])
+        except ValueError:
+            _refuse_line(path, number, line, "'(user,item)' and items separated by tabs")
+        if len(cases[-1]) != len(cases[0]) or not negatives:
+            _refuse_line(path, number, line, f"{max(len(cases[0]) - 2, 1)} negatives as in every line")
+    if not cases:
+        raise ValueError(f"file {path} is empty: it holds no cases")
+    table = np.array(cases, dtype=np.int64)
+    return SampledCases(table[:, 0], table[:, 1], table[:, 2:])
+
+
+# --- fetchers --------------------------------------------------------------------------------------------------------
+
+
+_GROUPLENS = "https://files.grouplens.org/datasets/"
+# GroupLens publishes the MD5 sums beside the archives, as `<archive>.md5`. "latest-small" changes.
+_MOVIELENS = {
+    "100k": Archive(
+        _GROUPLENS + "movielens/ml-100k.zip",
+        "md5:0e33842e24a9c977be4e0107933c0723",
+        {"u.data": "ml-100k/u.data", "u.item": "ml-100k/u.item"},
+    ),
+    "1m": Archive(
+        _GROUPLENS + "movielens/ml-1m.zip",
+        "md5:c4d9eecfca2ab87c1945afe126590906",
+        {"ratings.dat": "ml-1m/ratings.dat", "movies.dat": "ml-1m/movies.dat"},
+    ),
+    "10m": Archive(
+        _GROUPLENS + "movielens/ml-10m.zip",
+        "md5:ce571fd55effeba0271552578f2648bd",
+        {"ratings.dat": "ml-10M100K/ratings.dat", "movies.dat": "ml-10M100K/movies.dat"},
+    ),
+    "20m": Archive(
+        _GROUPLENS + "movielens/ml-20m.zip",
+        "md5:cd245b17a1ae2cc31bb14903e1204af3",
+        {"ratings.csv": "ml-20m/ratings.csv", "movies.csv": "ml-20m/movies.csv"},
+    ),
+    "25m": Archive(
+        _GROUPLENS + "movielens/ml-25m.zip",
+        "md5:6b51fb2759a8657d3bfcbfc42b592ada",
+        {"ratings.csv": "ml-25m/ratings.csv", "movies.csv": "ml-25m/movies.csv"},
+    ),
+    "latest-small": Archive(
+        _GROUPLENS + "movielens/ml-latest-small.zip",
+        None,
+        {"ratings.csv": "ml-latest-small/ratings.csv", "movies.csv": "ml-latest-small/movies.csv"},
+    ),
+}
+_PLAYS = "usersha1-artmbid-artname-plays.tsv"
+_LASTFM = {
+    "2k": Archive(
+        _GROUPLENS + "hetrec2011/hetrec2011-lastfm-2k.zip",
+        "sha256:6738f48195667ff03caaab4d32ca9a3133d8cc026b7c3cdaf6ce1010e913c59c",
+        {"user_artists.dat": "user_artists.dat", "artists.dat": "artists.dat"},
+    ),
+    "360k": Archive(
+        "http://mtg.upf.edu/static/datasets/last.fm/lastfm-dataset-360K.tar.gz",
+        "md5:635e6ed3fc873aa4ba33aba0ebce02b1",
+        {_PLAYS: f"lastfm-dataset-360K/{_PLAYS}"},
+    ),
+}
+
+
+def fetch_movielens(
+    variant: str = "100k", *, folder: str | Path | None = None, download: bool = True, progress: bool = False
+) -> Ratings:
+    """Read ratings of MovieLens, downloading them from GroupLens the first time.
+
+    Parameters
+    ----------
+    variant : {"100k", "1m", "10m", "20m", "25m", "latest-small"}, default "100k"
+        The name tells how many ratings. All but the last, which changes, are checked against the MD5 sums that
+        GroupLens publishes.
+    folder : str or Path, optional
+        Where data sets are kept, see `fastals.downloads.data_home`: without it `$FASTALS_DATA`, or the user's cache.
+    download : bool, default True
+        Whether to download what is not there.
+    progress : bool, default False
+        Show a bar while downloading.
+
+    Returns
+    -------
+    Ratings
+        With times. The titles, for `read_titles`, lie beside: `data_home() / "ml-100k" / "u.item"`, or `movies.dat`,
+        `movies.csv`.
+
+    Raises
+    ------
+    ValueError
+        If the variant is unknown, or what came is not what GroupLens published.
+    FileNotFoundError
+        If nothing is there and `download` is False.
+    OSError
+        If it cannot be downloaded: the message says what to put where instead.
+
+    Notes
+    -----
+    The licence of the data allows research use, not redistribution. Harper & Konstan 2015.
+    """
+    paths = _fetch(_MOVIELENS, f"ml-{variant}", variant, folder, download, progress)
+    return read_ratings(paths[0])
+
+
+def fetch_lastfm(
+    variant: str = "2k", *, folder: str | Path | None = None, download: bool = True, progress: bool = False
+) -> Ratings:
+    """Read how often users listened to artists, downloading it the first time.
+
+    Parameters
+    ----------
+    variant : {"2k", "360k"}, default "2k"
+        "2k": HetRec 2011, 1,892 users (Cantador et al. 2011, from GroupLens). "360k": 359,347 users, 17.5 million
+        cells, 550 MB (Celma 2010, from the Music Technology Group, Barcelona); an artist's id is its name.
+        Both are checked against the sums of the archives.
+    folder, download, progress
+        As in `fetch_movielens`.
+
+    Returns
+    -------
+    Ratings
+        The values are counts of plays; no times.
+
+    Raises
+    ------
+    ValueError, FileNotFoundError, OSError
+        As in `fetch_movielens`.
+    """
+    path, *_ = _fetch(_LASTFM, f"lastfm-{variant}", variant, folder, download, progress)
+    return read_ratings(path) if variant == "2k" else _read_plays(path)
+
+
+def _fetch(
+    archives: dict[str, Archive], name: str, variant: str, folder: str | Path | None, download: bool, progress: bool
+) -> list[Path]:
+    """Paths of the ratings, then of what comes with them."""
+    if variant not in archives:
+        raise ValueError(f"variant must be one of {', '.join(map(repr, archives))}, got {variant!r}")
+    archive, place = archives[variant], data_home(folder) / name
+    ratings = next(iter(archive.files))
+    if (place / ratings).is_file():  # people keep the ratings without the titles
+        return [place / ratings]
+    return list(fetch(archive, place, download, progress).values())
+
+
+def _read_plays(path: Path) -> Ratings:
+    """Read `user mbid artist plays`, separated by tabs; rows without an artist's name are left out, as it is the id."""
+    users, artists = array("i"), array("i")
+    plays = array("f")
+    user_codes: dict[str, int] = {}
+    artist_codes: dict[str, int] = {}
+    for number, line in _numbered_lines(path):
+        try:
+            user, _, artist, count = line.split("\t")
+            value = float(count)
+        except ValueError:
+            _refuse_line(path, number, line, "'user mbid artist plays' separated by tabs")
+        if artist:
+            users.append(user_codes.setdefault(user, len(user_codes)))
+            artists.append(artist_codes.setdefault(artist, len(artist_codes)))
+            plays.append(value)
+    if not users:
+        raise ValueError(f"file {path} is empty: it holds no plays")
+    return Ratings(
+        np.frombuffer(users, np.int32),
+        np.frombuffer(artists, np.int32),
+        np.frombuffer(plays, np.float32),
+        None,
+        np.array(list(user_codes)),
+        np.array(list(artist_codes)),
+    )
+
+
 # --- synthetic data --------------------------------------------------------------------------------------------------
 
 
@@ -778,6 +996,73 @@ def split_leave_last_out(
     users = ratings.users[order]
     later_rows = np.cumsum(counts)[users] - 1 - rows
     return _part(ratings, order[(later_rows < n) & (counts[users] > n)])
+
+
+class NewUsers(NamedTuple):
+    """Users held out entirely: what is learned from, what new users give, and what else they have.
+
+    Attributes
+    ----------
+    train, given, test : Ratings
+        The id tables are those of the ratings that were split; a user has rows in `train`, or in the other two.
+    """
+
+    train: Ratings
+    given: Ratings
+    test: Ratings
+
+
+def split_new_users(
+    ratings: Ratings, test_share: float = 0.1, given_share: float = 0.8, random_state: Seed = None
+) -> NewUsers:
+    """Hold out users entirely, and a part of their rows again: strong generalisation (Liang et al. 2018).
+
+    Parameters
+    ----------
+    ratings : Ratings
+        What to split.
+    test_share : float, default 0.1
+        The share of the users to hold out, between 0 and 1.
+    given_share : float, default 0.8
+        Of a held-out user's n rows `round(given_share * n)` are given, but always one at least, and one is left.
+    random_state : int, numpy.random.Generator or None
+        The seed.
+
+    Returns
+    -------
+    NewUsers
+        Rows in the order of `ratings`. Held-out rows of items without a row in `train`, about which nothing can be
+        learned, are left out; so are then users with fewer than two rows.
+
+    Raises
+    ------
+    ValueError
+        If a share does not lie between 0 and 1, or a part is left without rows.
+    """
+    for name, share in (("test_share", test_share), ("given_share", given_share)):
+        if not 0 < share < 1:
+            raise ValueError(f"{name} must lie between 0 and 1, got {share}")
+    rng = np.random.default_rng(random_state)
+    present = np.unique(ratings.users)
+    new = rng.permutation(present)[: round(test_share * present.size)]
+    held_out = np.isin(ratings.users, new)
+    known = np.bincount(ratings.items[~held_out], minlength=ratings.shape[1]) > 0
+    rows = np.flatnonzero(held_out & known[ratings.items])
+    counts = np.bincount(ratings.users[rows], minlength=ratings.shape[0])
+    rows = rows[counts[ratings.users[rows]] >= 2]
+    if held_out.all() or not rows.size:
+        raise ValueError(
+            f"test_share = {test_share} of {present.size} users leaves a part without rows: new users need two rows of "
+            "items that others have"
+        )
+    order = rows[np.lexsort((rng.random(rows.size), ratings.users[rows]))]
+    _, sizes = np.unique(ratings.users[order], return_counts=True)
+    n_given = np.clip(np.round(given_share * sizes).astype(np.int64), 1, sizes - 1)
+    nth = np.arange(order.size) - np.repeat(np.cumsum(sizes) - sizes, sizes)
+    is_given = nth < np.repeat(n_given, sizes)
+    return NewUsers(
+        ratings.select(~held_out), ratings.select(np.sort(order[is_given])), ratings.select(np.sort(order[~is_given]))
+    )
 
 
 def _test_size(ratings: Ratings, test_share: float) -> int:

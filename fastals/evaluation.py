@@ -1,13 +1,16 @@
 """How good is it: metrics of ranked lists against held-out cells, and of predicted ratings."""
 
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
+from fastals.engine.threads import available
 from fastals.interactions import Interactions, as_interactions
-from fastals.validation import check_integer
+from fastals.recommend import Scores, top_n
+from fastals.validation import check_ids, check_integer, check_number
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
@@ -194,18 +197,318 @@ def user_ranking_metrics(
     k = lists.shape[1] if k is None else check_integer("k", k, 1)
     if k > lists.shape[1]:
         raise ValueError(f"k is {k}, but ids has {lists.shape[1]} columns: recommend more items, or lower k")
-    known = None if train is None else as_interactions(train)
-    if known is not None and known.shape != relevant.shape:
-        raise ValueError(f"train has shape {known.shape} and test {relevant.shape}: one shape for both is wanted")
-
-    users, hits = _match(lists, k, relevant, known)
-    if not users.size:
-        raise ValueError("test has no cell that is not 0: at least one user with a relevant item is wanted")
+    wanted = _Wanted(relevant, None if train is None else as_interactions(train))
+    wanted.refuse_known(np.arange(len(lists)), lists)
+    hits = wanted.hits(wanted.users, lists[wanted.users], k)
     result = {}
     for name in names:
         result[name] = np.full(len(lists), np.nan)
-        result[name][users] = RANKING_METRICS[name](hits)
+        result[name][wanted.users] = RANKING_METRICS[name](hits)
     return result
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What an evaluation found: `overall["ndcg@10"]` is the average of `per_user["ndcg@10"]`.
+
+    Parameters
+    ----------
+    users : (n,) int64 array
+        Who was evaluated: the users, rows or cases with something to be found.
+    per_user : dict of str to (n,) float64 array
+        One number for each of `users`, by metric and cutoff; NaN where a metric is not defined.
+    overall : dict of str to float
+        Averages of `per_user`, and what is a number of all lists together: "coverage" and "gini".
+    """
+
+    users: Ints
+    per_user: dict[str, Floats]
+    overall: dict[str, float]
+
+    def interval(
+        self, name: str, level: float = 0.95, n_resamples: int = 1000, random_state: int | None = 0
+    ) -> tuple[float, float]:
+        """Return the bootstrap interval over users of one of the averages.
+
+        Parameters
+        ----------
+        name : str
+            A key of `per_user`.
+        level, n_resamples, random_state
+            As in `bootstrap_interval`.
+
+        Returns
+        -------
+        low, high : float
+        """
+        if name not in self.per_user:
+            raise ValueError(f"there is no {name!r} for each user: choose from {', '.join(self.per_user)}")
+        return bootstrap_interval(self.per_user[name], level, n_resamples, random_state)
+
+
+def bootstrap_interval(
+    values: npt.ArrayLike, level: float = 0.95, n_resamples: int = 1000, random_state: int | None = 0
+) -> tuple[float, float]:
+    """Return the percentile bootstrap interval of the average of `values`.
+
+    Parameters
+    ----------
+    values : (n,) array
+        One number for each user; NaN are left out.
+    level : float, default 0.95
+        How often such an interval holds the average of the population, between 0 and 1.
+    n_resamples : int, default 1000
+        Averages of n users drawn with replacement, whose quantiles are the interval.
+    random_state : int, optional
+        Seed; None draws one.
+
+    Returns
+    -------
+    low, high : float
+        In the unit of the values.
+
+    Raises
+    ------
+    ValueError
+        No value is a number; `level` does not lie between 0 and 1; `n_resamples` is below 1.
+
+    Notes
+    -----
+    It speaks of other users of the same kind, with this split and this model: not of other splits or starts.
+    Efron 1979.
+    """
+    share = check_number("level", level, 0.0)
+    if not 0 < share < 1:
+        raise ValueError(f"level must lie between 0 and 1, got {level!r}")
+    n_resamples = check_integer("n_resamples", n_resamples, 1)
+    numbers = np.asarray(values, dtype=np.float64)
+    numbers = numbers[~np.isnan(numbers)]
+    if not numbers.size:
+        raise ValueError("values holds no number: at least one user with a value is wanted")
+    rng = np.random.default_rng(random_state)
+    averages = [numbers[rng.integers(0, numbers.size, numbers.size)].mean() for _ in range(n_resamples)]
+    low, high = np.quantile(averages, [(1 - share) / 2, (1 + share) / 2])
+    return float(low), float(high)
+
+
+def evaluate(
+    model: Any,
+    test: Any,
+    k: int | Iterable[int] = 10,
+    metrics: Iterable[str] = ("recall", "ndcg"),
+    *,
+    train: Any = None,
+    users: npt.ArrayLike | None = None,
+    block_size: int = 4096,
+) -> Evaluation:
+    """Recommend to users and measure the lists, block by block: no matrix of all lists or scores is made.
+
+    Parameters
+    ----------
+    model : fitted model or baseline
+        Anything with `recommend(users, n) -> ids, scores` that leaves out what users have.
+    test : (n_users, n_items) sparse matrix, dense array or Interactions
+        Every stored cell that is not 0 is a relevant item.
+    k : int or iterable of int, default 10
+        Lengths of the lists; all are measured in one pass.
+    metrics : iterable of str
+        Names from `RANKING_METRICS`, and "novelty", "coverage", "gini".
+    train : (n_users, n_items) matrix, optional
+        What users have: needed for "novelty"; makes "auc" leave these items out of the irrelevant ones.
+    users : (n,) array of int, optional
+        Whom to evaluate; by default everybody with a relevant item. Users without one are left out.
+    block_size : int, default 4096
+        Users at once.
+
+    Returns
+    -------
+    Evaluation
+        With keys such as "recall@10".
+
+    Raises
+    ------
+    ValueError
+        `test` is empty, a metric unknown, a cutoff below 1, shapes do not fit, or the model lists what it may not.
+    TypeError
+        A cutoff is not an integer.
+
+    Notes
+    -----
+    Over the lists of length k of all evaluated users, with `e_i` the number of lists that hold item i and `f_i` the
+    users who have it in `train`:
+
+    - novelty: ``-log2(max(f_i, 1) / n_users)``, averaged over a user's listed items, then over users (Zhou et al. 2010,
+      "self-information"); NaN for an empty list;
+    - coverage: share of the items with ``e_i > 0``;
+    - gini: ``sum_i (2 i - n_items - 1) e_(i) / (n_items sum_i e_i)``, ``e_(i)`` ascending and i from 1: 0 where all
+      items are shown equally often, near 1 where few are shown always.
+    """
+    relevant = as_interactions(test)
+    known = None if train is None else as_interactions(train)
+    fitted = getattr(model, "user_factors_", None)
+    if fitted is not None and (len(fitted), len(model.item_factors_)) != relevant.shape:
+        raise ValueError(
+            f"test has shape {relevant.shape} and the model was fitted on {(len(fitted), len(model.item_factors_))}: "
+            "one shape for both is wanted"
+        )
+    chosen = None if users is None else check_ids("users", users, relevant.shape[0])
+    return Evaluator(relevant, k, metrics, known).run(
+        lambda rows, n: model.recommend(rows, n)[0], block_size=block_size, users=chosen
+    )
+
+
+def evaluate_new_users(
+    model: Any,
+    given: Any,
+    test: Any,
+    k: int | Iterable[int] = 20,
+    metrics: Iterable[str] = ("capped_recall", "ndcg"),
+    *,
+    block_size: int = 4096,
+) -> Evaluation:
+    """Fold in users whom the model has not seen, and measure lists of what else they have: strong generalisation.
+
+    Parameters
+    ----------
+    model : fitted ImplicitALS, ExplicitALS or WeightedALS
+    given : (n_new, n_items) sparse matrix, dense array or Interactions
+        The cells to fold the users in from, which their lists leave out.
+    test : (n_new, n_items) sparse matrix, dense array or Interactions
+        Every stored cell that is not 0 is a relevant item; row r is the user of row r of `given`.
+    k, metrics, block_size
+        As in `evaluate`. The recall of Liang et al. is "capped_recall": they divide by ``min(k, n_relevant)``.
+
+    Returns
+    -------
+    Evaluation
+        `users` are rows of `given`. "novelty" counts users in `given`.
+
+    Raises
+    ------
+    ValueError, TypeError
+        As `evaluate` does.
+
+    References
+    ----------
+    Liang, Krishnan, Hoffman, Jebara: Variational autoencoders for collaborative filtering. WWW 2018.
+    """
+    relevant, known = as_interactions(test), as_interactions(given)
+    evaluator = Evaluator(relevant, k, metrics, known)
+    matrix, n_threads = known.csr, model.n_threads
+
+    def recommend(rows: Ints, n: int) -> Any:
+        cells = Interactions(matrix[rows], model.item_factors_.dtype)
+        width = model.item_factors_.shape[1]
+        folded = model.fold_in_users(cells)
+        biased = folded.shape[1] > width
+        scores = Scores(
+            folded[:, :width],
+            model.item_factors_,
+            folded[:, width] if biased else None,
+            model.item_biases_ if biased else None,
+            model.global_mean_ if biased else 0.0,
+        )
+        return top_n(scores, np.arange(len(rows)), cells.by_user, n, available() if n_threads is None else n_threads)[0]
+
+    return evaluator.run(recommend, block_size=block_size)
+
+
+def evaluate_sampled(
+    model: Any,
+    users: npt.ArrayLike,
+    items: npt.ArrayLike,
+    negatives: npt.ArrayLike,
+    k: int | Iterable[int] = 10,
+    metrics: Iterable[str] = ("hit_rate", "ndcg"),
+) -> Evaluation:
+    """Rank one held-out item of each user among given items that the user does not have: leave one out, sampled.
+
+    Parameters
+    ----------
+    model : fitted model or baseline
+        Anything with `predict(users, items)`.
+    users, items : (n,) arrays of int
+        Case c: user ``users[c]`` had ``items[c]`` held out.
+    negatives : (n, n_negatives) array of int
+        The items among which to find it; He et al. give 99 or 100 a user.
+    k : int or iterable of int, default 10
+        Cutoffs.
+    metrics : iterable of str
+        Names from `RANKING_METRICS`.
+
+    Returns
+    -------
+    Evaluation
+        `users` are those of the cases.
+
+    Raises
+    ------
+    ValueError
+        No case, arrays that do not fit, a held-out item among its negatives, a metric unknown, a cutoff below 1.
+
+    Notes
+    -----
+    A tie counts against the model: the held-out item is placed below every negative with the same score, so that a
+    model that cannot tell items apart finds none. Ranks among a sample are not ranks among all items, and may order
+    models differently (Krichene & Rendle 2020).
+
+    References
+    ----------
+    He, Liao, Zhang, Nie, Hu, Chua: Neural collaborative filtering. WWW 2017.
+    """
+    names, cutoffs = _check_metrics(metrics), _check_cutoffs(k)
+    cases, held_out, others = np.asarray(users), np.asarray(items), np.asarray(negatives)
+    if cases.ndim != 1 or cases.shape != held_out.shape or others.ndim != 2 or len(others) != len(cases):
+        raise ValueError(
+            f"users has shape {cases.shape}, items {held_out.shape} and negatives {others.shape}: "
+            "(n,), (n,) and (n, n_negatives) are wanted"
+        )
+    if not others.size:
+        raise ValueError(f"negatives has shape {others.shape}: at least one case with one negative is wanted")
+    among = np.argwhere(others == held_out[:, None])
+    if among.size:
+        case, place = among[0]
+        raise ValueError(f"negatives[{case}, {place}] is item {held_out[case]}, which is held out of this very case")
+    n_negatives = others.shape[1]
+    scores = model.predict(np.repeat(cases, n_negatives), others.ravel()).reshape(others.shape)
+    places = np.count_nonzero(scores >= model.predict(cases, held_out)[:, None], axis=1)
+    one = np.ones(len(cases), dtype=np.int64)
+    per_user: dict[str, Floats] = {}
+    for cutoff in cutoffs:
+        hit = np.arange(cutoff) == places[:, None]
+        hits = Hits(hit, np.broadcast_to(np.arange(cutoff) <= n_negatives, hit.shape), one, one * n_negatives)
+        per_user |= {f"{name}@{cutoff}": RANKING_METRICS[name](hits) for name in names}
+    return Evaluation(cases, per_user, {name: _mean(values) for name, values in per_user.items()})
+
+
+def evaluate_ratings(model: Any, test: Any, metrics: Iterable[str] = ("rmse", "mae")) -> dict[str, float]:
+    """Predict every stored cell of `test` and measure the errors.
+
+    Parameters
+    ----------
+    model : fitted model or baseline
+        Anything with `predict(users, items)`.
+    test : (n_users, n_items) sparse matrix or Interactions
+        Every stored cell is a rating, a stored 0 too; in a dense array NaN marks what is not rated.
+    metrics : iterable of str
+        Names from `RATING_METRICS`: "rmse", "mae", "sign_accuracy".
+
+    Returns
+    -------
+    dict of str to float
+
+    Raises
+    ------
+    ValueError
+        `test` is empty, or a metric unknown.
+    """
+    names = _check_metrics(metrics, tuple(RATING_METRICS))
+    cells = as_interactions(test, "float64", missing="nan")
+    if not cells.nnz:
+        raise ValueError("test has no stored cell: at least one rating is wanted")
+    rows = cells.by_user
+    predicted = model.predict(np.repeat(np.arange(cells.shape[0]), np.diff(rows.indptr)), rows.indices)
+    return {name: RATING_METRICS[name](rows.all_values, predicted) for name in names}
 
 
 def rmse(truth: npt.ArrayLike, predicted: npt.ArrayLike) -> float:
@@ -307,14 +610,31 @@ def sign_accuracy(truth: npt.ArrayLike, predicted: npt.ArrayLike) -> float:
     return float(np.mean((true > 0)[signed] == (guessed >= 0)[signed]))
 
 
-def _check_metrics(metrics: Iterable[str]) -> list[str]:
+RATING_METRICS: dict[str, Callable[[npt.ArrayLike, npt.ArrayLike], float]] = {
+    "rmse": rmse,
+    "mae": mae,
+    "sign_accuracy": sign_accuracy,
+}
+"""Every metric of predicted ratings by name: a function of truth and prediction."""
+
+_LIST_METRICS = ("novelty", "coverage", "gini")  # of the lists alone, whatever is relevant
+
+
+def _check_metrics(metrics: Iterable[str], known: tuple[str, ...] = tuple(RANKING_METRICS)) -> list[str]:
     if isinstance(metrics, str):
         raise TypeError(f"metrics is the string {metrics!r}: write [{metrics!r}]")
     names = list(metrics)
     for name in names:
-        if name not in RANKING_METRICS:
-            raise ValueError(f"metrics has {name!r}, which is unknown: choose from {', '.join(RANKING_METRICS)}")
+        if name not in known:
+            raise ValueError(f"metrics has {name!r}, which is unknown: choose from {', '.join(known)}")
     return names
+
+
+def _check_cutoffs(k: int | Iterable[int]) -> list[int]:
+    cutoffs = [check_integer("k", cutoff, 1) for cutoff in (k if isinstance(k, Iterable) else [k])]
+    if not cutoffs:
+        raise ValueError("k is empty: at least one cutoff is wanted")
+    return cutoffs
 
 
 def _check_lists(ids: npt.ArrayLike, shape: tuple[int, int]) -> Ints:
@@ -341,29 +661,124 @@ def _check_lists(ids: npt.ArrayLike, shape: tuple[int, int]) -> Ints:
     return lists.astype(np.int64, copy=False)
 
 
-def _match(lists: Ints, k: int, relevant: Interactions, known: Interactions | None) -> tuple[Ints, Hits]:
-    """Find the users with relevant items, and the hits among the first `k` places of their lists."""
-    n_users, n_items = relevant.shape
-    keys = np.arange(n_users)[:, None] * n_items + lists
-    relevant_keys = _keys(relevant)
-    n_relevant = np.bincount(relevant_keys // n_items, minlength=n_users)
-    n_irrelevant = n_items - n_relevant
-    if known is not None:
-        known_keys = _keys(known)
-        leaked = np.argwhere(_contains(known_keys, keys) & (lists >= 0))
+class _Wanted:
+    """The relevant cells of every user, ready to be looked up."""
+
+    def __init__(self, relevant: Interactions, known: Interactions | None):
+        if known is not None and known.shape != relevant.shape:
+            raise ValueError(f"train has shape {known.shape} and test {relevant.shape}: one shape for both is wanted")
+        n_users, self.n_items = relevant.shape
+        self._keys = _keys(relevant)
+        self._known = None if known is None else _keys(known)
+        self._n_relevant = np.bincount(self._keys // self.n_items, minlength=n_users)
+        self._n_irrelevant = self.n_items - self._n_relevant
+        if self._known is not None:
+            only_known = self._known[~_contains(self._keys, self._known)]
+            self._n_irrelevant -= np.bincount(only_known // self.n_items, minlength=n_users)
+        self.users = np.flatnonzero(self._n_relevant)
+        if not self.users.size:
+            raise ValueError("test has no cell that is not 0: at least one user with a relevant item is wanted")
+
+    def hits(self, users: Ints, lists: Ints, k: int) -> Hits:
+        """Find the hits among the first `k` places of the lists of some users."""
+        keys, filled = users[:, None] * self.n_items + lists[:, :k], lists[:, :k] >= 0
+        hit = _contains(self._keys, keys) & filled
+        return Hits(hit, filled, self._n_relevant[users], self._n_irrelevant[users])
+
+    def refuse_known(self, users: Ints, lists: Ints) -> None:
+        """Raise where a list holds what its user has."""
+        if self._known is None:
+            return
+        leaked = np.argwhere(_contains(self._known, users[:, None] * self.n_items + lists) & (lists >= 0))
         if leaked.size:
             row, place = leaked[0]
             raise ValueError(
-                f"ids[{row}, {place}] is item {lists[row, place]}, which train has for this user: "
+                f"ids[{users[row]}, {place}] is item {lists[row, place]}, which train has for this user: "
                 "leave out what users have when recommending, or leave out train here"
             )
-        only_known = known_keys[~_contains(relevant_keys, known_keys)]
-        n_irrelevant -= np.bincount(only_known // n_items, minlength=n_users)
 
-    users = np.flatnonzero(n_relevant)
-    filled = lists[users, :k] >= 0
-    hit = _contains(relevant_keys, keys[users, :k]) & filled
-    return users, Hits(hit, filled, n_relevant[users], n_irrelevant[users])
+
+class Evaluator:
+    """Metrics and cutoffs over one test set, prepared once for any number of models.
+
+    Parameters
+    ----------
+    test, k, metrics, train
+        As in `evaluate`, as Interactions.
+    """
+
+    def __init__(
+        self, test: Interactions, k: int | Iterable[int], metrics: Iterable[str], train: Interactions | None = None
+    ):
+        self._names = _check_metrics(metrics, (*RANKING_METRICS, *_LIST_METRICS))
+        self._cutoffs = _check_cutoffs(k)
+        self._wanted = _Wanted(test, train)
+        self._information: Floats | None = None
+        if "novelty" in self._names:
+            if train is None:
+                raise ValueError("metrics has 'novelty', which needs train: pass what the users have")
+            counts = np.bincount(_keys(train) % test.shape[1], minlength=test.shape[1])
+            self._information = np.log2(test.shape[0]) - np.log2(np.maximum(counts, 1))
+
+    def run(
+        self, recommend: Callable[[Ints, int], Any], *, block_size: int = 4096, users: Ints | None = None
+    ) -> Evaluation:
+        """Measure the lists that `recommend(users, n)` gives.
+
+        Parameters
+        ----------
+        recommend : callable (users, n) -> ids
+        block_size, users
+            As in `evaluate`; users are checked ids.
+
+        Returns
+        -------
+        Evaluation
+        """
+        block_size = check_integer("block_size", block_size, 1)
+        wanted = self._wanted
+        evaluated = wanted.users if users is None else users[np.isin(users, wanted.users)]
+        if not evaluated.size:
+            raise ValueError("none of users has a relevant item in test: at least one is wanted")
+        per_user = {
+            f"{name}@{k}": np.full(len(evaluated), np.nan)
+            for k in self._cutoffs
+            for name in self._names
+            if name not in ("coverage", "gini")
+        }
+        shown = {k: np.zeros(wanted.n_items, dtype=np.int64) for k in self._cutoffs}
+        for start in range(0, len(evaluated), block_size):
+            rows = evaluated[start : start + block_size]
+            lists = _check_lists(recommend(rows, max(self._cutoffs)), (len(rows), wanted.n_items))
+            wanted.refuse_known(rows, lists)
+            for k in self._cutoffs:
+                hits = wanted.hits(rows, lists, k)
+                shown[k] += np.bincount(lists[:, :k][hits.filled], minlength=wanted.n_items)
+                for name in self._names:
+                    if name in RANKING_METRICS:
+                        per_user[f"{name}@{k}"][start : start + block_size] = RANKING_METRICS[name](hits)
+                    elif name == "novelty":
+                        per_user[f"{name}@{k}"][start : start + block_size] = self._novelty(lists[:, :k])
+        overall = {name: _mean(values) for name, values in per_user.items()}
+        for k in self._cutoffs:
+            if "coverage" in self._names:
+                overall[f"coverage@{k}"] = float(np.mean(shown[k] > 0))
+            if "gini" in self._names:
+                overall[f"gini@{k}"] = _gini(shown[k])
+        return Evaluation(evaluated, per_user, overall)
+
+    def _novelty(self, lists: Ints) -> Floats:
+        assert self._information is not None
+        filled = lists >= 0
+        total, count = np.where(filled, self._information[lists], 0.0).sum(axis=1), filled.sum(axis=1)
+        return np.divide(total, count, out=np.full(len(lists), np.nan), where=count > 0)
+
+
+def _gini(shown: Ints) -> float:
+    """Inequality of how often items are shown; NaN where nothing is."""
+    n, total = len(shown), int(shown.sum())
+    weights = 2.0 * np.arange(1, n + 1) - n - 1
+    return float(weights @ np.sort(shown) / (n * total)) if total else float("nan")
 
 
 def _keys(cells: Interactions) -> Ints:

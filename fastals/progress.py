@@ -10,32 +10,36 @@ logger = logging.getLogger("fastals")
 
 
 class Progress:
-    """Reports iteration, loss and seconds an iteration.
+    """Reports how many units are done, seconds a unit, and a number such as the loss.
 
     Parameters
     ----------
     total : int
-        Iterations at most.
+        Units at most.
+    unit, quantity : str
+        What is counted, and what the number is.
     """
 
-    def __init__(self, total: int):
-        self._total = total
+    def __init__(self, total: int, unit: str = "iteration", quantity: str = "loss"):
+        self._total, self._unit, self._quantity = total, unit, quantity
         self._last = time.perf_counter()
         self._bar: Any = None
         try:
             from tqdm.auto import tqdm
         except ImportError:
             return
-        self._bar = tqdm(total=total, unit="iteration")
+        self._bar = tqdm(total=total, unit=unit)
 
-    def __call__(self, iteration: int, loss: float) -> None:
-        """Report that `iteration`, counted from 0, is done."""
+    def __call__(self, done: int, value: float | None = None) -> None:
+        """Report that unit `done`, counted from 0, is done."""
         now = time.perf_counter()
         seconds, self._last = now - self._last, now
         if self._bar is None:
-            logger.info("iteration %d of %d: loss %.6g, %.3f s", iteration + 1, self._total, loss, seconds)
+            shown = "" if value is None else f"{self._quantity} {value:.6g}, "
+            logger.info("%s %d of %d: %s%.3f s", self._unit, done + 1, self._total, shown, seconds)
         else:
-            self._bar.set_postfix(loss=f"{loss:.6g}", seconds=f"{seconds:.3f}", refresh=False)
+            if value is not None:
+                self._bar.set_postfix(**{self._quantity: f"{value:.6g}"}, seconds=f"{seconds:.3f}", refresh=False)
             self._bar.update()
 
     def close(self) -> None:

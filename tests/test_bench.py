@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import scipy.sparse as sp
 
-from bench import problems, report
+from bench import bench_quality, problems, report
 from bench.objective import gradient, loss
 from bench.problems import Problem
 
@@ -147,8 +147,14 @@ def test_rewrite_replaces_only_what_stands_between_the_markers() -> None:
 
 def test_readme_has_a_place_for_every_table() -> None:
     text = report.README.read_text()
-    for name in report.TABLES:
+    for name in (*report.TABLES, *bench_quality.EXPERIMENTS):
         report.rewrite(text, name, "")
+
+
+def test_somebodys_factors_are_ranked_without_what_users_have() -> None:
+    train = sp.csr_array(np.array([[1.0, 0, 0], [0, 0, 0]]))
+    ids, _ = bench_quality.Factors(np.eye(2), np.array([[9, 1], [2, 3], [5, 2]]), train).recommend(np.arange(2), 3)
+    np.testing.assert_array_equal(ids, [[2, 1, -1], [1, 2, 0]])
 
 
 def test_report_from_results_fills_the_readme(

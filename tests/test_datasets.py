@@ -11,11 +11,13 @@ from hypothesis import strategies as st
 from fastals import datasets
 from fastals.datasets import (
     Ratings,
+    read_negatives,
     read_ratings,
     read_split,
     read_titles,
     split_by_time,
     split_leave_last_out,
+    split_new_users,
     split_random,
     synthetic,
 )
@@ -301,6 +303,28 @@ def test_malformed_titles_are_named(tmp_path, name, text, message):
     assert message in str(caught.value)
 
 
+def test_given_negatives(tmp_path):
+    cases = read_negatives(write(tmp_path, "ml.test.negative", "(0,25)\t1064\t174\n(3,133)\t7\t2\n"))
+    assert cases.users.tolist() == [0, 3]
+    assert cases.items.tolist() == [25, 133]
+    assert cases.negatives.tolist() == [[1064, 174], [7, 2]]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("(0,1)\t2\n0,1\t2\n", "line 2: expected '\\(user,item\\)' and items separated by tabs"),
+        ("(0,1)\tx\n", "line 1: expected '\\(user,item\\)'"),
+        ("(0,1)\t2\t3\n(1,1)\t2\n", "line 2: expected 2 negatives as in every line"),
+        ("(0,1)\n", "line 1: expected 1 negatives"),
+        ("\n", "is empty: it holds no cases"),
+    ],
+)
+def test_malformed_negatives_are_named(tmp_path, text, message):
+    with pytest.raises(ValueError, match=message):
+        read_negatives(write(tmp_path, "ml.test.negative", text))
+
+
 # --- synthetic data --------------------------------------------------------------------------------------------------
 
 
@@ -528,3 +552,48 @@ def test_ties_decide_the_hit_rate_of_popularity(data_dir, ties, hits):
     ranks_first = (scores[test.users] > held_out).sum(axis=1)
     ranks_last = (scores[test.users] >= held_out).sum(axis=1) - 1
     assert (ranks_last < 10).sum() <= hits <= (ranks_first < 10).sum() <= (ranks_last < 10).sum() + 1
+
+
+@given(timed_ratings(), st.floats(0.1, 0.9), st.floats(0.1, 0.9), st.integers(0, 9))
+def test_new_users_are_held_out_entirely(ratings, test_share, given_share, seed):
+    try:
+        parts = split_new_users(ratings, test_share, given_share, seed)
+    except ValueError as error:
+        assert "leaves a part without rows" in str(error)
+        return
+    old, new = set(parts.train.users.tolist()), set(parts.given.users.tolist())
+    assert new == set(parts.test.users.tolist())
+    assert not old & new
+    assert_parts(ratings.select(np.isin(ratings.users, list(old))), *split_nothing(parts.train))
+    items = set(parts.train.items.tolist())
+    kept = [row for row in rows_of(ratings) if row[0] in new and row[1] in items]
+    assert sorted(rows_of(parts.given) + rows_of(parts.test)) == sorted(kept)
+    for user in new:
+        n_given = int((parts.given.users == user).sum())
+        n = n_given + int((parts.test.users == user).sum())
+        assert n_given == min(max(round(given_share * n), 1), n - 1)
+
+
+def split_nothing(ratings):
+    return ratings, ratings.select([])
+
+
+def test_new_users_follow_their_seed():
+    ratings = ratings_of(np.repeat(np.arange(20), 10), np.tile(np.arange(10), 20))
+    first, again, other = (split_new_users(ratings, 0.2, random_state=seed) for seed in (0, 0, 1))
+    assert len(first.given) == 32
+    assert len(first.test) == 8
+    assert rows_of(first.test) == rows_of(again.test) != rows_of(other.test)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"test_share": 1.0}, "test_share must lie between 0 and 1, got 1.0"),
+        ({"given_share": 0.0}, "given_share must lie between 0 and 1, got 0.0"),
+        ({"test_share": 0.01}, "of 3 users leaves a part without rows"),
+    ],
+)
+def test_new_users_refuse(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        split_new_users(ratings_of([0, 1, 2], [0, 0, 0]), **arguments)

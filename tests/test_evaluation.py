@@ -8,8 +8,16 @@ import scipy.sparse as sp
 from hypothesis import given
 from hypothesis import strategies as st
 
+from fastals import ExplicitALS, ImplicitALS
+from fastals.baselines import GlobalMean, ItemBias, Popularity, Random
 from fastals.evaluation import (
     RANKING_METRICS,
+    Evaluation,
+    bootstrap_interval,
+    evaluate,
+    evaluate_new_users,
+    evaluate_ratings,
+    evaluate_sampled,
     mae,
     ranking_metrics,
     rmse,
@@ -314,3 +322,204 @@ def test_a_truth_without_signs_is_refused():
     with pytest.raises(ValueError) as caught:
         sign_accuracy([0.0, 0.0], [1.0, 2.0])
     assert str(caught.value) == "truth is all 0: at least one positive or negative value is wanted"
+
+
+# Evaluations of models.
+
+ALL = (*RANKING_METRICS, "novelty", "coverage", "gini")
+
+
+@pytest.fixture(scope="module")
+def parts() -> tuple[sp.csr_array, sp.csr_array]:
+    """Train and test cells of 40 users and 30 items; the last five users have nothing in test."""
+    rng = np.random.default_rng(5)
+    cells = rng.random((40, 30))
+    train, test = cells < 0.2, (cells >= 0.2) & (cells < 0.3)
+    test[35:] = False
+    return sp.csr_array(train.astype(np.float32)), sp.csr_array(test.astype(np.float32))
+
+
+@pytest.fixture(scope="module")
+def model(parts) -> ImplicitALS:
+    return ImplicitALS(factors=4, iterations=3, random_state=0).fit(parts[0])
+
+
+@pytest.mark.parametrize("block_size", [1, 7, 1000])
+def test_blocks_and_cutoffs_in_one_pass_are_the_metrics_of_whole_lists(parts, model, block_size):
+    train, test = parts
+    ids, _ = model.recommend(np.arange(40), 8)
+    got = evaluate(model, test, (3, 8), ALL, train=train, block_size=block_size)
+    assert list(got.per_user) == [f"{name}@{k}" for k in (3, 8) for name in (*RANKING_METRICS, "novelty")]
+    for k in (3, 8):
+        want = user_ranking_metrics(ids, test, k, train=train)
+        for name in RANKING_METRICS:
+            np.testing.assert_array_equal(got.per_user[f"{name}@{k}"], want[name][got.users])
+            np.testing.assert_equal(got.overall[f"{name}@{k}"], ranking_metrics(ids, test, k, train=train)[name])
+    np.testing.assert_array_equal(got.users, np.flatnonzero(np.diff(test.indptr)))
+
+
+def test_novelty_coverage_and_gini_are_their_formulas(parts, model):
+    train, test = parts
+    got = evaluate(model, test, 5, ALL, train=train)
+    ids, _ = model.recommend(got.users, 5)
+    shown = [sum(item in row for row in ids.tolist()) for item in range(30)]
+    owners = np.bincount(train.indices, minlength=30).tolist()
+    information = [[-math.log2(max(owners[item], 1) / 40) for item in row if item >= 0] for row in ids]
+    eps = 100 * np.finfo(float).eps  # sums of a few hundred terms
+    np.testing.assert_allclose(got.per_user["novelty@5"], [np.mean(row) for row in information], rtol=eps)
+    assert got.overall["coverage@5"] == sum(count > 0 for count in shown) / 30
+    differences = sum(abs(a - b) for a in shown for b in shown)
+    assert got.overall["gini@5"] == pytest.approx(differences / (2 * 30 * sum(shown)), rel=eps)
+
+
+class Fixed:
+    """Recommends the same list to everybody."""
+
+    def __init__(self, *ids: int):
+        self.ids = ids
+
+    def recommend(self, users, n):
+        lists = np.tile(self.ids, (len(users), 1))
+        return lists, np.zeros(lists.shape)
+
+
+def test_lists_without_an_item():
+    got = evaluate(Fixed(-1, -1), np.eye(3), 2, ALL, train=np.eye(3)[::-1] * [1, 0, 1])
+    assert math.isnan(got.overall["novelty@2"])
+    assert got.overall["coverage@2"] == 0
+    assert math.isnan(got.overall["gini@2"])
+
+
+def test_only_the_users_asked_for_are_evaluated(parts, model):
+    whole = evaluate(model, parts[1], 5, ["ndcg"])
+    some = evaluate(model, parts[1], 5, ["ndcg"], users=[3, 1, 39])
+    np.testing.assert_array_equal(some.users, [3, 1])
+    np.testing.assert_array_equal(some.per_user["ndcg@5"], whole.per_user["ndcg@5"][[3, 1]])
+
+
+@pytest.mark.parametrize("baseline", [Popularity(), Random(random_state=0)])
+def test_baselines_are_evaluated_like_models(parts, baseline):
+    train, test = parts
+    ids, _ = baseline.fit(train).recommend(np.arange(40), 5)
+    assert evaluate(baseline, test, 5).overall["recall@5"] == ranking_metrics(ids, test)["recall"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "message"),
+    [
+        ({"test": np.zeros((40, 30))}, ValueError, "test has no cell that is not 0"),
+        ({"k": 0}, ValueError, "k must be at least 1, got 0"),
+        ({"k": [5, -2]}, ValueError, "k must be at least 1, got -2"),
+        ({"k": 2.5}, TypeError, "k must be an integer, got 2.5"),
+        ({"k": []}, ValueError, "k is empty"),
+        (
+            {"metrics": ["ndgc"]},
+            ValueError,
+            "'ndgc', which is unknown: choose from recall, .*, novelty, coverage, gini",
+        ),
+        ({"metrics": "ndcg"}, TypeError, r"write \['ndcg'\]"),
+        ({"metrics": ["novelty"]}, ValueError, "'novelty', which needs train"),
+        ({"train": np.ones((40, 29))}, ValueError, r"train has shape \(40, 29\) and test \(40, 30\)"),
+        ({"test": np.ones((30, 40))}, ValueError, r"test has shape \(30, 40\) and the model was fitted on \(40, 30\)"),
+        ({"users": [40]}, ValueError, r"users\[0\] is 40"),
+        ({"users": [39]}, ValueError, "none of users has a relevant item"),
+        ({"block_size": 0}, ValueError, "block_size must be at least 1"),
+    ],
+)
+def test_evaluate_refuses(parts, model, arguments, error, message):
+    with pytest.raises(error, match=message):
+        evaluate(model, **{"test": parts[1]} | arguments)
+
+
+def test_a_model_that_lists_what_users_have_is_refused():
+    with pytest.raises(ValueError, match=r"ids\[1, 1\] is item 1, which train has"):
+        evaluate(Fixed(0, 1), [[0, 0, 1.0]] * 2, 2, train=[[0, 0, 0], [0, 1.0, 0]])
+
+
+@pytest.mark.parametrize("estimator", [ImplicitALS, ExplicitALS])
+def test_training_users_as_new_ones_get_the_lists_they_had(parts, estimator):
+    """Fold-in of the training cells is the last half-step of the fit, so both evaluations see the same model."""
+    train, test = parts
+    fitted = estimator(factors=3, iterations=2, random_state=1).fit(train)
+    old = evaluate(fitted, test, (2, 6), ["capped_recall", "ndcg", "auc"], train=train)
+    new = evaluate_new_users(fitted, train, test, (2, 6), ["capped_recall", "ndcg", "auc"], block_size=9)
+    for name, values in old.per_user.items():
+        np.testing.assert_array_equal(new.per_user[name], values)
+
+
+def test_new_users_need_rows_that_belong_together(parts, model):
+    with pytest.raises(ValueError, match=r"train has shape \(39, 30\) and test \(40, 30\)"):
+        evaluate_new_users(model, parts[0][:39], parts[1])
+
+
+class Scored:
+    """Scores come from a table."""
+
+    def __init__(self, table):
+        self.table = np.asarray(table, dtype=float)
+
+    def predict(self, users, items):
+        return self.table[users, items]
+
+
+def test_sampled_ranks_by_hand():
+    # User 0: item 0 below one negative; user 1: tied with one, above the other: second too; user 2: last of three.
+    model = Scored([[5, 7, 1], [4, 4, 3], [1, 2, 3]])
+    got = evaluate_sampled(model, [0, 1, 2], [0, 0, 0], [[1, 2]] * 3, (1, 2, 5), ["hit_rate", "ndcg", "mrr", "auc"])
+    np.testing.assert_array_equal(got.per_user["hit_rate@1"], [0, 0, 0])
+    np.testing.assert_array_equal(got.per_user["hit_rate@2"], [1, 1, 0])
+    np.testing.assert_allclose(got.per_user["ndcg@5"], [1 / math.log2(3), 1 / math.log2(3), 0.5], rtol=1e-15)
+    np.testing.assert_allclose(got.per_user["mrr@5"], [1 / 2, 1 / 2, 1 / 3], rtol=1e-15)
+    np.testing.assert_array_equal(got.per_user["auc@5"], [0.5, 0.5, 0.0])
+    assert got.overall["hit_rate@2"] == 2 / 3
+
+
+@pytest.mark.parametrize(
+    ("users", "items", "negatives", "message"),
+    [
+        ([0], [0], [[0, 1]], r"negatives\[0, 0\] is item 0, which is held out"),
+        ([0, 1], [0], [[1]], r"users has shape \(2,\), items \(1,\) and negatives \(1, 1\)"),
+        ([], [], np.empty((0, 3)), "at least one case"),
+    ],
+)
+def test_sampled_refuses(users, items, negatives, message):
+    with pytest.raises(ValueError, match=message):
+        evaluate_sampled(Scored(np.zeros((2, 2))), users, items, negatives)
+
+
+def test_ratings_are_every_stored_cell():
+    R = sp.csr_array(([1.0, 0.0, 4.0], ([0, 0, 1], [0, 1, 1])), shape=(2, 3))
+    model = Scored([[1, 2, 9], [9, 3, 9]])
+    assert evaluate_ratings(model, R) == {"rmse": math.sqrt(5 / 3), "mae": 1.0}
+    assert evaluate_ratings(GlobalMean().fit(R), R, ["sign_accuracy"]) == {"sign_accuracy": 1.0}
+    with pytest.raises(ValueError, match="'ndcg', which is unknown: choose from rmse, mae, sign_accuracy"):
+        evaluate_ratings(model, R, ["ndcg"])
+    with pytest.raises(ValueError, match="test has no stored cell"):
+        evaluate_ratings(ItemBias().fit(R), sp.csr_array((2, 3)))
+
+
+def test_the_interval_holds_the_average_and_narrows_with_the_root_of_n():
+    rng = np.random.default_rng(0)
+    values = rng.random(400)
+    low, high = bootstrap_interval(np.append(values, np.nan), n_resamples=2000)
+    # 95% of a normal: 1.96 standard errors each way; the quantiles of 2000 resamples are good to about 5%.
+    error = values.std() / 20
+    np.testing.assert_allclose([low, high], values.mean() + error * np.array([-1.96, 1.96]), atol=0.2 * error)
+    assert bootstrap_interval(values, n_resamples=2000) == bootstrap_interval(values, n_resamples=2000)
+    evaluation = Evaluation(np.arange(400), {"ndcg@10": values}, {"ndcg@10": values.mean()})
+    assert evaluation.interval("ndcg@10", n_resamples=2000) == (low, high)
+    with pytest.raises(ValueError, match="no 'recall@10' for each user: choose from ndcg@10"):
+        evaluation.interval("recall@10")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"values": [np.nan]}, "values holds no number"),
+        ({"values": [1.0], "level": 1.0}, "level must lie between 0 and 1, got 1.0"),
+        ({"values": [1.0], "n_resamples": 0}, "n_resamples must be at least 1"),
+    ],
+)
+def test_the_interval_refuses(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        bootstrap_interval(**arguments)

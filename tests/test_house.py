@@ -27,6 +27,7 @@ LAYERS = [
     {"tuning", "plots", "cluster"},
     {"baselines", "evaluation", "datasets"},
     {"estimators"},
+    {"downloads"},
     {"recommend", "progress", "storage"},
     {"objectives"},
     {"interactions"},
@@ -163,7 +164,7 @@ def test_importing_does_nothing(tmp_path):
 # Docstrings.
 
 # Modules for the library's own use: users do not call them, and a sentence may be enough.
-INTERNAL = {"validation", "interactions", "objectives", "recommend", "progress", "storage"}
+INTERNAL = {"validation", "interactions", "objectives", "recommend", "progress", "storage", "downloads"}
 
 
 def documented() -> Iterator[tuple[str, object]]:

@@ -1,0 +1,754 @@
+"""Search for parameters: the data prepared once for all candidates, every fit paused and taken up again at will."""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+import itertools
+import json
+import logging
+import math
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any, NamedTuple, TypeAlias
+
+import numpy as np
+from scipy import sparse
+
+from .engine.panel import as_panel
+from .evaluation import RANKING_METRICS, RATING_METRICS, Evaluator, evaluate_ratings
+from .interactions import Interactions
+from .progress import Progress
+from .validation import check_dtype, check_flag, check_integer
+
+__all__ = ["SearchResult", "grid_search", "random_search", "sample_candidates", "successive_halving"]
+
+logger = logging.getLogger("fastals")
+
+Metric: TypeAlias = str | Callable[[Any, Any], float]
+Parameters: TypeAlias = dict[str, Any]
+Grid: TypeAlias = Mapping[str, Sequence[Any]] | Sequence[Parameters]
+
+LOWER_IS_BETTER = ("rmse", "mae")
+
+
+@dataclass(frozen=True)
+class SearchResult:
+    """What a search found.
+
+    Parameters
+    ----------
+    table : dict of str to array
+        One entry a candidate, in the order they were given: a column for each searched parameter, and "score" (the
+        metric, averaged over the splits; NaN where it failed), "n_iter" (iterations that score had), "seconds", "error"
+        (the message, empty where there is none).
+    best_parameters : dict
+        Of the best candidate, with the number of iterations that its score had.
+    best_score : float
+        Its metric.
+    model : estimator
+        Fitted with the best parameters.
+    """
+
+    table: dict[str, np.ndarray]
+    best_parameters: Parameters
+    best_score: float
+    model: Any
+
+
+def grid_search(
+    model: Any,
+    grid: Grid,
+    splits: Any,
+    metric: Metric = "ndcg@10",
+    *,
+    every: int = 0,
+    patience: int = 2,
+    warm_start: bool = False,
+    refit: bool = True,
+    journal: str | Path | None = None,
+    progress: bool = False,
+) -> SearchResult:
+    """Try every combination of parameters.
+
+    Parameters
+    ----------
+    model : ImplicitALS, ExplicitALS or WeightedALS
+        Its parameters are those of every candidate where the grid does not say otherwise. It is not changed.
+    grid : dict of str to sequence, or sequence of dict
+        The values of each parameter, all of whose combinations are candidates; or the candidates themselves.
+    splits : (train, validation), or list of such pairs
+        Users x items matrices of one shape, as `fit` takes them. Scores are averages over the pairs.
+    metric : str or callable (model, validation) -> float, default "ndcg@10"
+        A name of `evaluation.RANKING_METRICS` with a cutoff, or of `evaluation.RATING_METRICS`: "rmse", "mae" (the
+        lower the better), "sign_accuracy". Of a function the higher number is the better; it gets Interactions.
+    every : int, default 0
+        Score a candidate every so many iterations, and keep its best state; 0: when it is fitted only.
+    patience : int, default 2
+        Stop a candidate when so many scores in a row have not been better than its best one.
+    warm_start : bool, default False
+        Let a candidate begin, after its first iteration, where one ended that differs in regularization only, going
+        from strong to weak, or that has half its factors. Few iterations then go further; scores depend on the path,
+        which begins anew where an interrupted search goes on.
+    refit : bool, default True
+        Fit the best parameters on train and validation cells together (of the first split). False: the model is the one
+        that was fitted on the first train.
+    journal : str or path, optional
+        A file to which each score is added as a line of JSON when it is known. A search that finds its own journal
+        takes the scores from there: so an interrupted one goes on where it was. Parameters that JSON cannot hold are
+        told apart by their `repr`.
+    progress : bool, default False
+        Show a bar of candidates with the best score.
+
+    Returns
+    -------
+    SearchResult
+
+    Raises
+    ------
+    ValueError, TypeError
+        Before any fit: an unknown parameter or metric, no candidates, shapes that differ, an empty validation part, a
+        journal of another search. After all: no candidate could be fitted.
+
+    Notes
+    -----
+    A candidate that fails is named in a warning to the logger "fastals" and in the table, and the search goes on.
+    """
+    every, patience = check_integer("every", every, 0), check_integer("patience", patience, 1)
+    options = {"every": every, "patience": patience, "warm_start": check_flag("warm_start", warm_start)}
+    search = _Search(model, _candidates(grid), splits, metric, refit, journal, options)
+    order = _path(search) if warm_start else list(search.trials)
+    starts: dict[str, _State] = {}
+    with search.running(len(order), progress) as report:
+        for trial in order:
+            start = starts.get(_family(search, trial), starts.get(_family(search, trial, of_half=True)))
+            search.run(
+                trial, search.iterations(trial), partial(search.train, every=every, patience=patience, start=start)
+            )
+            if warm_start and trial.models:
+                starts[_family(search, trial)] = [_state(fitted) for fitted in trial.models]
+            search.keep_best(trial)
+            report(search.best_score)
+    return search.result()
+
+
+def random_search(
+    model: Any,
+    distributions: Mapping[str, Any],
+    splits: Any,
+    metric: Metric = "ndcg@10",
+    *,
+    n_candidates: int = 20,
+    random_state: int | np.random.Generator | None = None,
+    **options: Any,
+) -> SearchResult:
+    """Try combinations drawn at random.
+
+    Parameters
+    ----------
+    model, splits, metric
+        As in `grid_search`.
+    distributions, n_candidates, random_state
+        As in `sample_candidates`. An interrupted search goes on only with a seed, which gives the same candidates.
+    **options
+        `every`, `patience`, `warm_start`, `refit`, `journal`, `progress` of `grid_search`.
+
+    Returns
+    -------
+    SearchResult
+    """
+    return grid_search(model, sample_candidates(distributions, n_candidates, random_state), splits, metric, **options)
+
+
+def successive_halving(
+    model: Any,
+    candidates: Grid,
+    splits: Any,
+    metric: Metric = "ndcg@10",
+    *,
+    min_iterations: int = 1,
+    factor: int = 3,
+    refit: bool = True,
+    journal: str | Path | None = None,
+    progress: bool = False,
+) -> SearchResult:
+    """Give all candidates a few iterations, the best of them more, and few all.
+
+    Parameters
+    ----------
+    model, splits, metric, refit, journal, progress
+        As in `grid_search`.
+    candidates : dict of str to sequence, or sequence of dict
+        As `grid` in `grid_search`; `sample_candidates` draws some.
+    min_iterations : int, default 1
+        What every candidate gets.
+    factor : int, default 3
+        Of n candidates the best ``ceil(n / factor)`` go on, to `factor` times as many iterations in all; the last ones
+        to `model.iterations`.
+
+    Returns
+    -------
+    SearchResult
+        The scores of those that were given up are those they had then, with the users one half-step behind the items.
+
+    Raises
+    ------
+    ValueError, TypeError
+        As in `grid_search`; `iterations` among the parameters.
+
+    Notes
+    -----
+    A fit is paused, not begun again; the factors of all candidates that are still in the race are held at once.
+    Jamieson & Talwalkar 2016.
+    """
+    options = {
+        "min_iterations": check_integer("min_iterations", min_iterations, 1),
+        "factor": check_integer("factor", factor, 2),
+    }
+    most = check_integer("model.iterations", model.iterations, 1)
+    search = _Search(model, _candidates(candidates), splits, metric, refit, journal, options)
+    if any("iterations" in trial.parameters for trial in search.trials):
+        raise ValueError("candidates sets iterations, which halving shares out: set them in model")
+    racing, budget = list(search.trials), min(min_iterations, most)
+    with search.running(len(racing), progress) as report:
+        for first_round in itertools.chain([True], itertools.repeat(False)):
+            for trial in racing:
+                search.run(trial, budget, partial(search.advance, until=budget))
+                if first_round:
+                    report(search.sign * max(trial.rank for trial in racing))
+            racing = sorted((trial for trial in racing if not trial.error), key=lambda trial: -trial.rank)
+            if budget == most or not racing:
+                break
+            going_on = -(-len(racing) // factor)
+            for trial in racing[going_on:]:
+                trial.close()
+                trial.models = []
+            racing = racing[:going_on]
+            budget = most if going_on == 1 else min(budget * factor, most)
+        for trial in racing or search.trials:
+            search.keep_best(trial)
+    return search.result()
+
+
+def sample_candidates(
+    distributions: Mapping[str, Any], n_candidates: int = 20, random_state: int | np.random.Generator | None = None
+) -> list[Parameters]:
+    """Draw combinations of parameters.
+
+    Parameters
+    ----------
+    distributions : dict of str to sequence, scipy.stats distribution, or callable
+        For each parameter: values, any of them as likely; an object with `rvs(random_state=)` such as
+        ``scipy.stats.loguniform(1e-4, 1e-1)``; or a function that takes a numpy.random.Generator.
+    n_candidates : int, default 20
+        How many.
+    random_state : int, numpy.random.Generator or None
+        The seed.
+
+    Returns
+    -------
+    list of dict
+        No combination twice: where the distributions have fewer, all that were found.
+
+    Raises
+    ------
+    TypeError
+        What stands for a parameter cannot be drawn from.
+    """
+    n_candidates = check_integer("n_candidates", n_candidates, 1)
+    rng = np.random.default_rng(random_state)
+    found: dict[str, Parameters] = {}
+    for _ in range(20 * n_candidates):  # tries: of combinations that are there, 19 of 20 are met by then
+        drawn = {name: _draw(name, distribution, rng) for name, distribution in distributions.items()}
+        found.setdefault(_canonical(drawn), drawn)
+        if len(found) == n_candidates:
+            break
+    return list(found.values())
+
+
+def _draw(name: str, distribution: Any, rng: np.random.Generator) -> Any:
+    if hasattr(distribution, "rvs"):
+        drawn = distribution.rvs(random_state=rng)
+    elif callable(distribution):
+        drawn = distribution(rng)
+    elif isinstance(distribution, (Sequence, np.ndarray)) and not isinstance(distribution, str) and len(distribution):
+        drawn = distribution[int(rng.integers(len(distribution)))]
+    else:
+        raise TypeError(
+            f"distributions[{name!r}] must be values, a scipy.stats distribution or a function of a Generator, "
+            f"got {distribution!r}"
+        )
+    return drawn.item() if isinstance(drawn, (np.generic, np.ndarray)) and np.ndim(drawn) == 0 else drawn
+
+
+def _candidates(grid: Grid) -> list[Parameters]:
+    if isinstance(grid, Mapping):
+        for name, values in grid.items():
+            if isinstance(values, str) or not isinstance(values, (Sequence, np.ndarray)):
+                raise TypeError(f"grid[{name!r}] must be a sequence of values, got {values!r}: write [{values!r}]")
+        found = [dict(zip(grid, values, strict=True)) for values in itertools.product(*grid.values())]
+    else:
+        found = [dict(candidate) for candidate in grid]
+    if not found:
+        raise ValueError("there is no candidate: give each parameter at least one value")
+    return found
+
+
+def _canonical(parameters: Mapping[str, Any]) -> str:
+    return json.dumps(dict(parameters), sort_keys=True, default=repr)
+
+
+# --- one fit ---------------------------------------------------------------------------------------------------------
+
+
+class _AbandonedError(Exception):
+    """Ends a fit that is not wanted any more."""
+
+
+class _Start(NamedTuple):
+    """Factors, and biases where the model has them, of one side or the other."""
+
+    users: np.ndarray
+    items: np.ndarray
+
+
+_State: TypeAlias = list[_Start]  # one for each split
+
+
+class _Fit:
+    """A fit that waits after a number of iterations until it is told how far to go on.
+
+    It runs in a thread of its own, which spares the estimators an interface for going on: `fit` calls back after each
+    iteration, and there it waits. Only one of all threads works at any time.
+    """
+
+    def __init__(self, model: Any, cells: Interactions, start: _Start | None = None):
+        self.model = model
+        self._cells, self._start = cells, start
+        self._until = 0
+        self._abandoned = self.ended = False
+        self._error: BaseException | None = None
+        self._go, self._waits = threading.Semaphore(0), threading.Semaphore(0)
+        self._thread = threading.Thread(target=self._work, name="fastals-candidate", daemon=True)
+        self._thread.start()
+
+    def advance(self, until: int) -> None:
+        """Go on until so many iterations are done, or all; raise what the fit raised."""
+        if self.ended:
+            return
+        self._until = until
+        self._go.release()
+        self._waits.acquire()
+        if self._error is not None:
+            raise self._error
+
+    def close(self) -> None:
+        """Give the fit up where it waits; one that has ended stays as it is."""
+        self._abandoned = True
+        self._go.release()
+        self._thread.join()
+
+    def _work(self) -> None:
+        self._go.acquire()
+        try:
+            if not self._abandoned:
+                self.model.fit(self._cells, callback=self._after)
+        except _AbandonedError:
+            pass
+        except BaseException as error:
+            self._error = error
+        finally:
+            self.ended = True
+            self._waits.release()
+
+    def _after(self, iteration: int, model: Any) -> bool:
+        last = iteration == model.iterations - 1
+        if iteration == 0 and self._start is not None and not last:
+            _begin_from(model, self._start)
+        if iteration + 1 >= self._until and not last:  # the last has a half-step behind it: let fit return
+            self._waits.release()
+            self._go.acquire()
+            if self._abandoned:
+                raise _AbandonedError
+        return False
+
+
+def _state(model: Any) -> _Start:
+    """Copy the factors, each side with its biases as a last column where there are any."""
+    sides = []
+    for side in ("user", "item"):
+        factors, biases = getattr(model, f"{side}_factors_"), getattr(model, f"{side}_biases_", None)
+        sides.append(factors.copy() if biases is None else np.column_stack([factors, biases]))
+    return _Start(*sides)
+
+
+def _begin_from(model: Any, start: _Start) -> None:
+    """Overwrite the factors of a fit that goes on; factors that the start does not have stay as far as they are new.
+
+    New item factors are what the model's own have outside the span of the start's, along their principal axes.
+    """
+    biased = hasattr(model, "item_biases_")
+    k = start.items.shape[1] - biased
+    more = model.item_factors_.shape[1] - k
+    if more:
+        basis, _ = np.linalg.qr(start.items[:, :k])
+        beyond = model.item_factors_ - basis @ (basis.T @ model.item_factors_)
+        left, sizes, _ = np.linalg.svd(beyond, full_matrices=False)
+        model.item_factors_[:, k:] = left[:, :more] * sizes[:more]
+        model.user_factors_[:, k:] = 0
+    model.user_factors_[:, :k], model.item_factors_[:, :k] = start.users[:, :k], start.items[:, :k]
+    if biased:
+        model.user_biases_[:], model.item_biases_[:] = start.users[:, k], start.items[:, k]
+
+
+def _settled(model: Any, cells: Interactions) -> Any:
+    """Return a copy of a model whose fit goes on, as if it had ended here: the users solved for the items."""
+    settled = copy.copy(model)
+    items = _state(model).items
+    biased = items.shape[1] > model.item_factors_.shape[1]
+    k = items.shape[1] - biased
+    folded = settled.fold_in_users(cells)
+    panels = [as_panel(side[:, :k], side[:, k] if biased else None) for side in (folded, items)]
+    settled._keep(model._fitted_objective, model._statistics, *panels, k, model._seen, list(model.loss_history_))
+    return settled
+
+
+# --- the search ------------------------------------------------------------------------------------------------------
+
+
+@dataclass
+class _Trial:
+    """A candidate and what is known of it."""
+
+    parameters: Parameters
+    score: float = math.nan
+    rank: float = -math.inf  # the score, turned so that higher is better
+    n_iter: int = 0
+    seconds: float = 0.0
+    error: str = ""
+    fits: list[_Fit] = field(default_factory=list)
+    models: list[Any] = field(default_factory=list)  # one a split, when they are fitted
+
+    def close(self) -> None:
+        for fit in self.fits:
+            fit.close()
+        self.fits = []
+
+
+class _Split(NamedTuple):
+    """Training cells for each dtype, and the score of a model on the validation cells."""
+
+    train: Callable[[np.dtype], Interactions]
+    score: Callable[[Any], float]
+    validation: Interactions
+
+
+class _Search:
+    """Candidates, data and results of one search."""
+
+    def __init__(
+        self,
+        model: Any,
+        candidates: list[Parameters],
+        splits: Any,
+        metric: Metric,
+        refit: bool,
+        journal: str | Path | None,
+        options: Parameters,
+    ):
+        self._prototype, self._refit = copy.copy(model), check_flag("refit", refit)
+        for parameters in candidates:
+            copy.copy(model).set_params(**parameters)  # refuses unknown names
+        self.trials = [_Trial(parameters) for parameters in candidates]
+        name, cutoff = _check_metric(metric)
+        self.sign = -1.0 if name in LOWER_IS_BETTER else 1.0
+        pairs = splits if isinstance(splits, list) else [splits]
+        self._splits = [_prepare(model, pair, metric, name, cutoff) for pair in pairs]
+        if not self._splits:
+            raise ValueError("splits is an empty list: at least one (train, validation) is wanted")
+        if refit and self._splits[0].train(check_dtype("dtype", model.dtype)).weights is not None:
+            raise ValueError("train has weights, which validation has not, so they cannot be joined: pass refit=False")
+        self._best: _Trial | None = None
+        self._journal = None
+        if journal is not None:
+            header = {
+                "search": type(model).__name__,
+                "metric": metric if isinstance(metric, str) else getattr(metric, "__qualname__", repr(metric)),
+                "parameters": json.loads(_canonical(model.get_params())),
+                "options": options,
+                "data": _digest(self._splits, check_dtype("dtype", model.dtype)),
+            }
+            self._journal = _Journal(Path(journal), header)
+
+    def running(self, n: int, progress: bool) -> _Report:
+        """Return what closes all fits and the bar however the search ends."""
+        return _Report(self.trials, Progress(n, "candidate", "best") if check_flag("progress", progress) else None)
+
+    @property
+    def best_score(self) -> float:
+        return math.nan if self._best is None else self._best.score
+
+    def iterations(self, trial: _Trial) -> int:
+        """Return the iterations of a whole fit."""
+        return self.model(trial).iterations
+
+    def run(self, trial: _Trial, budget: int, work: Callable[[_Trial], None]) -> None:
+        """Do some work on a candidate, or take its result from the journal; a failure is the candidate's."""
+        key = f"{budget} {_canonical(trial.parameters)}"
+        if self._journal is not None and (known := self._journal.results.get(key)):
+            trial.score, trial.n_iter, trial.seconds, trial.error = (known[name] for name in _RESULTS)
+            trial.score = math.nan if trial.score is None else trial.score
+        else:
+            begun = time.perf_counter()
+            try:
+                work(trial)
+                if math.isnan(trial.score):
+                    raise ValueError("its score is not a number")
+            except Exception as error:
+                trial.score, trial.error = math.nan, f"{type(error).__name__}: {error}"
+                trial.close()
+                logger.warning("candidate %s failed: %s", trial.parameters, trial.error)
+            trial.seconds += time.perf_counter() - begun
+            if self._journal is not None:
+                self._journal.add(key, trial)
+        trial.rank = -math.inf if trial.error else self.sign * trial.score
+
+    def advance(self, trial: _Trial, until: int, start: _State | None = None) -> None:
+        """Take the fits of a candidate to so many iterations, and score them as they stand."""
+        self._go_on(trial, until, start)
+        self._score(trial, [fit.model for fit in trial.fits])
+
+    def train(self, trial: _Trial, every: int, patience: int, start: _State | None) -> None:
+        """Fit a candidate and score it: at the end, or now and then until it gets worse."""
+        most = self.iterations(trial)
+        best: _Trial | None = None
+        without_gain = 0
+        for until in [*range(every, most, every), most] if every else [most]:
+            self._go_on(trial, until, start)
+            fitted = [
+                fit.model if fit.ended else _settled(fit.model, split.train(fit.model.item_factors_.dtype))
+                for fit, split in zip(trial.fits, self._splits, strict=True)
+            ]
+            self._score(trial, fitted)
+            if best is None or self.sign * trial.score > self.sign * best.score:
+                best, without_gain = copy.copy(trial), 0
+            else:
+                without_gain += 1
+            if without_gain == patience:
+                break
+        trial.close()
+        assert best is not None
+        trial.score, trial.n_iter, trial.models = best.score, best.n_iter, best.models
+
+    def _go_on(self, trial: _Trial, until: int, start: _State | None) -> None:
+        if not trial.fits:
+            for i, split in enumerate(self._splits):
+                model = self.model(trial)
+                cells = split.train(check_dtype("dtype", model.dtype))
+                trial.fits.append(_Fit(model, cells, start[i] if start else None))
+        for fit in trial.fits:
+            fit.advance(until)
+
+    def _score(self, trial: _Trial, models: list[Any]) -> None:
+        trial.models, trial.n_iter = models, max(model.n_iter_ for model in models)
+        trial.score = float(np.mean([split.score(model) for split, model in zip(self._splits, models, strict=True)]))
+
+    def keep_best(self, trial: _Trial) -> None:
+        """Keep the models of the best candidate only."""
+        if not trial.error and (self._best is None or trial.rank > self._best.rank):
+            if self._best is not None:
+                self._best.models = []
+            self._best = trial
+        elif trial is not self._best:
+            trial.models = []
+
+    def result(self) -> SearchResult:
+        """Return the table, and the model of the best candidate."""
+        best = self._best
+        if best is None:
+            first = self.trials[0]
+            raise ValueError(f"all {len(self.trials)} candidates failed, the first, {first.parameters}: {first.error}")
+        parameters = best.parameters | {"iterations": best.n_iter}
+        split = self._splits[0]
+        if self._refit or not best.models:
+            model = type(self._prototype)(**self._prototype.get_params() | parameters)
+            cells = split.train(check_dtype("dtype", model.dtype))
+            model.fit(_together(cells, split.validation) if self._refit else cells)
+        else:
+            model = best.models[0]
+        names = dict.fromkeys(name for trial in self.trials for name in trial.parameters)
+        table = {name: _column([trial.parameters.get(name) for trial in self.trials]) for name in names}
+        table |= {name: np.array([getattr(trial, name) for trial in self.trials]) for name in _RESULTS}
+        return SearchResult(table, parameters, best.score, model)
+
+    def model(self, trial: _Trial) -> Any:
+        """Return the candidate's estimator, not fitted."""
+        return type(self._prototype)(**self._prototype.get_params() | trial.parameters)
+
+
+_RESULTS = ("score", "n_iter", "seconds", "error")
+
+
+class _Report:
+    """Shows how a search goes on, and leaves no fit waiting."""
+
+    def __init__(self, trials: list[_Trial], progress: Progress | None):
+        self._trials, self._progress, self._done = trials, progress, 0
+
+    def __call__(self, best_score: float) -> None:
+        if self._progress is not None:
+            self._progress(self._done, best_score)
+        self._done += 1
+
+    def __enter__(self) -> _Report:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for trial in self._trials:
+            trial.close()
+        if self._progress is not None:
+            self._progress.close()
+
+
+def _check_metric(metric: Metric) -> tuple[str, int]:
+    """Return the name and the cutoff of a metric, "" and 0 of a function."""
+    if callable(metric):
+        return "", 0
+    if not isinstance(metric, str):
+        raise TypeError(f"metric must be a name or a function (model, validation) -> float, got {metric!r}")
+    name, _, cutoff = metric.partition("@")
+    if name in RATING_METRICS and not cutoff:
+        return name, 0
+    if name in RANKING_METRICS and cutoff.isdecimal() and int(cutoff) > 0:
+        return name, int(cutoff)
+    raise ValueError(
+        f"metric {metric!r} is unknown: choose from {', '.join(f'{known}@K' for known in RANKING_METRICS)} with K of "
+        f"at least 1, or from {', '.join(RATING_METRICS)}"
+    )
+
+
+def _prepare(model: Any, pair: Any, metric: Metric, name: str, cutoff: int) -> _Split:
+    """Bring a pair of matrices into the form that all candidates share."""
+    if not isinstance(pair, tuple) or len(pair) != 2:
+        raise TypeError(f"splits must be a tuple (train, validation) or a list of such, got {type(pair).__name__}")
+    prepared: dict[np.dtype, Interactions] = {}
+
+    def train(dtype: np.dtype) -> Interactions:
+        if dtype not in prepared:
+            prepared[dtype] = model._interactions(pair[0], dtype)
+        return prepared[dtype]
+
+    validation = model._interactions(pair[1], np.dtype(np.float64))
+    cells = train(check_dtype("dtype", model.dtype))
+    if validation.shape != cells.shape:
+        raise ValueError(f"train has shape {cells.shape} and validation {validation.shape}: one shape is wanted")
+    if not validation.nnz:
+        raise ValueError("validation has no cell: at least one is wanted to tell candidates apart")
+    if name in RANKING_METRICS:
+        evaluator = Evaluator(validation, cutoff, [name], cells if name == "auc" else None)
+
+        def score(fitted: Any) -> float:
+            return evaluator.run(lambda users, n: fitted.recommend(users, n)[0]).overall[f"{name}@{cutoff}"]
+    elif name:
+
+        def score(fitted: Any) -> float:
+            return evaluate_ratings(fitted, validation, [name])[name]
+    else:
+        assert callable(metric)
+
+        def score(fitted: Any) -> float:
+            return float(metric(fitted, validation))
+
+    return _Split(train, score, validation)
+
+
+def _together(train: Interactions, validation: Interactions) -> sparse.csr_array:
+    """Cells of both, stored zeros too; those in both are summed."""
+    parts = [part.csr.tocoo() for part in (train, validation)]
+    data, rows, columns = (np.concatenate([getattr(part, name) for part in parts]) for name in ("data", "row", "col"))
+    return sparse.coo_array((data, (rows, columns)), shape=train.shape).tocsr()
+
+
+def _column(values: list[Any]) -> np.ndarray:
+    """Numbers, words and flags as their own dtype, anything else as objects."""
+    if any(all(isinstance(value, kind) for value in values) for kind in (bool, int, str)) or all(
+        isinstance(value, (int, float)) and not isinstance(value, bool) for value in values
+    ):
+        return np.array(values)
+    column = np.empty(len(values), dtype=object)
+    column[:] = values
+    return column
+
+
+def _family(search: _Search, trial: _Trial, of_half: bool = False) -> str:
+    """Name those candidates that may begin where another of them ended: equal but for regularization."""
+    params = search.model(trial).get_params()
+    params["regularization"] = None
+    if of_half and isinstance(params["factors"], int):
+        params["factors"] = params["factors"] // 2 if params["factors"] % 2 == 0 else None
+    return _canonical(params)
+
+
+def _path(search: _Search) -> list[_Trial]:
+    """Few factors before many, strong regularization before weak; otherwise in the order given."""
+
+    def key(trial: _Trial) -> tuple[float, float]:
+        model = search.model(trial)
+        try:
+            return float(model.factors), -float(np.sum(model.regularization))
+        except (TypeError, ValueError):  # its fit will say what is wrong
+            return math.inf, 0.0
+
+    return sorted(search.trials, key=key)
+
+
+# --- the journal -----------------------------------------------------------------------------------------------------
+
+
+def _digest(splits: list[_Split], dtype: np.dtype) -> str:
+    """Tell other data from these."""
+    digest = hashlib.sha256()
+    for split in splits:
+        for cells in (split.train(dtype), split.validation):
+            digest.update(repr(cells.shape).encode())
+            for array in cells.by_user:
+                digest.update(np.ascontiguousarray(array).data)
+    return digest.hexdigest()[:16]
+
+
+class _Journal:
+    """Results as lines of JSON: the first says of which search, each other holds one score."""
+
+    def __init__(self, path: Path, header: Parameters):
+        self._path = path
+        self.results: dict[str, Parameters] = {}
+        lines = path.read_text(encoding="utf-8").split("\n") if path.exists() else []
+        if not lines or lines == [""]:
+            path.write_text(json.dumps(header) + "\n", encoding="utf-8")
+            return
+        unfinished = lines.pop()  # empty, or what an interrupted write left
+        try:
+            found, *entries = [json.loads(line) for line in lines]
+        except ValueError as error:
+            raise ValueError(f"journal {path} is not one of a search ({error}): name another file") from error
+        if found != json.loads(json.dumps(header)):
+            other = [name for name in header if not isinstance(found, dict) or found.get(name) != header[name]]
+            raise ValueError(
+                f"journal {path} is of another search ({', '.join(other)} differ): name another file, or delete it"
+            )
+        self.results = {entry["key"]: entry for entry in entries}
+        if unfinished:
+            path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+    def add(self, key: str, trial: _Trial) -> None:
+        """Write a result down."""
+        entry = {"key": key, "parameters": json.loads(_canonical(trial.parameters))}
+        entry |= {name: getattr(trial, name) for name in _RESULTS}
+        if math.isnan(trial.score):
+            entry["score"] = None
+        with self._path.open("a", encoding="utf-8") as stream:
+            stream.write(json.dumps(entry) + "\n")

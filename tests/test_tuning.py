@@ -1,0 +1,445 @@
+"""Searches against fits made one by one; candidates that fail; searches that are interrupted."""
+
+import json
+import logging
+import math
+import threading
+
+import numpy as np
+import pytest
+import scipy.sparse as sp
+from scipy.stats import loguniform
+
+from fastals import ExplicitALS, ImplicitALS, Interactions, WeightedALS, tuning
+from fastals.evaluation import evaluate, evaluate_ratings
+from fastals.tuning import grid_search, random_search, sample_candidates, successive_halving
+
+GRID = {"factors": [2, 4], "regularization": [0.1, 10.0, 1.0]}
+MODEL = ImplicitALS(iterations=6, random_state=0)
+
+
+@pytest.fixture(scope="module")
+def split() -> tuple[sp.csr_array, sp.csr_array]:
+    """Train and validation of a matrix with structure: rank 2 and noise."""
+    rng = np.random.default_rng(3)
+    affinity = rng.random((60, 2)) @ rng.random((2, 40)) + 0.2 * rng.random((60, 40))
+    liked = affinity > np.quantile(affinity, 0.7)
+    held_out = rng.random(liked.shape) < 0.3
+    return sp.csr_array((liked & ~held_out).astype(np.float32)), sp.csr_array((liked & held_out).astype(np.float32))
+
+
+@pytest.fixture(autouse=True)
+def nothing_left_waiting():
+    yield
+    assert not [thread for thread in threading.enumerate() if thread.name == "fastals-candidate"]
+
+
+def alone(split, n_iter=6, **parameters) -> float:
+    """The score of a candidate that is fitted as anybody would."""
+    train, validation = split
+    model = ImplicitALS(**{"iterations": n_iter, "random_state": 0} | parameters).fit(train)
+    return evaluate(model, validation, 5, ["ndcg"]).overall["ndcg@5"]
+
+
+def test_grid_scores_are_those_of_fits_made_one_by_one(split):
+    found = grid_search(MODEL, GRID, split, "ndcg@5")
+    pairs = [(k, ridge) for k in (2, 4) for ridge in (0.1, 10.0, 1.0)]
+    assert found.table["factors"].tolist() == [k for k, _ in pairs]
+    assert found.table["regularization"].tolist() == [ridge for _, ridge in pairs]
+    assert found.table["score"].tolist() == [alone(split, factors=k, regularization=ridge) for k, ridge in pairs]
+    assert found.table["n_iter"].tolist() == [6] * 6
+    assert found.table["error"].tolist() == [""] * 6
+    best = int(np.argmax(found.table["score"]))
+    assert found.best_score == found.table["score"][best]
+    assert found.best_parameters == {"factors": pairs[best][0], "regularization": pairs[best][1], "iterations": 6}
+    whole = ImplicitALS(random_state=0, **found.best_parameters).fit(split[0] + split[1])
+    np.testing.assert_array_equal(found.model.item_factors_, whole.item_factors_)
+    assert not hasattr(MODEL, "item_factors_")
+
+
+def test_without_refit_the_model_is_the_one_that_was_scored(split):
+    fitted = []
+
+    def keep(model, validation):
+        fitted.append(model)
+        return float(model.factors)
+
+    assert grid_search(MODEL, {"factors": [2, 4, 3]}, split, keep, refit=False).model is fitted[1]
+    found = grid_search(MODEL, GRID, split, "ndcg@5", refit=False)
+    assert evaluate(found.model, split[1], 5, ["ndcg"]).overall["ndcg@5"] == found.best_score
+
+
+def test_folds_are_averaged(split):
+    folds = [split, (split[1], split[0])]
+    found = grid_search(MODEL, {"factors": [3]}, folds, "recall@5")
+    one_by_one = [grid_search(MODEL, {"factors": [3]}, fold, "recall@5").best_score for fold in folds]
+    assert found.best_score == np.mean(one_by_one)
+
+
+def test_of_errors_the_lowest_is_the_best_and_stored_zeros_are_ratings(split):
+    rng = np.random.default_rng(0)
+    ratings = sp.random_array(
+        (30, 20), density=0.5, rng=rng, format="csr", data_sampler=lambda size: rng.integers(0, 3, size)
+    )
+    cells = ratings.tocoo()
+    chosen = rng.random(cells.nnz) < 0.7
+    train, validation = (
+        sp.coo_array((cells.data[rows] * 1.0, (cells.row[rows], cells.col[rows])), shape=(30, 20)).tocsr()
+        for rows in (chosen, ~chosen)
+    )
+    prototype = ExplicitALS(factors=2, iterations=5, random_state=0)
+    found = grid_search(prototype, {"regularization": [1e-3, 0.3, (0.3, 0.2)]}, (train, validation), "rmse")
+    fits = [prototype.set_params(regularization=value).fit(train) for value in (1e-3,)]
+    assert found.table["score"][0] == evaluate_ratings(fits[0], validation)["rmse"]
+    assert found.best_score == found.table["score"].min()
+    assert found.table["regularization"].dtype == object
+    assert len(found.model._seen.indices) == cells.nnz
+
+
+def test_a_metric_of_ones_own(split):
+    seen = []
+
+    def even(model, validation):
+        seen.append((model.factors, validation.shape))
+        return float(model.factors == 4)
+
+    found = grid_search(MODEL, {"factors": [2, 4, 6]}, split, even)
+    assert found.best_parameters["factors"] == 4
+    assert seen == [(2, (60, 40)), (4, (60, 40)), (6, (60, 40))]
+
+
+def test_data_are_prepared_once(split, monkeypatch):
+    made = []
+    original = Interactions.__init__
+
+    def count(self, *arguments, **options):
+        made.append(self)
+        original(self, *arguments, **options)
+
+    monkeypatch.setattr(Interactions, "__init__", count)
+    grid_search(MODEL, {"factors": [2, 3, 4, 5]}, split, "ndcg@5", refit=False)
+    assert len(made) == 2
+
+
+# Early stopping.
+
+
+def test_the_best_state_on_the_way_is_kept(split):
+    scores = {n: alone(split, n, factors=4, regularization=0.1) for n in (1, 2, 3, 4, 5, 6)}
+    found = grid_search(
+        MODEL, {"factors": [4], "regularization": [0.1]}, split, "ndcg@5", every=1, patience=6, refit=False
+    )
+    best = max(scores, key=scores.get)
+    # A state on the way and a fit that ends there may differ in the last bits, not in the order of the items.
+    assert found.best_parameters["iterations"] == found.model.n_iter_ == best
+    assert found.best_score == scores[best]
+    assert evaluate(found.model, split[1], 5, ["ndcg"]).overall["ndcg@5"] == found.best_score
+
+
+@pytest.mark.parametrize(("patience", "n_scores", "best"), [(1, 3, 4), (2, 6, 8), (3, 7, 8)])
+def test_patience_counts_scores_without_a_gain(split, patience, n_scores, best):
+    script = iter([1.0, 2.0, 1.5, 3.0, 2.9, 2.8, 2.7])
+    calls = []
+
+    def scripted(model, validation):
+        calls.append(model.n_iter_)
+        return next(script)
+
+    prototype = ImplicitALS(factors=2, iterations=20, random_state=0)
+    found = grid_search(prototype, {"factors": [2]}, split, scripted, every=2, patience=patience, refit=False)
+    assert calls == list(range(2, 2 * n_scores + 1, 2))
+    assert found.best_parameters["iterations"] == found.model.n_iter_ == best
+
+
+# Warm starts.
+
+
+@pytest.mark.parametrize(
+    "model", [ImplicitALS(unobserved_weight=0.1), ExplicitALS(), WeightedALS(unobserved_weight=0.5)]
+)
+def test_a_warm_start_is_nearer_to_the_end(split, model):
+    train = split[0].copy()
+    train.data[:] = np.random.default_rng(0).integers(1, 6, train.nnz)
+    old = type(model)(**model.get_params() | {"factors": 4, "iterations": 30, "random_state": 0}).fit(train)
+    losses = {}
+    for name, start in (("cold", None), ("warm", tuning._state(old))):
+        for factors in (4, 8):
+            fitted = type(model)(**model.get_params() | {"factors": factors, "iterations": 3, "random_state": 1})
+            fit = tuning._Fit(fitted, Interactions(train), start)
+            fit.advance(3)
+            losses[name, factors] = fitted.loss(train)
+            fit.close()
+    assert losses["warm", 4] < losses["cold", 4]
+    assert losses["warm", 8] < old.loss(train)
+
+
+def test_one_iteration_leaves_no_room_for_a_warm_start(split):
+    cold, warm = (
+        grid_search(MODEL, {"iterations": [1], "regularization": [1.0, 0.1]}, split, "ndcg@5", warm_start=warm)
+        for warm in (False, True)
+    )
+    np.testing.assert_array_equal(cold.table["score"], warm.table["score"])
+
+
+def test_a_path_goes_from_few_factors_and_strong_regularization(split):
+    order = []
+
+    def note(model, validation):
+        order.append((model.factors, model.regularization))
+        return 0.0
+
+    found = grid_search(MODEL, GRID, split, note, warm_start=True)
+    assert order == [(k, ridge) for k in (2, 4) for ridge in (10.0, 1.0, 0.1)]
+    assert found.table["regularization"].tolist() == [0.1, 10.0, 1.0] * 2  # the table is as the grid
+
+
+# Random search and halving.
+
+
+def test_random_search_is_a_grid_of_samples(split):
+    space = {"factors": [2, 3, 4], "regularization": loguniform(1e-2, 1.0), "alpha": lambda rng: rng.random()}
+    samples = sample_candidates(space, 5, 1)
+    found = random_search(MODEL, space, split, "ndcg@5", n_candidates=5, random_state=1, refit=False)
+    for name in space:
+        assert found.table[name].tolist() == [sample[name] for sample in samples]
+    assert found.table["score"].tolist() == grid_search(MODEL, samples, split, "ndcg@5").table["score"].tolist()
+
+
+def test_samples_are_distinct_and_as_many_as_there_are():
+    assert sorted(sample["factors"] for sample in sample_candidates({"factors": [1, 2, 3]}, 10, 0)) == [1, 2, 3]
+    drawn = [sample["ridge"] for sample in sample_candidates({"ridge": loguniform(0.01, 1)}, 200, 0)]
+    assert len(set(drawn)) == 200
+    assert all(0.01 <= ridge <= 1 for ridge in drawn)
+
+
+def test_halving_gives_the_best_more(split):
+    budgets = {}
+
+    def score(model, validation):
+        budgets.setdefault(model.factors, []).append(model.n_iter_)
+        return float(model.factors)
+
+    prototype = ImplicitALS(iterations=12, random_state=0)
+    found = successive_halving(
+        prototype, {"factors": list(range(1, 11))}, split, score, min_iterations=2, factor=3, refit=False
+    )
+    assert budgets[10] == [2, 6, 12]
+    assert [budgets[k] for k in (9, 8, 7)] == [[2, 6, 12], [2, 6], [2, 6]]
+    assert all(budgets[k] == [2] for k in range(1, 7))
+    assert found.table["n_iter"].tolist() == [2] * 6 + [6, 6, 12, 12]
+    alone = ImplicitALS(factors=10, iterations=12, random_state=0).fit(split[0])
+    np.testing.assert_array_equal(found.model.user_factors_, alone.user_factors_)  # pauses change nothing
+
+
+def test_halving_of_one_candidate_is_a_fit(split):
+    found = successive_halving(MODEL, {"factors": [3]}, split, "ndcg@5")
+    assert found.best_score == alone(split, factors=3)
+
+
+def test_a_fit_that_ends_early_by_itself_is_taken_as_it_is(split):
+    prototype = ImplicitALS(factors=3, iterations=50, tol=0.5, random_state=0)
+    found = successive_halving(prototype, {"factors": [2, 3]}, split, "ndcg@5", min_iterations=1, factor=2)
+    assert found.best_parameters["iterations"] < 10
+
+
+# Failures.
+
+
+def test_a_candidate_that_fails_is_named_and_the_search_goes_on(split, caplog):
+    caplog.set_level(logging.WARNING, "fastals")
+    for search in (grid_search, successive_halving):
+        found = search(MODEL, {"factors": [2, -1, 3]}, split, "ndcg@5")
+        assert "candidate {'factors': -1} failed: ValueError: factors must be at least 1" in caplog.text
+        assert found.table["error"][1] == "ValueError: factors must be at least 1, got -1"
+        assert math.isnan(found.table["score"][1])
+        assert not np.isnan(found.table["score"][[0, 2]]).any()
+        caplog.clear()
+
+
+def test_values_of_the_wrong_kind_fail_alone(split, caplog):
+    grid = {"factors": [2, "many"], "regularization": [0.1, None], "dtype": ["float32", "int8"]}
+    for options in ({"warm_start": True}, {"every": 2}):
+        found = grid_search(MODEL, grid, split, "ndcg@5", **options)
+        assert np.count_nonzero(found.table["error"] == "") == 1
+
+
+def test_a_score_that_is_no_number_is_a_failure(split, caplog):
+    found = grid_search(MODEL, {"factors": [2, 3]}, split, lambda m, _: math.nan if m.factors == 2 else 1.0)
+    assert found.table["error"].tolist() == ["ValueError: its score is not a number", ""]
+
+
+def test_if_all_fail_the_first_reason_is_given(split, caplog):
+    with pytest.raises(ValueError, match=r"all 2 candidates failed, the first, \{'factors': 0\}: ValueError: factors"):
+        grid_search(MODEL, {"factors": [0, -1]}, split)
+
+
+def test_an_interrupt_leaves_no_fit_waiting(split):
+    def interrupt(model, validation):
+        raise KeyboardInterrupt
+
+    for search in (grid_search, successive_halving):
+        with pytest.raises(KeyboardInterrupt):
+            search(MODEL, {"factors": [2, 3]}, split, interrupt)
+
+
+@pytest.mark.parametrize(
+    ("change", "error", "message"),
+    [
+        ({"grid": {"factor": [2]}}, ValueError, "ImplicitALS has no parameter 'factor'; it has factors, "),
+        ({"grid": {}}, None, None),
+        ({"grid": []}, ValueError, "there is no candidate"),
+        ({"grid": {"factors": []}}, ValueError, "there is no candidate"),
+        ({"grid": {"factors": 3}}, TypeError, r"grid\['factors'\] must be a sequence of values, got 3: write \[3\]"),
+        ({"metric": "ndgc@10"}, ValueError, "'ndgc@10' is unknown: choose from recall@K, .*, auc@K .*rmse, mae"),
+        ({"metric": "ndcg"}, ValueError, "metric 'ndcg' is unknown: .* with K of at least 1"),
+        ({"metric": "ndcg@0"}, ValueError, "metric 'ndcg@0' is unknown: .* with K of at least 1"),
+        ({"metric": 5}, TypeError, "metric must be a name or a function"),
+        ({"splits": (np.eye(3), np.eye(4))}, ValueError, r"train has shape \(3, 3\) and validation \(4, 4\)"),
+        ({"splits": (np.eye(3), np.zeros((3, 3)))}, ValueError, "validation has no cell"),
+        ({"splits": np.eye(3)}, TypeError, r"splits must be a tuple \(train, validation\)"),
+        ({"splits": []}, ValueError, "splits is an empty list"),
+        ({"every": -1}, ValueError, "every must be at least 0"),
+        ({"patience": 0}, ValueError, "patience must be at least 1"),
+        ({"refit": 1}, TypeError, "refit must be True or False"),
+    ],
+)
+def test_refused_before_any_fit(split, monkeypatch, change, error, message):
+    arguments = {"grid": GRID, "splits": split, "metric": "ndcg@5"} | change
+    if error is None:  # a grid without parameters has one candidate: the model as it is
+        assert grid_search(MODEL, **arguments).best_parameters == {"iterations": 6}
+        return
+    monkeypatch.setattr(ImplicitALS, "fit", lambda *_: pytest.fail("a fit was begun"))
+    with pytest.raises(error, match=message):
+        grid_search(MODEL, **arguments)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"min_iterations": 0}, "min_iterations must be at least 1"),
+        ({"factor": 1}, "factor must be at least 2"),
+        ({"candidates": {"iterations": [1, 2]}}, "candidates sets iterations, which halving shares out"),
+    ],
+)
+def test_halving_refuses(split, change, message):
+    with pytest.raises(ValueError, match=message):
+        successive_halving(MODEL, **{"candidates": GRID, "splits": split} | change)
+
+
+def test_samples_need_something_to_draw_from():
+    with pytest.raises(TypeError, match=r"distributions\['factors'\] must be values, .* got 3"):
+        sample_candidates({"factors": 3})
+
+
+def test_weights_cannot_be_joined(split):
+    weighted = Interactions(split[0], weights=np.full(split[0].nnz, 2.0))
+    model = WeightedALS(factors=2, iterations=2, random_state=0)
+    with pytest.raises(ValueError, match=r"train has weights.*refit=False"):
+        grid_search(model, {"factors": [2]}, (weighted, split[1]), "ndcg@5")
+    found = grid_search(model, {"factors": [2]}, (weighted, split[1]), "ndcg@5", refit=False)
+    alone = model.fit(split[0], weights=np.full(split[0].nnz, 2.0))
+    np.testing.assert_array_equal(found.model.item_factors_, alone.item_factors_)
+
+
+# The journal.
+
+
+@pytest.fixture
+def fits(monkeypatch) -> list:
+    """Factors of each fit that is begun."""
+    begun = []
+    original = ImplicitALS.fit
+
+    def fit(self, *arguments, **options):
+        begun.append(self.factors)
+        return original(self, *arguments, **options)
+
+    monkeypatch.setattr(ImplicitALS, "fit", fit)
+    return begun
+
+
+@pytest.mark.parametrize("search", [grid_search, successive_halving])
+def test_an_interrupted_search_goes_on(split, tmp_path, fits, search):
+    journal = tmp_path / "search.jsonl"
+    candidates = {"factors": [2, 3, -1, 4, 5]}
+    whole = search(MODEL, candidates, split, "ndcg@5", refit=False)
+    fits.clear()
+    search(MODEL, candidates, split, "ndcg@5", refit=False, journal=journal)
+    assert sorted(set(fits)) == [-1, 2, 3, 4, 5]
+    lines = journal.read_text().splitlines(keepends=True)
+    journal.write_text("".join(lines[:4]) + lines[4][:20])  # killed while it wrote the fourth result
+    fits.clear()
+    again = search(MODEL, candidates, split, "ndcg@5", refit=False, journal=journal)
+    assert again.best_parameters == whole.best_parameters
+    np.testing.assert_array_equal(again.table["score"], whole.table["score"])
+    assert again.table["error"].tolist() == whole.table["error"].tolist()
+    assert -1 not in fits
+    assert fits.count(4) == fits.count(5) == 1
+    if search is grid_search:
+        assert 2 not in fits or again.best_parameters["factors"] == 2
+    fits.clear()
+    model = search(MODEL, candidates, split, "ndcg@5", refit=False, journal=journal).model
+    assert fits == [again.best_parameters["factors"]]  # everything is known but the model
+    np.testing.assert_array_equal(model.item_factors_, whole.model.item_factors_)
+
+
+def test_a_journal_is_read_as_json(split, tmp_path):
+    grid_search(MODEL, {"factors": [2, 0]}, split, "ndcg@5", journal=tmp_path / "j")
+    header, *entries = (json.loads(line) for line in (tmp_path / "j").read_text().splitlines())
+    assert header["search"] == "ImplicitALS"
+    assert header["metric"] == "ndcg@5"
+    assert [entry["parameters"] for entry in entries] == [{"factors": 2}, {"factors": 0}]
+    assert entries[1]["score"] is None
+    assert entries[1]["error"].startswith("ValueError: factors")
+
+
+@pytest.mark.parametrize(
+    ("change", "differs"),
+    [
+        ({"metric": "recall@5"}, "metric"),
+        ({"model": ImplicitALS(iterations=7, random_state=0)}, "parameters"),
+        ({"every": 2}, "options"),
+        ({"splits": (np.eye(4), np.eye(4)[::-1])}, "data"),
+    ],
+)
+def test_a_journal_of_another_search_is_refused(split, tmp_path, change, differs):
+    arguments = {
+        "model": MODEL,
+        "grid": {"factors": [2]},
+        "splits": split,
+        "metric": "ndcg@5",
+        "journal": tmp_path / "j",
+    }
+    grid_search(**arguments)
+    with pytest.raises(ValueError, match=rf"is of another search \({differs} differ\)"):
+        grid_search(**arguments | change)
+
+
+def test_a_file_that_is_no_journal_is_left_alone(split, tmp_path):
+    notes = tmp_path / "notes.txt"
+    for text in ("my notes\n", '"my notes"\n', "[1]\n"):
+        notes.write_text(text)
+        with pytest.raises(ValueError, match=r"is not one of a search|is of another search"):
+            grid_search(MODEL, {"factors": [2]}, split, journal=notes)
+        assert notes.read_text() == text
+
+
+def test_progress_tells_the_best_score_so_far(split, monkeypatch):
+    reports = []
+
+    class Recorder:
+        def __init__(self, *what):
+            reports.append(what)
+
+        def __call__(self, done, value):
+            reports.append((done, value))
+
+        def close(self):
+            reports.append("closed")
+
+    monkeypatch.setattr(tuning, "Progress", Recorder)
+    for search in (grid_search, successive_halving):
+        reports.clear()
+        scores = search(MODEL, {"factors": [2, 3]}, split, lambda m, _: -m.factors, progress=True).table["score"]
+        assert reports == [(2, "candidate", "best"), (0, -2.0), (1, -2.0), "closed"]
+        assert scores.tolist() == [-2.0, -3.0]
