@@ -62,7 +62,7 @@ def ndcg(hits: Hits) -> Floats:
     relevant items in its first ``min(k, n_relevant)`` places. Järvelin & Kekäläinen 2002.
     """
     discount = 1.0 / np.log2(np.arange(hits.hit.shape[1]) + 2.0)
-    return hits.hit @ discount / np.cumsum(discount)[_most_hits(hits) - 1]
+    return np.where(hits.hit, discount, 0.0).sum(axis=1) / np.cumsum(discount)[_most_hits(hits) - 1]
 
 
 def average_precision(hits: Hits) -> Floats:
