@@ -146,7 +146,7 @@ class _ALS(Params):
             failure = engine.fit(model, checked.iterations, checked.solver, checked.n_threads, after)
             if failure is not None:
                 side = cells.by_user if failure.side == "user" else cells.by_item
-                raise _solve_error(failure, side, checked.dtype)
+                raise solve_error(failure, side, checked.dtype)
         except BaseException:
             self.__dict__ = before
             raise
@@ -262,7 +262,7 @@ class _ALS(Params):
         failed = np.flatnonzero(status)
         if len(failed):
             failure = engine.Failure(side, int(failed[0]), int(status[failed[0]]))
-            raise _solve_error(failure, problem.cells, X.dtype)
+            raise solve_error(failure, problem.cells, X.dtype)
         return X[:, :width]
 
     def predict(self, users: Any, items: Any) -> np.ndarray:
@@ -721,7 +721,17 @@ def _check_saved(path: str | os.PathLike[str], arrays: dict[str, np.ndarray], bi
         raise ValueError(f"{path} is damaged: seen_indptr does not fit seen_indices; save the model again")
 
 
-def _solve_error(failure: engine.Failure, cells: Cells, dtype: np.dtype) -> np.linalg.LinAlgError:
+def solve_error(failure: engine.Failure, cells: Cells, dtype: np.dtype) -> np.linalg.LinAlgError:
+    """Return the exception for a row that could not be solved.
+
+    Parameters
+    ----------
+    failure : Failure
+    cells : Cells
+        Of the side that the row belongs to.
+    dtype : numpy.dtype
+        Of the arithmetic.
+    """
     begin, end = cells.indptr[failure.row], cells.indptr[failure.row + 1]
     cause = (
         "its equations are not positive definite" if failure.status == NOT_POSITIVE else "its solution is not finite"

@@ -16,26 +16,31 @@ class Progress:
     ----------
     total : int
         Iterations at most.
+    unit : str, default "iteration"
+        What they are called.
     """
 
-    def __init__(self, total: int):
+    def __init__(self, total: int, unit: str = "iteration"):
         self._total = total
+        self._unit = unit
         self._last = time.perf_counter()
         self._bar: Any = None
         try:
             from tqdm.auto import tqdm
         except ImportError:
             return
-        self._bar = tqdm(total=total, unit="iteration")
+        self._bar = tqdm(total=total, unit=unit)
 
-    def __call__(self, iteration: int, loss: float) -> None:
-        """Report that `iteration`, counted from 0, is done."""
+    def __call__(self, iteration: int, loss: float | None = None) -> None:
+        """Report that `iteration`, counted from 0, is done, and the loss then where there is one."""
         now = time.perf_counter()
         seconds, self._last = now - self._last, now
         if self._bar is None:
-            logger.info("iteration %d of %d: loss %.6g, %.3f s", iteration + 1, self._total, loss, seconds)
+            text = "" if loss is None else f"loss {loss:.6g}, "
+            logger.info("%s %d of %d: %s%.3f s", self._unit, iteration + 1, self._total, text, seconds)
         else:
-            self._bar.set_postfix(loss=f"{loss:.6g}", seconds=f"{seconds:.3f}", refresh=False)
+            shown = {} if loss is None else {"loss": f"{loss:.6g}"}
+            self._bar.set_postfix(**shown, seconds=f"{seconds:.3f}", refresh=False)
             self._bar.update()
 
     def close(self) -> None:

@@ -1,1 +1,1 @@
-"""To be written."""
+"""Other people's names over this library: drop-in replacements for code that exists."""
