@@ -73,10 +73,10 @@ class Interactions:
         self.by_user = Cells(
             matrix.indptr.astype(np.int64, copy=False),
             matrix.indices.astype(np.int32, copy=False),
-            _compact(_cast_finite(matrix, matrix.data, self.dtype, "R")),
+            compact(_cast_finite(matrix, matrix.data, self.dtype, "R")),
             np.ones(1, self.dtype)
             if weights is None
-            else _compact(_cast_finite(matrix, weights, self.dtype, "weights", minimum=0.0)),
+            else compact(_cast_finite(matrix, weights, self.dtype, "weights", minimum=0.0)),
         )
 
     @property
@@ -88,7 +88,7 @@ class Interactions:
     @cached_property
     def by_item(self) -> Cells:
         """Compressed columns: the same cells, item by item."""
-        return _transpose(self.by_user, self.shape)
+        return transpose(self.by_user, self.shape)
 
     @property
     def csr(self) -> sparse.csr_array:
@@ -329,12 +329,12 @@ def _cast_finite(
     )
 
 
-def _compact(values: np.ndarray) -> np.ndarray:
+def compact(values: np.ndarray) -> np.ndarray:
     """One number instead of an array where all are equal: half the memory of the cells."""
     return values[:1].copy() if values.size and values.min() == values.max() else values
 
 
-def _transpose(cells: Cells, shape: tuple[int, int]) -> Cells:
+def transpose(cells: Cells, shape: tuple[int, int]) -> Cells:
     """Return the cells column by column."""
     one_value, one_weight = len(cells.values) == 1, len(cells.weights) == 1
     # One number for all needs no carrying over; a byte a cell is what SciPy then still moves.

@@ -26,7 +26,7 @@ LAYERS = [
     {"tuning", "plots", "cluster"},
     {"baselines", "evaluation", "datasets"},
     {"estimators"},
-    {"recommend", "progress", "storage"},
+    {"recommend", "progress", "storage", "incremental"},
     {"objectives"},
     {"interactions"},
     {"validation"},
@@ -162,7 +162,7 @@ def test_importing_does_nothing(tmp_path):
 # Docstrings.
 
 # Modules for the library's own use: users do not call them, and a sentence may be enough.
-INTERNAL = {"validation", "interactions", "objectives", "recommend", "progress", "storage"}
+INTERNAL = {"validation", "interactions", "objectives", "recommend", "progress", "storage", "incremental"}
 
 
 def documented() -> Iterator[tuple[str, object]]:
