@@ -18,7 +18,7 @@ from scipy import linalg
 from .engine import basis
 from .engine.panel import as_panel
 from .engine.problem import BACKGROUND, OFFSET, RIDGE, WEIGHT, Cells, RowProblem
-from .interactions import Interactions, MatrixLike, compact, transpose
+from .interactions import Interactions, MatrixLike, transpose
 from .objectives import Objective, Statistics
 from .validation import check_ids, check_integer, check_number
 
@@ -80,20 +80,23 @@ class Rows:
         counts = np.zeros(max(base.n_rows, numbers[-1] + 1), np.int64)
         counts[: base.n_rows] = base.counts
         counts[numbers] = [len(self._replaced[number].columns) for number in numbers]
-        replaced = np.zeros(len(counts), bool)
-        replaced[numbers] = True
-        new = np.repeat(replaced, counts)
-        kept = ~np.repeat(replaced[: base.n_rows], base.counts)
-        merged = []
-        for position, part in enumerate((base.indices, base.all_values, base.all_weights)):
-            cells = np.empty(len(new), part.dtype)
-            cells[~new] = part[kept]
-            cells[new] = np.concatenate([self._replaced[number][position] for number in numbers])
-            merged.append(cells)
         indptr = np.concatenate(([0], np.cumsum(counts)))
-        self._base = Cells(indptr, merged[0], compact(merged[1]), compact(merged[2]))
+        parts = enumerate((base.indices, base.values, base.weights))
+        self._base = Cells(indptr, *(self._spliced(part, position, numbers) for position, part in parts))
         self._replaced = {}
         return self._base
+
+    def _spliced(self, part: np.ndarray, position: int, numbers: list[int]) -> np.ndarray:
+        """Return one of the base's arrays with the replaced rows in it: what lies between them is copied in one go."""
+        base, pieces, begin = self._base, [], 0
+        new = [self._replaced[number][position] for number in numbers]
+        if position > 0 and len(part) == 1 and all((row == part).all() for row in new):
+            return part  # one number for all, still
+        part = np.broadcast_to(part, len(base.indices))
+        for number, row in zip(numbers, new, strict=True):
+            pieces += [part[begin : base.indptr[min(number, base.n_rows)]], row]
+            begin = base.indptr[min(number + 1, base.n_rows)]
+        return np.concatenate([*pieces, part[begin:]])
 
 
 class Incremental:

@@ -73,10 +73,10 @@ class Interactions:
         self.by_user = Cells(
             matrix.indptr.astype(np.int64, copy=False),
             matrix.indices.astype(np.int32, copy=False),
-            compact(_cast_finite(matrix, matrix.data, self.dtype, "R")),
+            _compact(_cast_finite(matrix, matrix.data, self.dtype, "R")),
             np.ones(1, self.dtype)
             if weights is None
-            else compact(_cast_finite(matrix, weights, self.dtype, "weights", minimum=0.0)),
+            else _compact(_cast_finite(matrix, weights, self.dtype, "weights", minimum=0.0)),
         )
 
     @property
@@ -329,7 +329,7 @@ def _cast_finite(
     )
 
 
-def compact(values: np.ndarray) -> np.ndarray:
+def _compact(values: np.ndarray) -> np.ndarray:
     """One number instead of an array where all are equal: half the memory of the cells."""
     return values[:1].copy() if values.size and values.min() == values.max() else values
 

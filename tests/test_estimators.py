@@ -1073,7 +1073,7 @@ def test_damaged_arrays_are_refused_before_they_reach_a_kernel(tmp_path):
             fastals.load(tmp_path / "damaged.npz")
     beyond = good | {"seen_indices": good["seen_indices"] + np.int32(1)}
     np.savez(tmp_path / "damaged.npz", **beyond)
-    with pytest.raises(ValueError, match="damaged.npz is damaged: seen_indices has items beyond the model's 20"):
+    with pytest.raises(ValueError, match=r"damaged.npz is damaged: seen_indices has items beyond the model's 20"):
         fastals.load(tmp_path / "damaged.npz")
     header = json.loads(good["header"].tobytes())
     del header["mean"]

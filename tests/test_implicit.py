@@ -115,6 +115,8 @@ def test_attributes_before_fit():
     assert model.item_factors is None
     assert model.cg_steps == 3
     assert model.fit_callback is None
+    assert not hasattr(model, "to_gpu")
+    assert not hasattr(model, "solver")
     with pytest.raises(ValueError, match="there is no GPU code here"):
         AlternatingLeastSquares(use_gpu=True)
 

@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from scipy import sparse
 
 import fastals
-from fastals import ExplicitALS, ImplicitALS, NotFittedError, WeightedALS
+from fastals import ExplicitALS, ImplicitALS, Interactions, NotFittedError, WeightedALS
+from fastals.incremental import Rows
 from tests.helpers import CASES, assert_rows_close, dtypes, half_step, observed, same_bits, same_model, sides, stored
 
 SMALL = {"factors": 3, "iterations": 2, "dtype": "float64", "random_state": 0}
@@ -48,6 +49,34 @@ def cells_of(model):
 
 def assert_same_cells(model, R):
     np.testing.assert_array_equal(cells_of(model), R)
+
+
+# The cells.
+
+
+@given(seed=st.integers(0, 999), alike=st.booleans())
+def test_rows_replaced_and_added(seed, alike):
+    rng = np.random.default_rng(seed)
+    before, after = (observed(np.random.default_rng(s), n, 8, 0.4) for s, n in ((seed, 6), (seed + 1, 9)))
+    if alike:
+        before, after = before * 0 + 1, after * 0 + 1
+    numbers = np.concatenate([rng.permutation(6)[: rng.integers(6)], [6, 7, 8]])
+    rows, others = (Rows(Interactions(stored(R)).by_user) for R in (before, after))
+    for number in numbers:
+        rows[number] = others[number]
+    wanted = np.vstack([before, np.full((3, 8), np.nan)])
+    wanted[numbers] = after[numbers]
+    merged = rows.cells()
+    canonical = Interactions(stored(wanted)).by_user
+    np.testing.assert_array_equal(merged.indptr, canonical.indptr)
+    np.testing.assert_array_equal(merged.indices, canonical.indices)
+    np.testing.assert_array_equal(merged.all_values, canonical.all_values)
+    assert rows.cells() is merged
+    if alike:
+        assert len(merged.values) == 1  # one number for all, still
+    for number in range(9):
+        np.testing.assert_array_equal(rows[number].columns, np.flatnonzero(~np.isnan(wanted[number])))
+    assert len(rows[9].columns) == 0
 
 
 # Whole rows.

@@ -36,7 +36,8 @@ Differences, and why:
 - `save` leaves out a `random_state` that is not an int, which would make the file unreadable; `save` and `load` take
   paths of `pathlib` and open files; `load` sets no attribute but those that `save` writes.
 - BLAS and its threads play no part in fits, and batches below 100 users use all threads.
-- There is no GPU: `use_gpu` is for keeping calls as they are, and must be False.
+- There is no GPU: `use_gpu` is for keeping calls as they are, and must be False; `to_gpu` and `solver`, which hand out
+  the inner functions, are not there.
 """
 
 from __future__ import annotations
