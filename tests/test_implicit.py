@@ -498,6 +498,16 @@ def test_similar():
         np.testing.assert_array_equal(one[0], ids[1])
 
 
+def test_similar_after_new_factors():
+    model = fitted()
+    before = model.similar_items(0, N=9)[1]
+    model.item_factors = model.item_factors[::-1].copy()
+    assert not np.array_equal(model.similar_items(0, N=9)[1], before)
+    model.partial_fit_items([0], confidences().T.tocsr()[2])
+    query = model.item_factors @ model.item_factors[0] / model.item_norms / model.item_norms[0]
+    np.testing.assert_allclose(model.similar_items(0, N=9)[1], np.sort(query)[::-1], rtol=0, atol=1e-5)
+
+
 def test_similar_with_lists_and_padding():
     """There the places beyond the items repeat id 0 with score 0."""
     model = fitted()
@@ -592,6 +602,9 @@ def test_save_to_an_open_file_and_pickle():
     model.save(file)
     file.seek(0)
     assert same_bits(AlternatingLeastSquares.load(file).item_factors, model.item_factors)
+    size = len(pickle.dumps(model))
+    model.similar_items(0)
+    assert len(pickle.dumps(model)) == size  # what is kept for speed stays here
     assert same_bits(pickle.loads(pickle.dumps(model)).item_factors, model.item_factors)
 
 

@@ -14,6 +14,7 @@ What to know of the model, as `implicit` has it, where `fastals.ImplicitALS` dif
 - `fit` goes on from the factors that are there; set both to None for a new start.
 - `recommend` returns `N` items also where fewer are left: those filtered out come last, with the score `-finfo.max`.
 - Equal scores are ordered by falling id.
+- Lengths for `similar_items` and `similar_users` are kept: after changing factors in place, assign the array anew.
 
 Differences, and why:
 
@@ -35,7 +36,7 @@ Differences, and why:
 - `recommend_all` works with `users_items_offset`.
 - `save` leaves out a `random_state` that is not an int, which would make the file unreadable; `save` and `load` take
   paths of `pathlib` and open files; `load` sets no attribute but those that `save` writes.
-- BLAS and its threads play no part in fits, and batches below 100 users use all threads.
+- BLAS and its threads play no part in fits, and batches from 32 users on are spread over threads, not from 101.
 - There is no GPU: `use_gpu` is for keeping calls as they are, and must be False; `to_gpu` and `solver`, which hand out
   the inner functions, are not there.
 """
@@ -155,6 +156,10 @@ class AlternatingLeastSquares(Params):
         self.fit_callback: Callback | None = None
         self.user_factors: np.ndarray | None = None
         self.item_factors: np.ndarray | None = None
+        self._kept: dict[str, tuple[np.ndarray, np.ndarray]] = {}
+
+    def __getstate__(self) -> dict[str, Any]:
+        return self.__dict__ | {"_kept": {}}
 
     def fit(self, user_items: MatrixLike, show_progress: bool = True, callback: Callback | None = None) -> None:
         """Factorise a matrix of confidences, from the factors that are there or from a random start.
@@ -390,11 +395,13 @@ class AlternatingLeastSquares(Params):
         if check_flag("recalculate_item", recalculate_item):
             if item_users is None:
                 raise ValueError("item_users is None: it is wanted for recalculate_item=True")
-            queries = np.atleast_2d(self.recalculate_item(itemid, item_users))
+            given = np.atleast_2d(self.recalculate_item(itemid, item_users))
+            queries = given / _norms(given)[:, None]
         else:
-            queries = Y[check_ids("itemid", itemid, len(Y))]
+            queries = self._directions("item")[check_ids("itemid", itemid, len(Y))]
         candidates = _candidates("items", items, "filter_items", filter_items, len(Y))
-        return self._similar(itemid, queries, Y, N, candidates)
+        ids, scores = _rank(queries, self._directions("item"), N, candidates, None, self._threads)
+        return (ids[0], scores[0]) if np.ndim(itemid) == 0 else (ids, scores)
 
     def similar_users(self, userid: Any, N: int = 10, filter_users: Any = None, users: Any = None) -> Ranked:
         """Return the `N` users whose factors have the highest cosine with each given user's, itself included.
@@ -413,14 +420,23 @@ class AlternatingLeastSquares(Params):
         ids, scores
             As from `similar_items`.
         """
-        X = self._factors("user")
-        candidates = _candidates("users", users, "filter_users", filter_users, len(X))
-        return self._similar(userid, X[check_ids("userid", userid, len(X))], X, N, candidates)
+        n_users = len(self._factors("user"))
+        candidates = _candidates("users", users, "filter_users", filter_users, n_users)
+        queries = self._directions("user")[check_ids("userid", userid, n_users)]
+        ids, scores = _rank(queries, self._directions("user"), N, candidates, None, self._threads)
+        return (ids[0], scores[0]) if np.ndim(userid) == 0 else (ids, scores)
 
-    def _similar(self, given: Any, queries: np.ndarray, factors: np.ndarray, N: int, candidates: _Candidates) -> Ranked:
-        directions = factors / _norms(factors)[:, None]
-        ids, scores = _rank(queries / _norms(queries)[:, None], directions, N, candidates, None, self._threads)
-        return (ids[0], scores[0]) if np.ndim(given) == 0 else (ids, scores)
+    def _directions(self, side: str) -> np.ndarray:
+        """Return factors divided by their lengths, made once for the array that stands there.
+
+        Stored back to front: `_rank` goes from the last id to the first, and then need not copy them.
+        """
+        factors = self._factors(side)
+        kept = self._kept.get(side)
+        if kept is None or kept[0] is not factors:
+            falling = np.ascontiguousarray((factors / _norms(factors)[:, None])[::-1])
+            kept = self._kept[side] = factors, falling[::-1]
+        return kept[1]
 
     def explain(
         self, userid: int, user_items: MatrixLike, itemid: int, user_weights: Any = None, N: int = 10
