@@ -16,6 +16,7 @@ from .engine.problem import BACKGROUND, OFFSET, Cells, RowProblem
 from .engine.rows import NOT_POSITIVE
 from .engine.simd.target import padded
 from .engine.threads import available
+from .incremental import Incremental
 from .interactions import Interactions, MatrixLike, as_interactions
 from .objectives import ExponentialWeights, ItemWeights, LinearWeights, Objective, Statistics, check_regularization
 from .progress import Progress
@@ -53,7 +54,7 @@ class _Checked(NamedTuple):
     rng: np.random.Generator
 
 
-class _ALS(Params):
+class _ALS(Incremental, Params):
     """What the three models share."""
 
     # Parameters that a subclass lists in its own signature; here for the type checker.
@@ -105,7 +106,14 @@ class _ALS(Params):
         """
         return self._fit(R, None, callback, progress)
 
-    def _fit(self: Self, R: MatrixLike, weights: MatrixLike | None, callback: Callback | None, progress: bool) -> Self:
+    def _fit(
+        self: Self,
+        R: MatrixLike,
+        weights: MatrixLike | None,
+        callback: Callback | None,
+        progress: bool,
+        warm: bool = False,
+    ) -> Self:
         checked = self._check()
         check_flag("progress", progress)
         if callback is not None and not callable(callback):
@@ -125,6 +133,8 @@ class _ALS(Params):
             width=width,
             bias=checked.factors if objective.biases else -1,
         )
+        if warm:
+            self._start_from_items(model, checked.factors)
         before = self.__dict__.copy()
         history: list[float] = []
         report = Progress(checked.iterations) if progress else None
@@ -142,7 +152,8 @@ class _ALS(Params):
             return stop or (iteration > 0 and history[-2] - loss <= checked.tol * history[-2] and checked.tol > 0)
 
         try:
-            engine.sketch(model, checked.rng, checked.n_threads)
+            if not warm:
+                engine.sketch(model, checked.rng, checked.n_threads)
             failure = engine.fit(model, checked.iterations, checked.solver, checked.n_threads, after)
             if failure is not None:
                 side = cells.by_user if failure.side == "user" else cells.by_item
@@ -155,6 +166,21 @@ class _ALS(Params):
                 report.close()
         keep()
         return self
+
+    def _start_from_items(self, model: engine.Model, factors: int) -> None:
+        """Put the stored item factors into the panel that a fit starts from; new items start at 0."""
+        known, k = self.item_factors_.shape
+        if k != factors:
+            raise ValueError(f"factors is {factors} and the model was fitted with {k}: fit anew to change it")
+        for side, panel, stored in (("users", model.X, len(self.user_factors_)), ("items", model.Y, known)):
+            if len(panel) < stored:
+                raise ValueError(
+                    f"R has {len(panel)} {side} and the model {stored}: they keep their numbers and their rows; "
+                    "use fit for another set"
+                )
+        model.Y[:known, :k] = self.item_factors_
+        if model.bias >= 0:
+            model.Y[:known, model.bias] = self.item_biases_
 
     def _keep(
         self,
@@ -355,7 +381,8 @@ class _ALS(Params):
         path : str or path
             `.npz` is appended where it is missing.
         include_cells : bool, default True
-            Keep which cells were trained on, so that `recommend` can leave them out: 4 bytes a cell.
+            Keep the cells that were trained on, so that `recommend` can leave them out and `update` can solve rows
+            again: 4 bytes a cell, and 4 or 8 more where their values differ.
 
         Notes
         -----
@@ -370,7 +397,7 @@ class _ALS(Params):
         }
         arrays["item_weight"], arrays["item_background"] = self._statistics.weight, self._statistics.background
         if include_cells and self._seen is not None:
-            arrays["seen_indptr"], arrays["seen_indices"] = self._seen.indptr, self._seen.indices
+            arrays |= {f"seen_{name}": array for name, array in self._seen._asdict().items()}
         header = {
             "model": type(self).__name__,
             "params": {name: _to_json(value, self._statistics) for name, value in self.get_params().items()},
@@ -643,6 +670,23 @@ class WeightedALS(_ALS):
         """
         return self._fit(R, weights, callback, progress)
 
+    def refit(  # type: ignore[override]
+        self,
+        R: MatrixLike,
+        weights: MatrixLike | None = None,
+        callback: Callback | None = None,
+        progress: bool = False,
+    ) -> WeightedALS:
+        """Factorise `R` again, from the stored item factors on; see `ImplicitALS.refit`.
+
+        Parameters
+        ----------
+        R, weights, callback, progress
+            As in `fit`.
+        """
+        self._check_fitted()
+        return self._fit(R, weights, callback, progress, warm=True)
+
     def loss(self, R: MatrixLike, weights: MatrixLike | None = None) -> float:
         """Return the objective of the stored factors on `R`, in float64; see `ImplicitALS.loss`.
 
@@ -685,8 +729,7 @@ def load(path: str | os.PathLike[str]) -> ImplicitALS | ExplicitALS | WeightedAL
         )
         seen = None
         if "seen_indptr" in arrays:
-            nothing = np.ones(1, arrays["item_factors_"].dtype)
-            seen = Cells(arrays["seen_indptr"], arrays["seen_indices"], nothing, nothing)
+            seen = Cells(*(arrays[f"seen_{name}"] for name in Cells._fields))
         X, Y = (as_panel(arrays[f"{side}_factors_"], arrays.get(f"{side}_biases_")) for side in ("user", "item"))
         model._keep(objective, statistics, X, Y, arrays["item_factors_"].shape[1], seen, header["loss_history"])
     except (KeyError, TypeError) as error:
@@ -738,8 +781,17 @@ def _check_saved(path: str | os.PathLike[str], arrays: dict[str, np.ndarray], bi
                 f"{path} is damaged: {name} is {arrays[name].dtype} of shape {arrays[name].shape}, "
                 f"wanted is {np.dtype(kind)} of shape {shape}; save the model again"
             )
-    if "seen_indptr" in arrays and (indptr[0] != 0 or indptr[-1] != len(indices) or np.any(np.diff(indptr) < 0)):
+    if "seen_indptr" not in arrays:
+        return
+    if indptr[0] != 0 or indptr[-1] != len(indices) or np.any(np.diff(indptr) < 0):
         raise ValueError(f"{path} is damaged: seen_indptr does not fit seen_indices; save the model again")
+    if len(indices) and not 0 <= indices.min() <= indices.max() < n_items:
+        raise ValueError(
+            f"{path} is damaged: seen_indices has items beyond the model's {n_items}; save the model again"
+        )
+    for name in ("seen_values", "seen_weights"):
+        if arrays[name].shape not in ((1,), indices.shape) or arrays[name].dtype != dtype:
+            raise ValueError(f"{path} is damaged: {name} does not fit seen_indices; save the model again")
 
 
 def solve_error(failure: engine.Failure, cells: Cells, dtype: np.dtype) -> np.linalg.LinAlgError:

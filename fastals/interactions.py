@@ -88,7 +88,7 @@ class Interactions:
     @cached_property
     def by_item(self) -> Cells:
         """Compressed columns: the same cells, item by item."""
-        return _transpose(self.by_user, self.shape)
+        return transpose(self.by_user, self.shape)
 
     @property
     def csr(self) -> sparse.csr_array:
@@ -339,7 +339,7 @@ def _csr(cells: Cells, data: np.ndarray, shape: tuple[int, int]) -> sparse.csr_a
     return sparse.csr_array((data, cells.indices, indptr), shape=shape)
 
 
-def _transpose(cells: Cells, shape: tuple[int, int]) -> Cells:
+def transpose(cells: Cells, shape: tuple[int, int]) -> Cells:
     """Return the cells column by column."""
     one_value, one_weight = len(cells.values) == 1, len(cells.weights) == 1
     # One number for all needs no carrying over; a byte a cell is what SciPy then still moves.

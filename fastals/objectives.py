@@ -29,7 +29,7 @@ Rendle, Krichene, Zhang, Koren: Revisiting the performance of iALS on item recom
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeAlias
 
 import numpy as np
@@ -169,14 +169,7 @@ class Objective:
         """
         weight, background = statistics.weight, statistics.background
         if new_items:
-            counts = cells.counts
-            if isinstance(self.item_weights, np.ndarray):
-                raise ValueError(
-                    "item_weights is an array of the training items' weights: what new items weigh is not known; "
-                    "fit with a function counts -> weights to fold items in"
-                )
-            weight = self._item_weights(counts)
-            background = self.unobserved_weight * statistics.popularity_scale * self._powers(counts)
+            weight, background = self._of_new_items(statistics, cells.counts)
         columns = np.ones((n_users if self.biases else 1, 3))
         # Without a background nothing may rotate the users: a rotation would mix their biases into their factors.
         columns[:, BACKGROUND] = self.unobserved_weight > 0
@@ -185,6 +178,23 @@ class Objective:
         rows[:, WEIGHT] = weight
         rows[:, BACKGROUND] = background
         return self._problem(cells, statistics, rows, columns, self.regularization[1], n_users)
+
+    def with_items(self, statistics: Statistics, items: np.ndarray, counts: np.ndarray) -> Statistics:
+        """Return the statistics with those of `items`, some of them new, taken from the cells they have now."""
+        added = max(0, int(items.max()) + 1 - len(statistics.weight))
+        weight, background = (np.append(old, np.zeros(added)) for old in (statistics.weight, statistics.background))
+        weight[items], background[items] = self._of_new_items(statistics, counts)
+        return replace(statistics, weight=weight, background=background)
+
+    def _of_new_items(self, statistics: Statistics, counts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Weights and background of items with so many cells that were not in the training set."""
+        if isinstance(self.item_weights, np.ndarray):
+            raise ValueError(
+                "item_weights is an array of the training items' weights: what new items weigh is not known; "
+                "fit with a function counts -> weights to fold items in"
+            )
+        background = self.unobserved_weight * statistics.popularity_scale * self._powers(counts)
+        return self._item_weights(counts), background
 
     def _problem(
         self,

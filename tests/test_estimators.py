@@ -1061,10 +1061,16 @@ def test_damaged_arrays_are_refused_before_they_reach_a_kernel(tmp_path):
         "item_background": good["item_background"].astype(np.float32)[:-1],
         "seen_indptr": good["seen_indptr"] + 10**9,
         "seen_indices": good["seen_indices"][:-1],
+        "seen_values": good["seen_values"][:-1],
+        "seen_weights": good["seen_weights"].astype(np.int64),
     }.items():
         np.savez(tmp_path / "damaged.npz", **(good | {name: damaged}))
         with pytest.raises(ValueError, match=f"damaged.npz is damaged: .*{name[5:]}.*; save the model again$"):
             fastals.load(tmp_path / "damaged.npz")
+    beyond = good | {"seen_indices": good["seen_indices"] + np.int32(1)}
+    np.savez(tmp_path / "damaged.npz", **beyond)
+    with pytest.raises(ValueError, match=r"damaged.npz is damaged: seen_indices has items beyond the model's 20"):
+        fastals.load(tmp_path / "damaged.npz")
     header = json.loads(good["header"].tobytes())
     del header["mean"]
     np.savez(tmp_path / "damaged.npz", **(good | {"header": np.frombuffer(json.dumps(header).encode(), np.uint8)}))

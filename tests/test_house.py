@@ -28,7 +28,7 @@ LAYERS = [
     {"baselines", "evaluation", "datasets"},
     {"estimators"},
     {"downloads"},
-    {"recommend", "progress", "storage"},
+    {"recommend", "progress", "storage", "incremental"},
     {"objectives"},
     {"interactions"},
     {"validation"},
@@ -164,7 +164,7 @@ def test_importing_does_nothing(tmp_path):
 # Docstrings.
 
 # Modules for the library's own use: users do not call them, and a sentence may be enough.
-INTERNAL = {"validation", "interactions", "objectives", "recommend", "progress", "storage", "downloads"}
+INTERNAL = {"validation", "interactions", "objectives", "recommend", "progress", "storage", "downloads", "incremental"}
 
 
 def documented() -> Iterator[tuple[str, object]]:

@@ -59,7 +59,7 @@ def test_solution_and_minimum(way, m, k, dtype, seed):
     condition = np.linalg.cond(A)
     assert outcome.status[0] == rows.OK
     # Conjugate gradients end within their tolerance in the energy norm, beside rounding.
-    inexact = fit.LAST_TOLERANCE[np.dtype(dtype).itemsize] * np.sqrt(condition) if way in ("cg", "cheapest") else 0
+    inexact = fit.TOLERANCE[np.dtype(dtype).itemsize] * np.sqrt(condition) if way in ("cg", "cheapest") else 0
     bound = rounding(dtype, m + k, np.linalg.norm(wanted), condition) + 2 * inexact * np.linalg.norm(wanted)
     assert np.linalg.norm(x[:k] - wanted) <= bound
     assert not x[k:].any()

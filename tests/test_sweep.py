@@ -61,7 +61,7 @@ def test_stored_rows_have_the_residual_that_is_promised(solver, dtype, parameter
     X, Y = model.user_factors_.astype(np.float64), model.item_factors_.astype(np.float64)
     exact = reference.solve_users(R, Y)
     C, _ = reference.cells(R)
-    tolerance = fit.LAST_TOLERANCE[np.dtype(dtype).itemsize]
+    tolerance = fit.TOLERANCE[np.dtype(dtype).itemsize]
     eps = np.finfo(dtype).eps
     for u in range(len(R)):
         A = (Y * C[u][:, None]).T @ Y + reference.regularization * np.eye(Y.shape[1])

@@ -23,15 +23,11 @@ from typing import Any, TypeAlias
 import numpy as np
 from scipy import sparse
 
-from ..engine import basis
-from ..engine import fit as engine
-from ..engine.panel import as_panel
-from ..engine.problem import BACKGROUND, RowProblem
 from ..engine.threads import available
-from ..estimators import solve_error
 from ..interactions import Interactions, MatrixLike, as_interactions
 from ..objectives import Objective
 from ..validation import check_dtype, check_flag, check_integer, check_number, check_random_state
+from . import textbook
 
 __all__ = [
     "als_with_regularization",
@@ -282,19 +278,8 @@ def _alternate(objective: Objective, cells: Interactions, rank: int, iters: int,
     statistics = objective.learn(cells)
     users = objective.user_problem(cells.by_user, statistics)
     items = objective.item_problem(cells.by_item, statistics, n_users)
+    n_threads = available()
     for _ in range(iters):
-        U = _half_step(users, V, "user")
-        V = _half_step(items, U, "item")
+        U, _ = textbook.half_step(users, V, "user", n_threads)
+        V, _ = textbook.half_step(items, U, "item", n_threads)
     return U, V
-
-
-def _half_step(problem: RowProblem, fixed: np.ndarray, side: str) -> np.ndarray:
-    n_threads, rank = available(), fixed.shape[1]
-    background = problem.columns[:, BACKGROUND]
-    columns = basis.fix(as_panel(fixed), background, rank, n_threads)
-    X, status = engine.fold_in(problem, columns, rank, "cholesky", n_threads)
-    failed = np.flatnonzero(status)
-    if len(failed):
-        failure = engine.Failure(side, int(failed[0]), int(status[failed[0]]))
-        raise solve_error(failure, problem.cells, X.dtype)
-    return X[:, :rank]

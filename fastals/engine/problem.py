@@ -42,6 +42,12 @@ class Cells(NamedTuple):
         """One value for each cell, T (n_cells,); read-only where they are all one number."""
         return self.values if len(self.values) == len(self.indices) else np.broadcast_to(self.values, len(self.indices))
 
+    @property
+    def all_weights(self) -> np.ndarray:
+        """One weight for each cell, as `all_values`."""
+        n_cells = len(self.indices)
+        return self.weights if len(self.weights) == n_cells else np.broadcast_to(self.weights, n_cells)
+
 
 class CellRule(NamedTuple):
     """From a stored value v to the cell's confidence and target.

@@ -1,0 +1,88 @@
+"""`implicit.nearest_neighbours`: the weightings of a matrix that come before ALS."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from scipy import sparse
+
+from ...validation import check_number
+
+__all__ = ["bm25_weight", "normalize", "tfidf_weight"]
+
+
+def tfidf_weight(X: Any) -> sparse.coo_matrix:
+    """Weigh cells by term frequency and inverse document frequency.
+
+    Parameters
+    ----------
+    X : sparse matrix or array, shape (rows, columns)
+        Rows are the documents.
+
+    Returns
+    -------
+    coo_matrix
+        `sqrt(x) (log(rows) - log(1 + cells of the column))`.
+    """
+    X = _as_float_coo(X)
+    X.data = np.sqrt(X.data) * _idf(X)
+    return X
+
+
+def bm25_weight(X: Any, K1: float = 100, B: float = 0.8) -> sparse.coo_matrix:
+    """Weigh cells by Okapi BM25.
+
+    Parameters
+    ----------
+    X : sparse matrix or array, shape (rows, columns)
+        Rows are the documents.
+    K1 : float, default 100
+        Where the weight of a growing cell levels off.
+    B : float, default 0.8
+        How much of a row's length is taken off, from 0 to 1.
+
+    Returns
+    -------
+    coo_matrix
+        `x (K1 + 1) / (K1 (1 - B + B length / mean length) + x) * (log(rows) - log(1 + cells of the column))`, where
+        length is the row's sum.
+
+    References
+    ----------
+    Robertson, Zaragoza: The probabilistic relevance framework: BM25 and beyond. 2009.
+    """
+    K1, B = check_number("K1", K1, 0.0), check_number("B", B, 0.0)
+    X = _as_float_coo(X)
+    lengths = np.asarray(X.sum(axis=1)).ravel()
+    relative = 1 - B + B * lengths / lengths.mean()
+    X.data = X.data * (K1 + 1) / (K1 * relative[X.row] + X.data) * _idf(X)
+    return X
+
+
+def normalize(X: Any) -> sparse.coo_matrix:
+    """Divide each row by its length in the Euclidean norm.
+
+    Parameters
+    ----------
+    X : sparse matrix or array
+
+    Returns
+    -------
+    coo_matrix
+    """
+    X = _as_float_coo(X)
+    X.data = X.data / np.sqrt(np.bincount(X.row, X.data**2))[X.row]
+    return X
+
+
+def _as_float_coo(X: Any) -> sparse.coo_matrix:
+    """Return a copy; integers become float64."""
+    X = sparse.coo_matrix(X, copy=True)
+    if X.dtype.kind != "f":
+        X.data = X.data.astype(np.float64)
+    return X
+
+
+def _idf(X: sparse.coo_matrix) -> np.ndarray:
+    return (np.log(X.shape[0]) - np.log1p(np.bincount(X.col, minlength=X.shape[1])))[X.col]

@@ -1,0 +1,429 @@
+"""New data without a new fit: rows solved again, single events, a fit that goes on from the last one.
+
+References
+----------
+He, Zhang, Kan, Chua: Fast matrix factorization for online recommendation with implicit feedback. SIGIR 2016: after an
+event only the user's and the item's vectors are learnt again. Here both are solved exactly.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any, ClassVar, NamedTuple, TypeVar
+
+import numpy as np
+from scipy import linalg
+
+from .engine import basis
+from .engine.panel import as_panel
+from .engine.problem import BACKGROUND, OFFSET, RIDGE, WEIGHT, Cells, RowProblem
+from .interactions import Interactions, MatrixLike, transpose
+from .objectives import Objective, Statistics
+from .validation import check_ids, check_integer, check_number
+
+__all__ = ["Incremental"]
+
+Self = TypeVar("Self", bound="Incremental")
+
+
+class Row(NamedTuple):
+    """The cells of one row, sorted by column, none twice; one value and one weight for each."""
+
+    columns: np.ndarray  # int32 (m,)
+    values: np.ndarray  # T (m,)
+    weights: np.ndarray  # T (m,)
+
+    def with_cell(self, column: int, value: float) -> Row:
+        """Return the row with this value in `column`; a cell that was there keeps its weight, a new one weighs 1."""
+        at = int(np.searchsorted(self.columns, column))
+        if at < len(self.columns) and self.columns[at] == column:
+            values = self.values.copy()
+            values[at] = value
+            return self._replace(values=values)
+        parts = zip(self, (column, value, 1), strict=True)
+        return Row(*(np.concatenate([part[:at], np.array([new], part.dtype), part[at:]]) for part, new in parts))
+
+    def without_cell(self, column: int) -> Row:
+        """Return the row without the cell in `column`, if there is one."""
+        return Row(*(part[self.columns != column] for part in self))
+
+
+class Rows:
+    """Compressed rows of which some have been replaced, and to which some have been added.
+
+    Parameters
+    ----------
+    base : Cells
+    """
+
+    def __init__(self, base: Cells):
+        self._base = base
+        self._replaced: dict[int, Row] = {}
+
+    def __getitem__(self, number: int) -> Row:
+        """Return a row; one that is not there is empty."""
+        if number in self._replaced:
+            return self._replaced[number]
+        base = self._base
+        begin, end = base.indptr[number : number + 2] if number < base.n_rows else (0, 0)
+        return Row(base.indices[begin:end], base.all_values[begin:end], base.all_weights[begin:end])
+
+    def __setitem__(self, number: int, row: Row) -> None:
+        self._replaced[number] = row
+
+    def cells(self) -> Cells:
+        """Return all rows compressed again; what was replaced is then part of them."""
+        if not self._replaced:
+            return self._base
+        base, numbers = self._base, sorted(self._replaced)
+        counts = np.zeros(max(base.n_rows, numbers[-1] + 1), np.int64)
+        counts[: base.n_rows] = base.counts
+        counts[numbers] = [len(self._replaced[number].columns) for number in numbers]
+        indptr = np.concatenate(([0], np.cumsum(counts)))
+        parts = enumerate((base.indices, base.values, base.weights))
+        self._base = Cells(indptr, *(self._spliced(part, position, numbers) for position, part in parts))
+        self._replaced = {}
+        return self._base
+
+    def _spliced(self, part: np.ndarray, position: int, numbers: list[int]) -> np.ndarray:
+        """Return one of the base's arrays with the replaced rows in it: what lies between them is copied in one go."""
+        base, pieces, begin = self._base, [], 0
+        new = [self._replaced[number][position] for number in numbers]
+        if position > 0 and len(part) == 1 and all((row == part).all() for row in new):
+            return part  # one number for all, still
+        part = np.broadcast_to(part, len(base.indices))
+        for number, row in zip(numbers, new, strict=True):
+            pieces += [part[begin : base.indptr[min(number, base.n_rows)]], row]
+            begin = base.indptr[min(number + 1, base.n_rows)]
+        return np.concatenate([*pieces, part[begin:]])
+
+
+class Incremental:
+    """What a fitted model learns without a new fit: a mixin of the three models."""
+
+    # What the models set.
+    user_factors_: np.ndarray
+    item_factors_: np.ndarray
+    user_biases_: np.ndarray
+    item_biases_: np.ndarray
+    _missing: ClassVar[str]
+    _fitted_objective: Objective
+    _statistics: Statistics
+    _fixed: dict[str, Any]
+    _check_fitted: Callable[[], None]
+    _interactions: Callable[..., Interactions]
+    _fold_in: Callable[..., np.ndarray]
+    _biases: Callable[[str], np.ndarray | None]
+    _fit: Callable[..., Any]
+
+    _by_user: Rows | None = None
+    _by_item: Rows | None = None  # made at the first single event
+    _grams: dict[str, tuple[np.ndarray, np.ndarray | None]]
+
+    @property
+    def _seen(self) -> Cells | None:
+        """The cells that the stored factors were learnt from, user by user; None where they were not saved."""
+        return None if self._by_user is None else self._by_user.cells()
+
+    @_seen.setter
+    def _seen(self, cells: Cells | None) -> None:
+        self._by_user, self._by_item = None if cells is None else Rows(cells), None
+        self._grams = {}
+
+    def refit(self: Self, R: MatrixLike, callback: Callable | None = None, progress: bool = False) -> Self:
+        """Factorise `R` again, from the stored item factors on: for cells that were added, users and items too.
+
+        Parameters
+        ----------
+        R, callback, progress
+            As in `fit`. Users and items that the model has keep their numbers; new ones come after them.
+
+        Returns
+        -------
+        self
+
+        Raises
+        ------
+        TypeError, ValueError
+            As in `fit`; `R` has fewer users or items than the model, or `factors` has been changed.
+        """
+        self._check_fitted()
+        return self._fit(R, None, callback, progress, warm=True)
+
+    def partial_fit_users(self: Self, users: Any, R_rows: MatrixLike) -> Self:
+        """Give users, new ones too, the factors that are exact for the stored item factors.
+
+        Parameters
+        ----------
+        users : int or array_like of int
+            None twice. New users have the next numbers, without a gap.
+        R_rows : as R in `fit`, shape (len(users), n_items)
+            All cells of each user, old ones too: they take the place of those that the model has.
+
+        Returns
+        -------
+        self
+            With factors, and what `recommend` leaves out, renewed. Item factors, mean, item weights, popularity stay.
+
+        Raises
+        ------
+        TypeError, ValueError
+            The numbers or the cells are not as wanted; the model stays what it was.
+        """
+        self._check_fitted()
+        numbers = _check_numbers("users", users, len(self.user_factors_))
+        if len(numbers) == 0:
+            return self
+        cells = self._interactions(R_rows, self.item_factors_.dtype, n_items=len(self.item_factors_))
+        if cells.shape[0] != len(numbers):
+            raise ValueError(f"R_rows has shape {cells.shape}: one row for each of the {len(numbers)} users is wanted")
+        X = self._fold_in(self._fitted_objective.user_problem(cells.by_user, self._statistics), "item", "user")
+        seen = self._seen
+        if seen is not None:
+            seen = _replaced(seen, numbers, cells.by_user)
+        self._store("user", numbers, X)
+        self._seen = seen
+        return self
+
+    def partial_fit_items(self: Self, items: Any, R_columns: MatrixLike) -> Self:
+        """Give items, new ones too, the factors that are exact for the stored user factors.
+
+        Parameters
+        ----------
+        items : int or array_like of int
+            None twice. New items have the next numbers, without a gap.
+        R_columns : as R in `fit`, shape (n_users, len(items))
+            All cells of each item, old ones too: users are rows here too.
+
+        Returns
+        -------
+        self
+            With factors, item weights and popularity of these items, and what `recommend` leaves out, renewed.
+
+        Raises
+        ------
+        TypeError, ValueError
+            The numbers or the cells are not as wanted, or `item_weights` is an array; the model stays what it was.
+        """
+        self._check_fitted()
+        numbers, n_users = _check_numbers("items", items, len(self.item_factors_)), len(self.user_factors_)
+        if len(numbers) == 0:
+            return self
+        cells = self._interactions(R_columns, self.item_factors_.dtype, n_users=n_users)
+        if cells.shape[1] != len(numbers):
+            raise ValueError(
+                f"R_columns has shape {cells.shape}: one column for each of the {len(numbers)} items is wanted"
+            )
+        objective = self._fitted_objective
+        problem = objective.item_problem(cells.by_item, self._statistics, n_users, new_items=True)
+        Y = self._fold_in(problem, "user", "item")
+        statistics = objective.with_items(self._statistics, numbers, cells.by_item.counts)
+        seen = self._seen
+        if seen is not None:
+            by_item = transpose(seen, (n_users, len(self.item_factors_)))
+            by_item = _replaced(by_item, numbers, cells.by_item)
+            seen = transpose(by_item, (by_item.n_rows, n_users))
+        self._store("item", numbers, Y)
+        self._statistics, self._seen = statistics, seen
+        return self
+
+    def update(self: Self, user: int, item: int, value: float = 1.0) -> Self:
+        """Learn from a single event: solve the item's row with all its cells, then the user's row with all its cells.
+
+        Parameters
+        ----------
+        user, item : int
+            The next number is a new user or item.
+        value : float, default 1.0
+            What R has in this cell from now on, whatever it had. For `ImplicitALS`, 0 takes the cell out.
+
+        Returns
+        -------
+        self
+            The user's factors are exact for the stored item factors, the item's for the user factors before the event.
+            Both are written into the arrays that are there, so no other thread should be reading them. Mean, item
+            weights and popularity stay, save those of a new item.
+
+        Raises
+        ------
+        TypeError, ValueError
+            An argument is not as wanted; the model was saved without its cells; the item is new and `item_weights` is
+            an array. The model stays what it was.
+        numpy.linalg.LinAlgError
+            A row has no solution. The model stays what it was.
+        """
+        self._check_fitted()
+        objective, statistics, dtype = self._fitted_objective, self._statistics, self.item_factors_.dtype
+        user = _check_next("user", user, len(self.user_factors_))
+        item = _check_next("item", item, len(self.item_factors_))
+        value = check_number("value", value)
+        if not np.isfinite(dtype.type(value)):
+            raise ValueError(f"value is too large for {dtype}: {value!r}")
+        if self._by_user is None:
+            raise ValueError(
+                "this model was saved without its training cells, and a row is solved with all of its cells: "
+                "save it with include_cells=True, or use partial_fit_users with whole rows"
+            )
+        if self._by_item is None:
+            self._by_item = Rows(transpose(self._by_user.cells(), (len(self.user_factors_), len(self.item_factors_))))
+        if item == len(self.item_factors_):
+            statistics = objective.with_items(statistics, np.array([item]), np.ones(1, np.int64))
+        removed = value == 0 and self._missing == "zero"
+        cells_of_user, cells_of_item = (
+            row.without_cell(other) if removed else row.with_cell(other, value)
+            for row, other in ((self._by_user[user], item), (self._by_item[item], user))
+        )
+        own = replace(statistics, weight=statistics.weight[[item]], background=statistics.background[[item]])
+        X, Y = (self._grown(side, 1 + number) for side, number in (("user", user), ("item", item)))
+        of_user = objective.user_problem(_single(cells_of_user), statistics)
+        of_item = objective.item_problem(_single(cells_of_item), own, len(X[0]))
+        gram_x, gram_y = self._gram("user"), self._gram("item")
+        old_x, old_y = _row(X, user), _row(Y, item)
+        try:
+            _put(Y, item, _solve("item", item, of_item, X, gram_x))
+            gram_y = _exchange(gram_y, statistics.background[item], old_y, _row(Y, item))
+            _put(X, user, _solve("user", user, of_user, Y, gram_y))
+        except BaseException:
+            _put(Y, item, old_y)
+            raise
+        gram_x = _exchange(gram_x, 1.0, old_x, _row(X, user))
+        self._set("user", X)
+        self._set("item", Y)
+        self._statistics, self._fixed = statistics, {}
+        self._grams = {"user": (X[0], gram_x), "item": (Y[0], gram_y)}
+        self._by_user[user], self._by_item[item] = cells_of_user, cells_of_item
+        return self
+
+    def _grown(self, side: str, size: int) -> list[np.ndarray]:
+        """Return factors, and biases where there are any, of at least `size` rows; new ones are 0."""
+        parts = [getattr(self, f"{side}_factors_"), self._biases(side)]
+        missing = size - len(parts[0])
+        return [
+            part if missing <= 0 else np.concatenate([part, np.zeros((missing, *part.shape[1:]), part.dtype)])
+            for part in parts
+            if part is not None
+        ]
+
+    def _set(self, side: str, parts: list[np.ndarray]) -> None:
+        for name, part in zip((f"{side}_factors_", f"{side}_biases_"), parts, strict=False):
+            setattr(self, name, part)
+
+    def _store(self, side: str, numbers: np.ndarray, solutions: np.ndarray) -> None:
+        """Put solutions into copies: another thread may be reading what is stored now."""
+        parts = [part.copy() for part in self._grown(side, int(numbers.max()) + 1)]
+        k = parts[0].shape[1]
+        parts[0][numbers] = solutions[:, :k]
+        if len(parts) == 2:
+            parts[1][numbers] = solutions[:, k]
+        self._set(side, parts)
+
+    def _gram(self, side: str) -> np.ndarray | None:
+        """Return the Gram matrix of the background that a side is for the other; None where there is no background."""
+        if self._fitted_objective.unobserved_weight == 0:
+            return None
+        factors = getattr(self, f"{side}_factors_")
+        kept = self._grams.get(side)
+        if kept is None or kept[0] is not factors:
+            weights = self._statistics.background if side == "item" else np.ones(1)
+            panel = as_panel(factors)
+            kept = factors, basis.gram(panel, weights.astype(panel.dtype), factors.shape[1], 1)
+            self._grams[side] = kept
+        return kept[1]
+
+
+def _row(parts: list[np.ndarray], number: int) -> np.ndarray:
+    """Return a copy of a side's row: factors, then the bias."""
+    return np.concatenate([np.atleast_1d(part[number]) for part in parts])
+
+
+def _put(parts: list[np.ndarray], number: int, row: np.ndarray) -> None:
+    k = parts[0].shape[1]
+    parts[0][number] = row[:k]
+    if len(parts) == 2:
+        parts[1][number] = row[k]
+
+
+def _single(row: Row) -> Cells:
+    return Cells(np.array([0, len(row.columns)]), row.columns, row.values, row.weights)
+
+
+def _exchange(gram: np.ndarray | None, weight: float, old: np.ndarray, new: np.ndarray) -> np.ndarray | None:
+    """Return the Gram matrix after one of its rows has changed."""
+    if gram is None:
+        return None
+    old, new = old.astype(np.float64), new.astype(np.float64)
+    return gram + weight * (np.outer(new, new) - np.outer(old, old))
+
+
+def _solve(side: str, number: int, problem: RowProblem, fixed: list[np.ndarray], gram: np.ndarray | None) -> np.ndarray:
+    """Solve a problem of one row by Cholesky in float64; `fixed` are the other side's factors, and biases if any.
+
+    The kernels want the background as a diagonal. To bring it there costs ten times what this row does, and the next
+    event would undo it.
+    """
+    indices = problem.cells.indices
+    Y = fixed[0][indices].astype(np.float64)
+    if len(fixed) == 2:
+        problem.columns[:, OFFSET] = fixed[1]
+        Y = np.column_stack([Y, np.ones(len(Y))])
+    if len(indices) == 0:
+        return np.zeros(Y.shape[1])
+    w, b = _numbers(problem)
+    if w.min() >= 0:
+        Z = Y * np.sqrt(w)[:, None]
+        A = Z.T @ Z  # which BLAS does in half the time of the product of two matrices
+    else:
+        A = (Y.T * w) @ Y
+    A += problem.rows[0, RIDGE] * np.eye(Y.shape[1])
+    if gram is not None:
+        A += problem.rows[0, BACKGROUND] * gram
+    _, solution, info = linalg.lapack.dposv(A, Y.T @ b)
+    if info != 0:
+        raise np.linalg.LinAlgError(
+            f"{side} {number} with {len(indices)} cells cannot be solved: its equations are not positive definite; "
+            "raise regularization"
+        )
+    return solution
+
+
+def _numbers(problem: RowProblem) -> tuple[np.ndarray, np.ndarray]:
+    """Return w and b of the cells of a problem's one row, as `RowProblem` and `CellRule` define them, in float64."""
+    cells, rule, rows, columns = problem
+    columns = (columns if len(columns) == 1 else columns[cells.indices]).astype(np.float64)
+    values = cells.all_values.astype(np.float64)
+    confidence = (
+        (rule.constant + rule.slope * np.abs(values)) * cells.all_weights * rows[0, WEIGHT] * columns[:, WEIGHT]
+    )
+    target = rule.sign_target * (values > 0) + rule.value_target * (values - rule.mean - columns[:, OFFSET])
+    return confidence - rows[0, BACKGROUND] * columns[:, BACKGROUND], confidence * target
+
+
+def _replaced(cells: Cells, numbers: np.ndarray, new: Cells) -> Cells:
+    """Return compressed rows with some of them exchanged for those of `new`, or added."""
+    rows, others = Rows(cells), Rows(new)
+    for place, number in enumerate(numbers.tolist()):
+        rows[number] = others[place]
+    return rows.cells()
+
+
+def _check_numbers(name: str, given: Any, size: int) -> np.ndarray:
+    """Return row numbers, none twice, new ones following the known ones without a gap."""
+    numbers = check_ids(name, given, size + np.size(given))
+    ordered = np.sort(numbers)
+    twice = np.flatnonzero(ordered[1:] == ordered[:-1])
+    if len(twice):
+        raise ValueError(f"{name} has {ordered[twice[0]]} more than once: one row for each is wanted")
+    new = ordered[ordered >= size]
+    gaps = np.flatnonzero(new != size + np.arange(len(new)))
+    if len(gaps):
+        raise ValueError(f"{name} has {new[gaps[0]]}, and {size + gaps[0]} is the next new number: leave no gap")
+    return numbers
+
+
+def _check_next(name: str, given: Any, size: int) -> int:
+    """Return the number of a known row, or of the next new one."""
+    number = check_integer(name, given, 0)
+    if number > size:
+        raise ValueError(f"{name} is {number}: known are 0 to {size - 1}, and the next new one is {size}")
+    return number
