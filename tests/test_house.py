@@ -26,10 +26,10 @@ LAYERS = [
     {"tuning", "plots", "cluster"},
     {"baselines", "evaluation", "datasets"},
     {"estimators"},
-    {"recommend", "progress", "storage"},
-    {"objectives"},
+    {"serving", "progress", "storage"},
+    {"objectives", "recommend"},
     {"interactions"},
-    {"validation"},
+    {"events", "ids", "validation"},
     {"engine.fit"},
     {"engine.sweep"},
     {"engine.rows", "engine.loss", "engine.topk"},
@@ -162,7 +162,7 @@ def test_importing_does_nothing(tmp_path):
 # Docstrings.
 
 # Modules for the library's own use: users do not call them, and a sentence may be enough.
-INTERNAL = {"validation", "interactions", "objectives", "recommend", "progress", "storage"}
+INTERNAL = {"validation", "events", "ids", "interactions", "objectives", "recommend", "progress", "storage"}
 
 
 def documented() -> Iterator[tuple[str, object]]:

@@ -18,6 +18,7 @@ def exact_model(biases: bool, dtype: str, seed: int, shape: tuple[int, int] = (2
     R[R == 0] = 1.0
     model = ExplicitALS(factors=3, iterations=1, dtype=dtype, biases=biases, random_state=0).fit(stored(R))
     X, Y = (rng.integers(-2, 3, (length, 3)).astype(dtype) for length in shape)
+    X[~X.any(axis=1)] = 1  # a user without factors would get what is popular
     model.user_factors_, model.item_factors_ = X, Y
     scores = X @ Y.T
     if biases:
