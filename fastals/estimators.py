@@ -33,6 +33,7 @@ from .validation import (
 
 __all__ = ["ExplicitALS", "ImplicitALS", "WeightedALS", "load"]
 
+MOST_THREADS = 1024  # more is a slip, and no machine has them
 SOLVERS = ("auto", "cholesky", "cg")
 
 Self = TypeVar("Self", bound="_ALS")
@@ -185,7 +186,6 @@ class _ALS(Serving):
 
     def _check(self) -> _Checked:
         """Check all parameters; the first wrong one raises."""
-        n_threads = self.n_threads
         return _Checked(
             objective=self._objective(),
             factors=check_integer("factors", self.factors, 1),
@@ -193,7 +193,7 @@ class _ALS(Serving):
             solver=check_option("solver", self.solver, SOLVERS),
             dtype=check_dtype("dtype", self.dtype),
             tol=check_number("tol", self.tol, 0.0),
-            n_threads=available() if n_threads is None else check_integer("n_threads", n_threads, 1),
+            n_threads=self._threads,
             rng=check_random_state("random_state", self.random_state),
         )
 
@@ -203,7 +203,12 @@ class _ALS(Serving):
 
     @property
     def _threads(self) -> int:
-        return available() if self.n_threads is None else check_integer("n_threads", self.n_threads, 1)
+        if self.n_threads is None:
+            return available()
+        n_threads = check_integer("n_threads", self.n_threads, 1)
+        if n_threads > MOST_THREADS:
+            raise ValueError(f"n_threads must be at most {MOST_THREADS}, got {n_threads}; None takes what is there")
+        return n_threads
 
     def _fixed_side(self, side: str, background: np.ndarray) -> basis.Fixed:
         """Panel and background of the stored `side` ("user" or "item"), made once for the arrays that stand there."""

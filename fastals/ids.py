@@ -50,8 +50,12 @@ class Ids:
                 f"{name} must be {kinds[self.values.dtype.kind == 'U']}, as the ids that the model was fitted on are, "
                 f"got {kinds[wanted.dtype.kind == 'U']} (the first is {wanted[0].item()!r})"
             )
-        places = np.minimum(np.searchsorted(self._sorted, wanted), len(self._sorted) - 1)
-        unknown = self._sorted[places] != wanted
+        # Not compared as they are: NumPy compares int64 with uint64 as float64, where neighbours are equal.
+        cast = wanted.astype(self.values.dtype) if wanted.dtype.kind in "iu" else wanted
+        places = np.minimum(np.searchsorted(self._sorted, cast), len(self._sorted) - 1)
+        unknown = self._sorted[places] != cast
+        if cast.dtype != wanted.dtype and wanted.dtype.kind in "iu":
+            unknown |= (cast < 0) != (wanted < 0)
         if unknown.any():
             first = int(np.argmax(unknown))
             raise ValueError(
@@ -75,7 +79,8 @@ def as_id_array(name: str, ids: Any) -> np.ndarray:
     ids : array_like of str or int
         Anything with a NumPy conversion: a list, a column of pandas, polars or Arrow.
     """
-    array = np.asarray(ids)
+    # A list goes as objects: NumPy makes strings of [1, "a"], and floats of [0, 2**63].
+    array = np.asarray(ids, object if isinstance(ids, (list, tuple)) else None)
     if array.ndim != 1:
         raise ValueError(f"{name} must be a 1-D array of ids, got shape {array.shape}")
     kind = array.dtype.kind
@@ -93,8 +98,7 @@ def as_id_array(name: str, ids: Any) -> np.ndarray:
 
 def _from_objects(name: str, array: np.ndarray) -> np.ndarray:
     values = array.tolist()
-    first = type(values[0]) if values else str
-    wanted = str if issubclass(first, str) else int
+    wanted: Any = str if not values or isinstance(values[0], str) else (int, np.integer)
     for row, value in enumerate(values):
         if not isinstance(value, wanted) or isinstance(value, bool):
             raise TypeError(

@@ -200,37 +200,27 @@ class Serving(Params):
             len(rows), len(self.item_factors_), lambda name, ids: self._numbers("item", name, ids), exclude, allow
         )
         ids, found = best(scores, self._columns("item"), rows, seen, choice, n, self._threads)
+        popular = np.zeros(0, np.intp)
+        if scores.item_biases is None and (found[:, 0] == 0).any():
+            popular = np.flatnonzero(~scores.user_factors[rows].any(axis=1))
         if min_score is not None:
             below = found < min_score
             ids[below], found[below] = -1, -np.inf
-        if scores.item_biases is None:
-            self._rank_by_popularity(ids, found, scores.user_factors, rows, seen, choice)
+        if len(popular):
+            lists = (None if own is None else own._replace(rows=own.rows[popular]) for own in choice[1:])
+            own_choice = Choice(choice.barred, *lists)
+            ids[popular], found[popular] = self._by_popularity(rows[popular], seen, own_choice, n)
         ids = self._names("item", ids)
         return (ids[0], found[0]) if one else (ids, found)
 
-    def _rank_by_popularity(
-        self,
-        ids: np.ndarray,
-        found: np.ndarray,
-        user_factors: np.ndarray,
-        rows: np.ndarray,
-        seen: Cells | None,
-        choice: Choice,
-    ) -> None:
-        """Overwrite the answers of users without factors."""
-        # Whoever has factors has hardly a 0 among the first of them.
-        without = np.flatnonzero(user_factors[rows, 0] == 0)
-        without = without[~user_factors[rows[without]].any(axis=1)]
-        if len(without) == 0:
-            return
-        dtype = self.item_factors_.dtype
-        counts = self._item_counts.astype(dtype)[:, None]
-        lists = (None if own is None else own._replace(rows=own.rows[without]) for own in choice[1:])
-        popular = Scores(np.ones((len(user_factors), 1), dtype), counts, None, None, 0.0)
+    def _by_popularity(
+        self, rows: np.ndarray, seen: Cells | None, choice: Choice, n: int
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Return the items with the most training cells, and how many, for users without factors."""
+        counts = self._item_counts.astype(self.item_factors_.dtype)[:, None]
+        ones = np.ones((int(rows.max()) + 1, 1), counts.dtype)
         columns = self._keep_made("popularity", (self._item_counts,), lambda: topk.pack(counts))
-        ids[without], found[without] = best(
-            popular, columns, rows[without], seen, Choice(choice.barred, *lists), ids.shape[1], self._threads
-        )
+        return best(Scores(ones, counts, None, None, 0.0), columns, rows, seen, choice, n, self._threads)
 
     def recommend_blocks(
         self, users: Any = None, n: int = 10, block_size: int = BLOCK, **request: Any

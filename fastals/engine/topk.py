@@ -6,6 +6,7 @@ bits depend neither on the batch nor on the threads. No score outlives its tile.
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
@@ -36,8 +37,9 @@ class Lists(NamedTuple):
     rows: np.ndarray  # intp (n_rows,)
 
 
+@lru_cache(maxsize=8)
 def no_lists(n_rows: int) -> Lists:
-    """Return empty lists for so many rows."""
+    """Return empty lists for so many rows; kept, as single rows are asked for again and again."""
     return Lists(np.zeros(2, np.int64), np.zeros(0, np.int32), np.zeros(n_rows, np.intp))
 
 
@@ -95,8 +97,10 @@ def top_n(
     none = no_lists(len(X))
     first, second = (*excluded, none, none)[:2]
     offsets = np.zeros(len(X), X.dtype) if row_offsets is None else row_offsets.astype(X.dtype, copy=False)
-    padded = np.full(columns.strips.shape[0] * columns.strips.shape[2], -np.inf, X.dtype)
-    padded[: columns.n] = 0 if column_offsets is None else column_offsets
+    padded = np.zeros(columns.strips.shape[0] * columns.strips.shape[2], X.dtype)
+    if column_offsets is not None:
+        padded[: columns.n] = column_offsets
+    padded[columns.n :] = -np.inf
     X = np.ascontiguousarray(X)
     kept = min(n, columns.n)
 
