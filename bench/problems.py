@@ -67,7 +67,7 @@ def _synthetic(users: int, items: int, cells: int) -> Callable[[], sp.csr_matrix
     def generate() -> sp.csr_matrix:
         from fastals.datasets import synthetic
 
-        return sp.csr_matrix(synthetic(users, items, cells, random_state=0))
+        return sp.csr_matrix(synthetic(users, items, cells, random_state=0).matrix())
 
     return generate
 

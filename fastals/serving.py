@@ -186,9 +186,12 @@ class Serving(Params):
             one = users is not None and np.ndim(users) == 0
             rows = np.arange(len(self.user_factors_)) if users is None else self._numbers("user", "users", users)
             scores, seen = self._scores(), self._seen
+        choice = choice_of(
+            len(rows), len(self.item_factors_), lambda name, ids: self._numbers("item", name, ids), exclude, allow
+        )
         if not check_flag("exclude_seen", exclude_seen):
             seen = None
-        elif seen is None and (exclude is None or not hasattr(exclude, "shape") or np.ndim(exclude) == 1):
+        elif seen is None and choice.excluded is None:
             raise ValueError(
                 "this model was saved without its training cells, so it does not know what users have: save it with "
                 "include_cells=True, pass exclude=R_rows, a sparse matrix with a row for each user asked for, or "
@@ -196,9 +199,6 @@ class Serving(Params):
             )
         if min_score is not None:
             min_score = check_number("min_score", min_score)
-        choice = choice_of(
-            len(rows), len(self.item_factors_), lambda name, ids: self._numbers("item", name, ids), exclude, allow
-        )
         ids, found = best(scores, self._columns("item"), rows, seen, choice, n, self._threads)
         popular = np.zeros(0, np.intp)
         if scores.item_biases is None and (found[:, 0] == 0).any():

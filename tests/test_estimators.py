@@ -1052,7 +1052,11 @@ def test_a_model_saved_without_its_cells_says_so(tmp_path):
     )
     refused(sentence, ValueError, loaded, 0, method="recommend")
     rows = sparse.csr_array(np.nan_to_num(example()))
-    assert same_bits(loaded.recommend(exclude=rows)[1], model.recommend()[1])
+    lists = [row.indices.tolist() for row in rows]
+    for exclude in (rows, lists, Interactions(rows)):
+        assert same_bits(loaded.recommend(exclude=exclude)[1], model.recommend()[1])
+    assert loaded.recommend(exclude_seen=False)[0].shape == model.recommend()[0].shape
+    refused(sentence, ValueError, loaded, 0, method="recommend", exclude=[1])
     assert same_bits(loaded.predict(0, 1), model.predict(0, 1))
 
 

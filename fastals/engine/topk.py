@@ -97,10 +97,10 @@ def top_n(
     none = no_lists(len(X))
     first, second = (*excluded, none, none)[:2]
     offsets = np.zeros(len(X), X.dtype) if row_offsets is None else row_offsets.astype(X.dtype, copy=False)
-    padded = np.zeros(columns.strips.shape[0] * columns.strips.shape[2], X.dtype)
+    padded = np.zeros((-(-columns.n // COLUMNS), COLUMNS), X.dtype)
     if column_offsets is not None:
-        padded[: columns.n] = column_offsets
-    padded[columns.n :] = -np.inf
+        padded.flat[: columns.n] = column_offsets
+    padded[-1, COLUMNS - padded.size + columns.n :] = -np.inf
     X = np.ascontiguousarray(X)
     kept = min(n, columns.n)
 
@@ -118,7 +118,7 @@ def top_n(
             none if allowed is None else allowed,
             allowed is not None,
             aligned_empty((X.shape[1], height), X.dtype),
-            aligned_empty(height * COLUMNS + COLUMNS, X.dtype),
+            aligned_empty((height + 1, COLUMNS), X.dtype),
             np.empty((3, height), np.int64),
             group,
             kept,
@@ -137,13 +137,13 @@ def _top_n(
     X,  # in    T (n_rows, k)
     row_offsets,  # in    T (n_rows,)
     strips,  # in    T (n_strips, k, width)
-    column_offsets,  # in    T (n_strips * width,)     -inf in the padding
+    column_offsets,  # in    T (n_tiles, COLUMNS)      -inf in the padding
     first,  # in    Lists                     left out
     second,  # in    Lists                     left out too
     allowed,  # in    Lists
     restricted,  # in    bool                      whether `allowed` counts
     left,  # work  T (k, height)             a block's rows, transposed
-    tile,  # work  T (height * COLUMNS + COLUMNS,)
+    tile,  # work  T (height + 1, COLUMNS)   the last row may be read, and is not used
     at,  # work  int64 (3, height)         where each row stands in its lists
     group,  # in    intp                      rows of a tile of registers
     kept,  # in    intp                      columns kept for a row
@@ -151,8 +151,8 @@ def _top_n(
     scores,  # inout T (n_rows, n)             -inf
 ):
     """Offer every column to each row, in rising order of ids, so that a later tie never wins."""
-    k, width = X.shape[1], strips.shape[2]
-    n_columns = len(column_offsets)
+    k, width = strips.shape[1], strips.shape[2]
+    n_columns = len(strips) * width
     while True:
         begin = next_block(counter) * block
         if begin >= len(X):
@@ -169,39 +169,37 @@ def _top_n(
             at[0, r] = first.indptr[first.rows[begin + r]]
             at[1, r] = second.indptr[second.rows[begin + r]]
             at[2, r] = allowed.indptr[allowed.rows[begin + r]]
-        for start in range(0, n_columns, COLUMNS):
+        for t in range(len(column_offsets)):
+            start = t * COLUMNS
             stop = min(start + COLUMNS, n_columns)
-            tile[: height * COLUMNS] = 0
             if alone:
                 for r in range(count):
+                    for j in range(COLUMNS):
+                        tile[r, j] = 0
                     for j in range(start, stop, width):
-                        strip = j // width * k * width
-                        row_axpys(tile, r * COLUMNS + j - start, X, (begin + r) * k, strips, strip, width, k, width)
-                    _add(tile[r * COLUMNS :], column_offsets[start:stop], row_offsets[begin + r])
+                        at_strip = j * k
+                        row_axpys(tile, r * COLUMNS + j - start, X, (begin + r) * k, strips, at_strip, width, k, width)
+                    for j in range(COLUMNS):
+                        tile[r, j] += row_offsets[begin + r] + column_offsets[t, j]
             else:
-                for r in range(count):
-                    _add(tile[r * COLUMNS :], column_offsets[start:stop], row_offsets[begin + r])
+                for r in range(height):
+                    offset = row_offsets[begin + min(r, count - 1)]
+                    for j in range(COLUMNS):
+                        tile[r, j] = offset + column_offsets[t, j]
                 for j in range(start, stop, width):
-                    strip = j // width * k * width
                     add_product(
-                        tile, j - start, COLUMNS, 1.0, left, 0, left.shape[1], strips, strip, width, k, height, width
+                        tile, j - start, COLUMNS, 1.0, left, 0, left.shape[1], strips, j * k, width, k, height, width
                     )
             for r in range(count):
-                row, u = r * COLUMNS, begin + r
+                u, row = begin + r, r * COLUMNS
                 if restricted:
-                    at[2, r] = _keep_only(tile, row, start, stop, allowed.indices, at[2, r], _end(allowed, u))
-                at[0, r] = _leave_out(tile, row, start, stop, first.indices, at[0, r], _end(first, u))
-                at[1, r] = _leave_out(tile, row, start, stop, second.indices, at[1, r], _end(second, u))
+                    at[2, r] = _keep_only(tile, r, start, stop, allowed.indices, at[2, r], _end(allowed, u))
+                at[0, r] = _leave_out(tile, r, start, stop, first.indices, at[0, r], _end(first, u))
+                at[1, r] = _leave_out(tile, r, start, stop, second.indices, at[1, r], _end(second, u))
                 j = first_above(tile, row, 0, stop - start, scores[u, kept - 1])
                 while j < stop - start:
-                    _insert(ids, scores, u, kept - 1, start + j, tile[row + j])
+                    _insert(ids, scores, u, kept - 1, start + j, tile[r, j])
                     j = first_above(tile, row, j + 1, stop - start, scores[u, kept - 1])
-
-
-@inner
-def _add(scores, column_offsets, row_offset):
-    for j in range(len(column_offsets)):
-        scores[j] += row_offset + column_offsets[j]
 
 
 @inner
@@ -210,22 +208,22 @@ def _end(lists, u):
 
 
 @inner
-def _leave_out(tile, row, start, stop, indices, p, end):
+def _leave_out(tile, r, start, stop, indices, p, end):
     """Put -inf at the columns start .. stop - 1 of a list that goes on at `p`; return where it goes on then."""
     while p < end and indices[p] < stop:
-        tile[row + indices[p] - start] = -np.inf
+        tile[r, indices[p] - start] = -np.inf
         p += 1
     return p
 
 
 @inner
-def _keep_only(tile, row, start, stop, indices, p, end):
+def _keep_only(tile, r, start, stop, indices, p, end):
     """Put -inf at the columns start .. stop - 1 that are not in a list; return where it goes on then."""
     for j in range(start, stop):
         if p < end and indices[p] == j:
             p += 1
         else:
-            tile[row + j - start] = -np.inf
+            tile[r, j - start] = -np.inf
     return p
 
 
