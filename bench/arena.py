@@ -2,6 +2,7 @@
 
 import multiprocessing
 import traceback
+from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection
@@ -70,9 +71,9 @@ class _Booth:
         return self._contender.iterations_to(reached, MOST_ITERATIONS, MOST_SECONDS)
 
 
-def _serve(pipe: Connection, contender: str, problem: str, factors: int) -> None:
+def _serve(pipe: Connection, booth_class: Callable[[str, str, int], Any], *cell: Any) -> None:
     try:
-        booth = _Booth(contender, problem, factors)
+        booth = booth_class(*cell)
         while True:
             method, arguments = pipe.recv()
             pipe.send((getattr(booth, method)(*arguments), None))
@@ -85,32 +86,35 @@ def _serve(pipe: Connection, contender: str, problem: str, factors: int) -> None
 class Worker:
     """A contender at work on one problem in a process of its own."""
 
-    def __init__(self, contender: str, problem: str, factors: int) -> None:
+    def __init__(
+        self, contender: str, problem: str, factors: int, booth: Callable[[str, str, int], Any] = _Booth
+    ) -> None:
         limit_blas()
         context = multiprocessing.get_context("spawn")  # a fork would inherit loaded libraries and their threads
         self._name = f"{contender} on {problem} with {factors} factors"
         self._pipe, far_end = context.Pipe()
-        self._process = context.Process(target=_serve, args=(far_end, contender, problem, factors), daemon=True)
+        self._process = context.Process(target=_serve, args=(far_end, booth, contender, problem, factors), daemon=True)
         self._process.start()
         far_end.close()
 
     def memory(self) -> int:
         """Return the bytes that one iteration takes at its peak, beyond the loaded problem and library."""
-        return self._call("memory")
+        return self.call("memory")
 
     def time(self, iterations: int) -> Timing:
         """Train from the start and return the contender's clock."""
-        return self._call("time", iterations)
+        return self.call("time", iterations)
 
     def loss_after(self, iterations: int) -> float:
         """Return the common loss after so many iterations."""
-        return self._call("loss_after", iterations)
+        return self.call("loss_after", iterations)
 
     def iterations_to(self, target: float) -> int | None:
         """Return how many iterations it takes to the target; None if not within the limits."""
-        return self._call("iterations_to", target)
+        return self.call("iterations_to", target)
 
-    def _call(self, method: str, *arguments: object) -> Any:
+    def call(self, method: str, *arguments: object) -> Any:
+        """Call a method of the far side."""
         try:
             self._pipe.send((method, arguments))
             answer, error = self._pipe.recv()

@@ -26,9 +26,10 @@ from fastals import ExplicitALS, ImplicitALS
 from fastals.baselines import Popularity
 from fastals.datasets import Ratings, fetch_movielens, read_ratings, read_split, split_leave_last_out, split_random
 from fastals.engine.problem import Cells
+from fastals.engine.topk import pack
 from fastals.evaluation import bootstrap_interval, evaluate, rmse
 from fastals.interactions import as_interactions
-from fastals.recommend import Scores, top_n
+from fastals.recommend import Choice, Scores, best
 from fastals.tuning import grid_search, random_search, sample_candidates, successive_halving
 
 DATA = Path(os.environ.get("FASTALS_DATA", ROOT))
@@ -217,11 +218,12 @@ class Factors:
 
     def __init__(self, X: np.ndarray, Y: np.ndarray, train: sp.csr_array) -> None:
         self._scores = Scores(np.asarray(X, np.float32), np.asarray(Y, np.float32), None, None, 0.0)
+        self._columns = pack(self._scores.item_factors)
         one = np.ones(1, np.float32)
         self._seen = Cells(train.indptr.astype(np.int64), train.indices.astype(np.int32), one, one)
 
     def recommend(self, users: np.ndarray, n: int) -> tuple[np.ndarray, np.ndarray]:
-        return top_n(self._scores, users, self._seen, n, THREADS)
+        return best(self._scores, self._columns, users, self._seen, Choice(), n, THREADS)
 
 
 OURS = ImplicitALS(alpha=0.0, regularization_exponent=1.0, iterations=ITERATIONS, random_state=0)
@@ -299,8 +301,8 @@ def ranking_table() -> str:
             searches = {library: best_in_full(fit, space, kept, validation)}
             if fit is fit_fastals:
                 searches["fastals, by halving"] = best_by_halving(space, kept, validation)
-            for row_name, best in searches.items():
-                result = evaluate(fit(R, best), held_out, K)
+            for row_name, parameters in searches.items():
+                result = evaluate(fit(R, parameters), held_out, K)
                 row = [name, row_name]
                 for metric in (f"recall@{K}", f"ndcg@{K}"):
                     low, high = result.interval(metric)

@@ -37,6 +37,13 @@ def _lapack_cholesky(factors: int) -> Callable[[], object]:
     return lambda: spotrf(A)
 
 
+def _top_10(users: int, items: int, factors: int) -> Callable[[], object]:
+    from fastals.engine.topk import pack, top_n
+
+    X, columns = _normal(users, factors), pack(_normal(items, factors))
+    return lambda: top_n(X, columns, 10, 1)
+
+
 def _normal(rows: int, columns: int) -> np.ndarray:
     return np.random.default_rng(0).standard_normal((rows, columns), dtype=np.float32)
 
@@ -52,8 +59,10 @@ def kernels(factors: int) -> list[Kernel]:
     A call from Python costs about a microsecond: compiled kernels repeat their work within a call, and `flops` counts
     the repeats.
     """
+    users, items = 1024, 8192
     gram = CELLS * factors * (factors + 1.0)  # one triangle
     return [
         Kernel("Gram, BLAS ssyrk", factors, gram, lambda: _blas_gram(CELLS, factors)),
         Kernel("Cholesky, LAPACK spotrf", factors, factors**3 / 3.0, lambda: _lapack_cholesky(factors)),
+        Kernel("Top 10 of 8192", factors, 2.0 * users * items * factors, lambda: _top_10(users, items, factors)),
     ]

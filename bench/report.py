@@ -17,6 +17,7 @@ from typing import Any
 from bench.kernels import PEAK
 from bench.peers import CONTENDERS
 from bench.problems import CACHE, ROOT
+from bench.servers import SERVERS, N
 
 README = ROOT / "README.md"
 QUICK = ["--problems", "lastfm-2k", "ml-1m", "--factors", "32", "64", "--repeats", "3"]
@@ -115,6 +116,44 @@ def memory_table(runs: list[Run]) -> str:
     return _contest(fit_results(runs), lambda r: r.memory, lambda r: _number(r.memory / 1e6), "-")
 
 
+SERVE_TASKS = {
+    "all": ("top {n} of all users, s", 1.0),
+    "memory": ("peak memory of that, MB", 1e6),
+    "one": ("one user, ms", 1e-3),
+    "new": ("one new user, folded in, ms", 1e-3),
+}
+
+
+def serve_table(runs: list[Run]) -> str:
+    """Answers of each library: medians over the turns, and how many times fastals is ahead of the best peer."""
+    found: dict[tuple[str, int, str], dict[str, list[float]]] = {}
+    for run in runs:
+        info = run["extra_info"]
+        if "server" not in info:
+            continue
+        measured = {info["task"]: run["stats"]["median"]}
+        if info["memory"] is not None:
+            measured["memory"] = info["memory"]
+        for task, value in measured.items():
+            cell = found.setdefault((info["problem"], info["factors"], task), {})
+            cell.setdefault(info["server"], []).append(value)
+    rows = []
+    for (problem, factors, task), cell in found.items():
+        label, unit = SERVE_TASKS[task]
+        # Of memory the most: in later turns it may fit into what earlier ones gave back.
+        summary = max if task == "memory" else statistics.median
+        medians = {name: summary(values) / unit for name, values in cell.items()}
+        best = min(medians, key=medians.__getitem__)
+        row = [f"{problem}, k = {factors}", label.format(n=N)]
+        for name in SERVERS:
+            shown = _number(medians[name]) if name in medians else "-"
+            row.append(f"**{shown}**" if name == best else shown)
+        peers = [value for name, value in medians.items() if name != "fastals"]
+        row.append(f"{_number(min(peers) / medians['fastals'])}x" if peers and "fastals" in medians else "-")
+        rows.append(row)
+    return _table(["", "", *SERVERS, "ahead of best peer"], rows)
+
+
 def kernel_table(runs: list[Run]) -> str:
     """GFLOP/s of each kernel, and its share of the matrix product timed in the same turn."""
     kernels = [run for run in runs if "kernel" in run["extra_info"]]
@@ -140,13 +179,14 @@ def machine_table(runs: list[Run]) -> str:
     return _table(["measured on", ""], rows)
 
 
-FIT, KERNELS = "bench/bench_fit.py", "bench/bench_kernels.py"
+FIT, KERNELS, SERVE = "bench/bench_fit.py", "bench/bench_kernels.py", "bench/bench_serve.py"
 TABLES: dict[str, tuple[str | None, Callable[[list[Run]], str]]] = {
     "machine": (None, machine_table),  # described by every suite
     "time-to-loss": (FIT, time_to_loss_table),
     "iteration": (FIT, iteration_table),
     "memory": (FIT, memory_table),
     "kernels": (KERNELS, kernel_table),
+    "serve": (SERVE, serve_table),
 }
 
 

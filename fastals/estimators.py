@@ -16,17 +16,16 @@ from .engine.problem import BACKGROUND, OFFSET, Cells, RowProblem
 from .engine.rows import NOT_POSITIVE
 from .engine.simd.target import padded
 from .engine.threads import available
+from .ids import Ids
 from .incremental import Incremental
 from .interactions import Interactions, MatrixLike, as_interactions
 from .objectives import ExponentialWeights, ItemWeights, LinearWeights, Objective, Statistics, check_regularization
 from .progress import Progress
-from .recommend import Scores, pair_scores, top_n
+from .serving import Serving
 from .validation import (
     NotFittedError,
-    Params,
     check_dtype,
     check_flag,
-    check_ids,
     check_integer,
     check_number,
     check_option,
@@ -35,6 +34,7 @@ from .validation import (
 
 __all__ = ["ExplicitALS", "ImplicitALS", "WeightedALS", "load", "warmup"]
 
+MOST_THREADS = 1024  # more is a slip, and no machine has them
 SOLVERS = ("auto", "cholesky", "cg")
 
 Self = TypeVar("Self", bound="_ALS")
@@ -54,7 +54,7 @@ class _Checked(NamedTuple):
     rng: np.random.Generator
 
 
-class _ALS(Incremental, Params):
+class _ALS(Incremental, Serving):
     """What the three models share."""
 
     # Parameters that a subclass lists in its own signature; here for the type checker.
@@ -78,6 +78,12 @@ class _ALS(Incremental, Params):
 
     def _interactions(self, R: MatrixLike, dtype: np.dtype, **expected: Any) -> Interactions:
         return as_interactions(R, dtype, missing=self._missing, **expected)
+
+    def _new_users(self, R_new: MatrixLike) -> tuple[Interactions, np.ndarray]:
+        dtype, n_items = self.item_factors_.dtype, len(self.item_factors_)
+        cells = self._interactions(R_new, dtype, n_items=n_items, item_ids=self._ids[1])
+        problem = self._fitted_objective.user_problem(cells.by_user, self._statistics)
+        return cells, self._fold_in(problem, "item", "user")
 
     def fit(self: Self, R: MatrixLike, callback: Callback | None = None, progress: bool = False) -> Self:
         """Factorise `R`.
@@ -141,6 +147,7 @@ class _ALS(Incremental, Params):
 
         def keep() -> None:
             self._keep(objective, statistics, model.X, model.Y, checked.factors, cells.by_user, history)
+            self._item_counts, self._ids = cells.by_item.counts, (cells.user_ids, cells.item_ids)
 
         def after(iteration: int, loss: float, last: bool) -> bool:
             first_call = len(history) == iteration
@@ -201,11 +208,10 @@ class _ALS(Incremental, Params):
         self._fitted_objective = objective
         self._statistics = statistics
         self._seen = seen
-        self._fixed: dict[str, tuple[np.ndarray, basis.Fixed]] = {}
+        self._kept = {}
 
     def _check(self) -> _Checked:
         """Check all parameters; the first wrong one raises."""
-        n_threads = self.n_threads
         return _Checked(
             objective=self._objective(),
             factors=check_integer("factors", self.factors, 1),
@@ -213,7 +219,7 @@ class _ALS(Incremental, Params):
             solver=check_option("solver", self.solver, SOLVERS),
             dtype=check_dtype("dtype", self.dtype),
             tol=check_number("tol", self.tol, 0.0),
-            n_threads=available() if n_threads is None else check_integer("n_threads", n_threads, 1),
+            n_threads=self._threads,
             rng=check_random_state("random_state", self.random_state),
         )
 
@@ -223,22 +229,23 @@ class _ALS(Incremental, Params):
 
     @property
     def _threads(self) -> int:
-        return available() if self.n_threads is None else check_integer("n_threads", self.n_threads, 1)
-
-    def _biases(self, side: str) -> np.ndarray | None:
-        return getattr(self, f"{side}_biases_", None)
+        if self.n_threads is None:
+            return available()
+        n_threads = check_integer("n_threads", self.n_threads, 1)
+        if n_threads > MOST_THREADS:
+            raise ValueError(f"n_threads must be at most {MOST_THREADS}, got {n_threads}; None takes what is there")
+        return n_threads
 
     def _fixed_side(self, side: str, background: np.ndarray) -> basis.Fixed:
         """Panel and background of the stored `side` ("user" or "item"), made once for the arrays that stand there."""
-        factors = getattr(self, f"{side}_factors_")
-        kept = self._fixed.get(side)
-        if kept is None or kept[0] is not factors:
+        factors: np.ndarray = getattr(self, f"{side}_factors_")
+
+        def fix() -> basis.Fixed:
             biases = self._fitted_objective.biases
             panel = as_panel(factors, np.ones(len(factors)) if biases else None)
-            width = factors.shape[1] + biases
-            kept = factors, basis.fix(panel, background, width, self._threads)
-            self._fixed[side] = kept
-        return kept[1]
+            return basis.fix(panel, background, factors.shape[1] + biases, self._threads)
+
+        return self._keep_made(f"fixed {side}", (factors,), fix)
 
     def fold_in_users(self, R_new: MatrixLike) -> np.ndarray:
         """Return the factors of users that were not in the training set, for the stored item factors.
@@ -256,9 +263,7 @@ class _ALS(Incremental, Params):
             With biases, their biases as a last column: shape (n_new, factors + 1).
         """
         self._check_fitted()
-        cells = self._interactions(R_new, self.item_factors_.dtype, n_items=len(self.item_factors_))
-        problem = self._fitted_objective.user_problem(cells.by_user, self._statistics)
-        return self._fold_in(problem, "item", "user")
+        return self._new_users(R_new)[1]
 
     def fold_in_items(self, R_new: MatrixLike) -> np.ndarray:
         """Return the factors of items that were not in the training set, for the stored user factors.
@@ -274,7 +279,7 @@ class _ALS(Incremental, Params):
         """
         self._check_fitted()
         n_users = len(self.user_factors_)
-        cells = self._interactions(R_new, self.item_factors_.dtype, n_users=n_users)
+        cells = self._interactions(R_new, self.item_factors_.dtype, n_users=n_users, user_ids=self._ids[0])
         problem = self._fitted_objective.item_problem(cells.by_item, self._statistics, n_users, new_items=True)
         return self._fold_in(problem, "user", "item")
 
@@ -291,61 +296,6 @@ class _ALS(Incremental, Params):
             raise solve_error(failure, problem.cells, X.dtype)
         return X[:, :width]
 
-    def predict(self, users: Any, items: Any) -> np.ndarray:
-        """Return the prediction for each pair (users[i], items[i]).
-
-        Parameters
-        ----------
-        users, items : int or array_like of int
-            Of equal length; one number stands for as many as the other has.
-
-        Returns
-        -------
-        ndarray, shape (n_pairs,)
-        """
-        self._check_fitted()
-        users = check_ids("users", users, len(self.user_factors_))
-        items = check_ids("items", items, len(self.item_factors_))
-        if len(users) != len(items) and 1 not in (len(users), len(items)):
-            raise ValueError(f"users and items must be of equal length, got {len(users)} and {len(items)}")
-        users, items = np.broadcast_arrays(users, items)
-        return pair_scores(self._scores(), users, items)
-
-    def recommend(self, users: Any, n: int = 10) -> tuple[np.ndarray, np.ndarray]:
-        """Return the `n` items with the highest prediction for each user, without those the user has.
-
-        Parameters
-        ----------
-        users : int or array_like of int
-        n : int, default 10
-
-        Returns
-        -------
-        ids : ndarray of int32, shape (len(users), n), or (n,) for one number
-            By falling score, ties by lower id; -1 where fewer items remain.
-        scores : ndarray, same shape
-            Predictions; -inf beside -1.
-        """
-        self._check_fitted()
-        n = check_integer("n", n, 1)
-        rows = check_ids("users", users, len(self.user_factors_))
-        if self._seen is None:
-            raise ValueError(
-                "this model was saved without its training cells, so it does not know what users have: "
-                "save it with include_cells=True"
-            )
-        ids, scores = top_n(self._scores(), rows, self._seen, n, self._threads)
-        return (ids[0], scores[0]) if np.ndim(users) == 0 else (ids, scores)
-
-    def _scores(self) -> Scores:
-        return Scores(
-            self.user_factors_,
-            self.item_factors_,
-            self._biases("user"),
-            self._biases("item"),
-            getattr(self, "global_mean_", 0.0),
-        )
-
     def loss(self, R: MatrixLike) -> float:
         """Return the objective of the stored factors on `R`, in float64.
 
@@ -361,7 +311,9 @@ class _ALS(Incremental, Params):
         self._check_fitted()
         (n_users, k), n_items = self.user_factors_.shape, len(self.item_factors_)
         dtype = self.item_factors_.dtype
-        cells = self._interactions(R, dtype, weights=weights, n_users=n_users, n_items=n_items)
+        users, items = self._ids
+        expected = {"n_users": n_users, "n_items": n_items, "user_ids": users, "item_ids": items}
+        cells = self._interactions(R, dtype, weights=weights, **expected)
         objective = self._fitted_objective
         model = engine.Model(
             objective.user_problem(cells.by_user, self._statistics),
@@ -381,8 +333,8 @@ class _ALS(Incremental, Params):
         path : str or path
             `.npz` is appended where it is missing.
         include_cells : bool, default True
-            Keep the cells that were trained on, so that `recommend` can leave them out and `update` can solve rows
-            again: 4 bytes a cell, and 4 or 8 more where their values differ.
+            Keep the training cells, so that `recommend` can leave them out, `explain` name them and `update` solve
+            rows again: 4 bytes a cell, and 4 or 8 more where their values differ.
 
         Notes
         -----
@@ -398,6 +350,10 @@ class _ALS(Incremental, Params):
         arrays["item_weight"], arrays["item_background"] = self._statistics.weight, self._statistics.background
         if include_cells and self._seen is not None:
             arrays |= {f"seen_{name}": array for name, array in self._seen._asdict().items()}
+        arrays["item_counts"] = self._item_counts
+        arrays |= {
+            f"{side}_ids": ids.values for side, ids in zip(("user", "item"), self._ids, strict=True) if ids is not None
+        }
         header = {
             "model": type(self).__name__,
             "params": {name: _to_json(value, self._statistics) for name, value in self.get_params().items()},
@@ -732,6 +688,9 @@ def load(path: str | os.PathLike[str]) -> ImplicitALS | ExplicitALS | WeightedAL
             seen = Cells(*(arrays[f"seen_{name}"] for name in Cells._fields))
         X, Y = (as_panel(arrays[f"{side}_factors_"], arrays.get(f"{side}_biases_")) for side in ("user", "item"))
         model._keep(objective, statistics, X, Y, arrays["item_factors_"].shape[1], seen, header["loss_history"])
+        model._item_counts = arrays["item_counts"]
+        users, items = (Ids(name, arrays[name]) if name in arrays else None for name in ("user_ids", "item_ids"))
+        model._ids = users, items
     except (KeyError, TypeError) as error:
         raise ValueError(f"{path} lacks a part of a fastals model ({error!r}); save the model again") from error
     return model
@@ -769,18 +728,17 @@ def _check_saved(path: str | os.PathLike[str], arrays: dict[str, np.ndarray], bi
         "user_factors_": ((n_users, k), dtype),
         "item_weight": ((n_items,), np.float64),
         "item_background": ((n_items,), np.float64),
+        "item_counts": ((n_items,), np.int64),
     }
+    for name, n in (("user_ids", n_users), ("item_ids", n_items)):
+        if name in arrays:
+            wanted[name] = (n,), arrays[name].dtype
     if biases:
         wanted |= {"user_biases_": ((n_users,), dtype), "item_biases_": ((n_items,), dtype)}
     if "seen_indptr" in arrays:
         indptr, indices = arrays["seen_indptr"], arrays["seen_indices"]
         wanted |= {"seen_indptr": ((n_users + 1,), np.int64), "seen_indices": ((indices.size,), np.int32)}
-    for name, (shape, kind) in wanted.items():
-        if arrays[name].shape != shape or arrays[name].dtype != kind:
-            raise ValueError(
-                f"{path} is damaged: {name} is {arrays[name].dtype} of shape {arrays[name].shape}, "
-                f"wanted is {np.dtype(kind)} of shape {shape}; save the model again"
-            )
+    _check_arrays(path, arrays, wanted)
     if "seen_indptr" not in arrays:
         return
     if indptr[0] != 0 or indptr[-1] != len(indices) or np.any(np.diff(indptr) < 0):
@@ -789,9 +747,19 @@ def _check_saved(path: str | os.PathLike[str], arrays: dict[str, np.ndarray], bi
         raise ValueError(
             f"{path} is damaged: seen_indices has items beyond the model's {n_items}; save the model again"
         )
-    for name in ("seen_values", "seen_weights"):
-        if arrays[name].shape not in ((1,), indices.shape) or arrays[name].dtype != dtype:
-            raise ValueError(f"{path} is damaged: {name} does not fit seen_indices; save the model again")
+    names = "seen_values", "seen_weights"
+    _check_arrays(path, arrays, {n: ((1 if arrays[n].size == 1 else len(indices),), dtype) for n in names})
+
+
+def _check_arrays(
+    path: str | os.PathLike[str], arrays: dict[str, np.ndarray], wanted: dict[str, tuple[tuple[int, ...], Any]]
+) -> None:
+    for name, (shape, kind) in wanted.items():
+        if arrays[name].shape != shape or arrays[name].dtype != kind:
+            raise ValueError(
+                f"{path} is damaged: {name} is {arrays[name].dtype} of shape {arrays[name].shape}, "
+                f"wanted is {np.dtype(kind)} of shape {shape}; save the model again"
+            )
 
 
 def solve_error(failure: engine.Failure, cells: Cells, dtype: np.dtype) -> np.linalg.LinAlgError:

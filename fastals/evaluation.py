@@ -7,9 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from fastals.engine.threads import available
 from fastals.interactions import Interactions, as_interactions
-from fastals.recommend import Scores, top_n
 from fastals.validation import check_ids, check_integer, check_number
 
 Floats = npt.NDArray[np.float64]
@@ -394,21 +392,10 @@ def evaluate_new_users(
     """
     relevant, known = as_interactions(test), as_interactions(given)
     evaluator = Evaluator(relevant, k, metrics, known)
-    matrix, n_threads = known.csr, model.n_threads
+    matrix = known.csr
 
     def recommend(rows: Ints, n: int) -> Any:
-        cells = Interactions(matrix[rows], model.item_factors_.dtype)
-        width = model.item_factors_.shape[1]
-        folded = model.fold_in_users(cells)
-        biased = folded.shape[1] > width
-        scores = Scores(
-            folded[:, :width],
-            model.item_factors_,
-            folded[:, width] if biased else None,
-            model.item_biases_ if biased else None,
-            model.global_mean_ if biased else 0.0,
-        )
-        return top_n(scores, np.arange(len(rows)), cells.by_user, n, available() if n_threads is None else n_threads)[0]
+        return model.recommend(matrix[rows], n, fold_in=True)[0]
 
     return evaluator.run(recommend, block_size=block_size)
 

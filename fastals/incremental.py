@@ -110,7 +110,8 @@ class Incremental:
     _missing: ClassVar[str]
     _fitted_objective: Objective
     _statistics: Statistics
-    _fixed: dict[str, Any]
+    _kept: dict[str, Any]
+    _item_counts: np.ndarray
     _check_fitted: Callable[[], None]
     _interactions: Callable[..., Interactions]
     _fold_in: Callable[..., np.ndarray]
@@ -225,6 +226,7 @@ class Incremental:
             by_item = _replaced(by_item, numbers, cells.by_item)
             seen = transpose(by_item, (by_item.n_rows, n_users))
         self._store("item", numbers, Y)
+        self._count(numbers, cells.by_item.counts)
         self._statistics, self._seen = statistics, seen
         return self
 
@@ -290,7 +292,8 @@ class Incremental:
         gram_x = _exchange(gram_x, 1.0, old_x, _row(X, user))
         self._set("user", X)
         self._set("item", Y)
-        self._statistics, self._fixed = statistics, {}
+        self._statistics, self._kept = statistics, {}  # the factors were changed where they stand
+        self._count(np.array([item]), np.array([len(cells_of_item.columns)]))
         self._grams = {"user": (X[0], gram_x), "item": (Y[0], gram_y)}
         self._by_user[user], self._by_item[item] = cells_of_user, cells_of_item
         return self
@@ -317,6 +320,13 @@ class Incremental:
         if len(parts) == 2:
             parts[1][numbers] = solutions[:, k]
         self._set(side, parts)
+
+    def _count(self, items: np.ndarray, counts: np.ndarray) -> None:
+        """Renew how many cells these items have: what is popular goes by it."""
+        known = np.zeros(len(self.item_factors_), np.int64)
+        known[: len(self._item_counts)] = self._item_counts
+        known[items] = counts
+        self._item_counts = known
 
     def _gram(self, side: str) -> np.ndarray | None:
         """Return the Gram matrix of the background that a side is for the other; None where there is no background."""

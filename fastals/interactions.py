@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import numbers
+from collections.abc import Mapping
 from functools import cached_property
 from typing import Any, TypeAlias
 
@@ -11,6 +12,8 @@ import numpy as np
 from scipy import sparse
 
 from .engine.problem import Cells
+from .events import column, event_values
+from .ids import Ids, as_id_array
 from .validation import check_dtype, check_option
 
 __all__ = ["Interactions", "MatrixLike", "as_interactions"]
@@ -35,6 +38,8 @@ class Interactions:
     weights : sparse matrix, array_like, optional
         One weight, at least 0, for each stored cell: a matrix with the cells of `R`, or an array in the order of
         `R`'s stored values (dense `R`: an array of its shape).
+    user_ids, item_ids : array_like of str or int, optional
+        What the rows and columns are called. A model fitted on these interactions takes and gives these ids.
 
     Attributes
     ----------
@@ -46,6 +51,8 @@ class Interactions:
         Of the values.
     by_user, by_item : Cells
         Compressed rows of the matrix and of its transpose.
+    user_ids, item_ids : Ids or None
+        Names of rows and columns.
 
     Raises
     ------
@@ -54,7 +61,14 @@ class Interactions:
     """
 
     def __init__(
-        self, R: MatrixLike, dtype: Any = "float32", *, missing: str = "zero", weights: MatrixLike | None = None
+        self,
+        R: MatrixLike,
+        dtype: Any = "float32",
+        *,
+        missing: str = "zero",
+        weights: MatrixLike | None = None,
+        user_ids: Any = None,
+        item_ids: Any = None,
     ):
         self.dtype = check_dtype("dtype", dtype)
         matrix = _as_csr(R, check_option("missing", missing, ("zero", "nan")), self.dtype)
@@ -78,6 +92,133 @@ class Interactions:
             if weights is None
             else _compact(_cast_finite(matrix, weights, self.dtype, "weights", minimum=0.0)),
         )
+        if isinstance(R, Interactions):
+            user_ids = R.user_ids if user_ids is None else user_ids
+            item_ids = R.item_ids if item_ids is None else item_ids
+        self.user_ids: Ids | None = _names("user_ids", user_ids, self.shape[0])
+        self.item_ids: Ids | None = _names("item_ids", item_ids, self.shape[1])
+
+    @classmethod
+    def from_triplets(
+        cls,
+        users: Any,
+        items: Any,
+        values: Any = None,
+        times: Any = None,
+        *,
+        events: Any = None,
+        weights: Mapping[Any, float] | None = None,
+        half_life: Any = None,
+        dtype: Any = "float32",
+    ) -> Interactions:
+        """Make interactions of events: who, what, and how much.
+
+        Parameters
+        ----------
+        users, items : array_like of str or int, shape (n_events,)
+            Ids of any range; rows and columns are numbered in their sorted order.
+        values : array_like of float, shape (n_events,), optional
+            None: 1 an event. Events of the same user and item are summed.
+        times : array_like of datetime64 or number, shape (n_events,), optional
+            With `half_life`: an event counts `0.5^(age / half_life)`, its age being that before the latest one.
+        events : array_like, shape (n_events,), optional
+            The kind of each event, with `weights`.
+        weights : mapping, optional
+            What an event of each kind counts, for example `{"view": 1, "buy": 5}`.
+        half_life : number, or datetime.timedelta or numpy.timedelta64 where times are datetimes, optional
+        dtype : {'float32', 'float64'}, default 'float32'
+
+        Returns
+        -------
+        Interactions
+            With `user_ids` and `item_ids`.
+        """
+        encoded = []
+        for name, names in (("users", users), ("items", items)):
+            encoded.append(np.unique(as_id_array(name, names), return_inverse=True))
+        (user_ids, rows), (item_ids, columns) = encoded
+        rows, columns = rows.ravel(), columns.ravel()
+        if len(rows) != len(columns):
+            raise ValueError(f"users and items must be of equal length, got {len(rows)} and {len(columns)}")
+        if len(rows) == 0:
+            raise ValueError("there are no events: at least one is wanted")
+        numbers = event_values(len(rows), values, times, events, weights, half_life)
+        matrix = sparse.coo_array((numbers, (rows, columns)), shape=(len(user_ids), len(item_ids)))
+        return cls(matrix, dtype, user_ids=user_ids, item_ids=item_ids)
+
+    @classmethod
+    def from_frame(
+        cls,
+        df: Any,
+        user: Any,
+        item: Any,
+        value: Any = None,
+        time: Any = None,
+        *,
+        event: Any = None,
+        weights: Mapping[Any, float] | None = None,
+        half_life: Any = None,
+        dtype: Any = "float32",
+    ) -> Interactions:
+        """Make interactions of a table with a row an event.
+
+        Parameters
+        ----------
+        df : table of pandas, polars or Arrow, or dict of arrays
+            Its columns are taken by name and converted by NumPy.
+        user, item, value, time, event : name of a column
+            The last three are optional; see `from_triplets`, as for the rest.
+        weights, half_life, dtype
+            As in `from_triplets`.
+
+        Returns
+        -------
+        Interactions
+            With `user_ids` and `item_ids`.
+        """
+        given = {"user": user, "item": item, "value": value, "time": time, "event": event}
+        columns = {name: column(name, df, label) for name, label in given.items() if label is not None}
+        return cls.from_triplets(
+            columns["user"],
+            columns["item"],
+            columns.get("value"),
+            columns.get("time"),
+            events=columns.get("event"),
+            weights=weights,
+            half_life=half_life,
+            dtype=dtype,
+        )
+
+    def renumbered(self, user_ids: Ids | None = None, item_ids: Ids | None = None) -> Interactions:
+        """Return the same cells with rows and columns numbered as by other ids.
+
+        Parameters
+        ----------
+        user_ids, item_ids : Ids, optional
+            None: as they are. An id that they lack is refused.
+        """
+        moves = [
+            (name, ours, theirs)
+            for name, ours, theirs in (("user_ids", self.user_ids, user_ids), ("item_ids", self.item_ids, item_ids))
+            if ours is not None and theirs is not None and not ours.same_as(theirs)
+        ]
+        if not moves:
+            return self
+        matrix, weights = self.csr.tocoo(), self.weights
+        rows, columns = matrix.row, matrix.col
+        shape = list(self.shape)
+        names: dict[str, Any] = {"user_ids": self.user_ids, "item_ids": self.item_ids}
+        for name, ours, theirs in moves:
+            if name == "user_ids":
+                rows = theirs.positions(name, ours.values)[rows]
+            else:
+                columns = theirs.positions(name, ours.values)[columns]
+            shape[name == "item_ids"] = len(theirs)
+            names[name] = theirs
+        cells = sparse.csr_array((matrix.data, (rows, columns)), shape=tuple(shape))
+        if weights is not None:
+            weights = sparse.csr_array((weights, (rows, columns)), shape=tuple(shape))
+        return Interactions(cells, self.dtype, weights=weights, **names)
 
     @property
     def weights(self) -> np.ndarray | None:
@@ -104,11 +245,20 @@ class Interactions:
         if weights is not None:
             weights = weights[matrix.data != 0]
         matrix.eliminate_zeros()
-        return Interactions(matrix, self.dtype, weights=weights)
+        return Interactions(matrix, self.dtype, weights=weights, user_ids=self.user_ids, item_ids=self.item_ids)
 
     def __repr__(self) -> str:
         n_users, n_items = self.shape
         return f"Interactions({n_users} users x {n_items} items, {self.nnz} cells, {self.dtype})"
+
+
+def _names(name: str, values: Any, n: int) -> Ids | None:
+    if values is None:
+        return None
+    ids = values if isinstance(values, Ids) else Ids(name, values)
+    if len(ids) != n:
+        raise ValueError(f"{name} must have one id for each of the {n} {name[:4]}s of R, got {len(ids)}")
+    return ids
 
 
 def as_interactions(
@@ -119,12 +269,15 @@ def as_interactions(
     weights: MatrixLike | None = None,
     n_users: int | None = None,
     n_items: int | None = None,
+    user_ids: Ids | None = None,
+    item_ids: Ids | None = None,
 ) -> Interactions:
-    """Return `R` as Interactions of `dtype`, checked against the number of users or items a model was fitted on."""
+    """Return `R` as Interactions of `dtype`, numbered and as many as the users or items a model was fitted on."""
     if _is_triplets(R):
         R = _from_triplets(R, n_users, n_items)
     kept = isinstance(R, Interactions) and weights is None and R.dtype == dtype
     cells: Interactions = R if kept else Interactions(R, dtype, missing=missing, weights=weights)
+    cells = cells.renumbered(user_ids, item_ids)
     for axis, (wanted, what) in enumerate(((n_users, "users"), (n_items, "items"))):
         if wanted is not None and cells.shape[axis] != wanted:
             turned = " (is it transposed?)" if cells.shape[1 - axis] == wanted else ""

@@ -1,18 +1,25 @@
-"""From factors to answers: scores of pairs, and the best items of each user."""
+"""From factors to answers: scores of pairs, the best items of each user, and who may be recommended what."""
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import numpy as np
+from scipy import sparse
 
 from .engine import topk
-from .engine.panel import as_panel
 from .engine.problem import Cells
+from .engine.topk import Columns, Lists
+from .interactions import Interactions
 
-__all__ = ["Scores", "pair_scores", "top_n"]
+__all__ = ["Choice", "Scores", "best", "choice_of", "list_of_cells", "pair_scores", "unit_rows"]
 
 PAIRS = 65_536  # pairs at once: keeps the two gathered blocks within the cache
+USERS = 4096  # users at once: their factors are copied, 2 MB at k = 128
+
+Numbering = Callable[[str, Any], np.ndarray]
+"""A function (argument's name, ids) -> row or column numbers, which refuses unknown ids."""
 
 
 class Scores(NamedTuple):
@@ -23,6 +30,19 @@ class Scores(NamedTuple):
     user_biases: np.ndarray | None  # T (n_users,)
     item_biases: np.ndarray | None  # T (n_items,)
     mean: float
+
+
+class Choice(NamedTuple):
+    """What may be chosen: by nobody, and by each row alone."""
+
+    barred: np.ndarray | None = None  # bool (n_columns,)
+    excluded: Lists | None = None
+    allowed: Lists | None = None
+
+    def part(self, rows: slice) -> Choice:
+        """Return the choice of some of the rows."""
+        cut = (None if lists is None else lists._replace(rows=lists.rows[rows]) for lists in self[1:])
+        return Choice(self.barred, *cut)
 
 
 def pair_scores(scores: Scores, users: np.ndarray, items: np.ndarray) -> np.ndarray:
@@ -37,21 +57,115 @@ def pair_scores(scores: Scores, users: np.ndarray, items: np.ndarray) -> np.ndar
     return out
 
 
-def top_n(scores: Scores, users: np.ndarray, seen: Cells, n: int, n_threads: int) -> tuple[np.ndarray, np.ndarray]:
+def best(
+    scores: Scores,
+    columns: Columns,
+    users: np.ndarray,
+    seen: Cells | None,
+    choice: Choice,
+    n: int,
+    n_threads: int,
+) -> tuple[np.ndarray, np.ndarray]:
     """Return ids and scores of the `n` best items of each user that are not among the user's `seen` cells.
+
+    Parameters
+    ----------
+    scores : Scores
+    columns : Columns
+        The item factors, packed.
+    users : ndarray of intp, shape (n_rows,)
+    seen : Cells, optional
+        Row `users[i]` is left out of row `i` of the answer.
+    choice : Choice
+        Its lists have a row for each of `users`.
+    n, n_threads : int
 
     Returns
     -------
-    ids : ndarray of int32, shape (len(users), n)
+    ids : ndarray of int32, shape (n_rows, n)
         By falling score, ties by lower id; -1 where fewer remain.
     scores : ndarray, same shape
         -inf beside -1.
     """
-    # A bias is one more factor against a column of ones; the user's own bias shifts all scores alike.
-    X, Y = scores.user_factors[users], scores.item_factors
-    if scores.item_biases is not None and scores.user_biases is not None:
-        X, Y = as_panel(X, np.ones(len(users))), as_panel(Y, scores.item_biases)
-    ids, best = topk.top_n(X, Y, seen.indptr, seen.indices, users, n, n_threads)
-    if scores.user_biases is not None:
-        best += (scores.user_biases[users] + best.dtype.type(scores.mean))[:, None]
-    return ids, best
+    dtype = scores.item_factors.dtype
+    item_offsets = scores.item_biases
+    if choice.barred is not None:
+        item_offsets = np.where(choice.barred, dtype.type(-np.inf), 0 if item_offsets is None else item_offsets)
+    answers = []
+    for start in range(0, len(users), USERS) or [0]:
+        rows = slice(start, start + USERS)
+        some, own = users[rows], choice.part(rows)
+        lists = [] if seen is None else [Lists(seen.indptr, seen.indices, some)]
+        lists += [] if own.excluded is None else [own.excluded]
+        answers.append(
+            topk.top_n(
+                scores.user_factors[some],
+                columns,
+                n,
+                n_threads,
+                row_offsets=None if scores.user_biases is None else scores.user_biases[some] + dtype.type(scores.mean),
+                column_offsets=item_offsets,
+                excluded=tuple(lists),
+                allowed=own.allowed,
+            )
+        )
+    if len(answers) == 1:
+        return answers[0]
+    ids, found = zip(*answers, strict=True)
+    return np.concatenate(ids), np.concatenate(found)
+
+
+def choice_of(n_rows: int, n_columns: int, number: Numbering, exclude: Any, allow: Any) -> Choice:
+    """Return what the arguments `exclude` and `allow` of a request for `n_rows` rows leave to choose from."""
+    barred = None
+    lists: dict[str, Lists | None] = {}
+    for name, given in (("exclude", exclude), ("allow", allow)):
+        lists[name] = None
+        if given is None:
+            continue
+        numbers = _numbers(name, given, n_rows, n_columns, number)
+        if isinstance(numbers, Lists):
+            lists[name] = numbers
+            continue
+        listed = np.zeros(n_columns, bool)
+        listed[numbers] = True
+        apart = listed if name == "exclude" else ~listed
+        barred = apart if barred is None else barred | apart
+    return Choice(barred, lists["exclude"], lists["allow"])
+
+
+def _numbers(name: str, given: Any, n_rows: int, n_columns: int, number: Numbering) -> np.ndarray | Lists:
+    """Return one array of column numbers for all rows, or lists, one for each row."""
+    if isinstance(given, Interactions) or sparse.issparse(given):
+        if tuple(given.shape) != (n_rows, n_columns):
+            raise ValueError(
+                f"{name} has shape {tuple(given.shape)}: as a sparse matrix it must have a row for each user asked for "
+                f"and a column for each item, shape {(n_rows, n_columns)}"
+            )
+        matrix = given.csr if isinstance(given, Interactions) else sparse.csr_array(given, copy=True)
+        matrix.sum_duplicates()
+        return list_of_cells(matrix.indptr, matrix.indices)
+    if isinstance(given, (str, bytes)) or np.ndim(given) == 0 if not isinstance(given, (list, tuple)) else False:
+        raise TypeError(
+            f"{name} must be a 1-D array of items, a list of such arrays (one for each user asked for), or a sparse "
+            f"matrix with a row for each, got {type(given).__name__}"
+        )
+    if len(given) and all(isinstance(entry, (list, tuple, np.ndarray, range)) for entry in given):
+        if len(given) != n_rows:
+            raise ValueError(f"{name} must have one list for each of the {n_rows} users asked for, got {len(given)}")
+        rows = [np.unique(number(f"{name}[{row}]", entry)) for row, entry in enumerate(given)]
+        indptr = np.concatenate([[0], np.cumsum([len(row) for row in rows])])
+        return list_of_cells(indptr, np.concatenate(rows))
+    return number(name, given)
+
+
+def list_of_cells(indptr: np.ndarray, indices: np.ndarray) -> Lists:
+    """Return the cells of each row as lists; the columns must be sorted within a row."""
+    return Lists(np.asarray(indptr, np.int64), np.asarray(indices, np.int32), np.arange(len(indptr) - 1, dtype=np.intp))
+
+
+def unit_rows(factors: np.ndarray) -> np.ndarray:
+    """Return the rows divided by their length; a row of zeros stays one."""
+    # In float64, as the square of a float32 number may overflow or vanish.
+    lengths = np.sqrt(np.einsum("nk,nk->n", factors, factors, dtype=np.float64))
+    return (factors / np.where(lengths > 0, lengths, 1.0)[:, None]).astype(factors.dtype)

@@ -105,6 +105,8 @@ def check_ids(name: str, ids: Any, size: int) -> np.ndarray:
     size : int
         How many rows or columns there are.
     """
+    if type(ids) is int and 0 <= ids < size:  # a single request, where every microsecond counts
+        return np.array([ids], np.intp)
     try:
         array = np.atleast_1d(np.asarray(ids))
     except ValueError as error:

@@ -136,6 +136,26 @@ def test_kernels_are_compared_within_a_turn() -> None:
     ]
 
 
+def _serve_run(server: str, task: str, seconds: float, memory: int | None = None) -> report.Run:
+    info = {"problem": "ml-1m", "factors": 64, "server": server, "task": task, "memory": memory}
+    return {"stats": {"median": seconds}, "extra_info": info}
+
+
+def test_answers_are_medians_and_memory_is_the_most() -> None:
+    runs = [
+        *(_serve_run("fastals", "all", seconds, memory) for seconds, memory in ((0.1, 2_000_000), (0.3, 0), (0.2, 0))),
+        _serve_run("implicit", "all", 0.8, 20_000_000),
+        _serve_run("implicit", "one", 0.001),
+        _serve_run("irspack", "one", 0.0005),
+        *RUNS,
+    ]
+    assert report.serve_table(runs).splitlines()[2:] == [
+        "| ml-1m, k = 64 | top 10 of all users, s | **0.200** | 0.800 | - | 4.00x |",
+        "| ml-1m, k = 64 | peak memory of that, MB | **2.00** | 20.0 | - | 10.0x |",
+        "| ml-1m, k = 64 | one user, ms | - | 1.00 | **0.500** | - |",
+    ]
+
+
 def test_rewrite_replaces_only_what_stands_between_the_markers() -> None:
     text = "before\n<!-- table:a -->\nold\n<!-- /table:a -->\nafter <!-- table:b --> <!-- /table:b -->"
     once = report.rewrite(text, "a", "new")

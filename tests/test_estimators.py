@@ -597,7 +597,7 @@ def test_two_threads_use_one_model():
     cells = stored(example(1, (200, 50)), "float32")
     model = ImplicitALS(factors=8, iterations=2, random_state=0, n_threads=2).fit(cells)
     wanted = model.recommend(range(200)), model.fold_in_users(cells), model.fold_in_items(cells)
-    model._fixed.clear()  # Both threads make it anew.
+    model._kept.clear()  # Both threads make it anew.
     failures, gate = [], threading.Barrier(2)
 
     def use():
@@ -1043,9 +1043,16 @@ def test_a_model_saved_without_its_cells_says_so(tmp_path):
     loaded = fastals.load(tmp_path / "model.npz")
     sentence = (
         "this model was saved without its training cells, so it does not know what users have: "
-        "save it with include_cells=True"
+        "save it with include_cells=True, pass exclude=R_rows, a sparse matrix with a row for each user asked for, or "
+        "exclude_seen=False"
     )
     refused(sentence, ValueError, loaded, 0, method="recommend")
+    rows = sparse.csr_array(np.nan_to_num(example()))
+    lists = [row.indices.tolist() for row in rows]
+    for exclude in (rows, lists, Interactions(rows)):
+        assert same_bits(loaded.recommend(exclude=exclude)[1], model.recommend()[1])
+    assert loaded.recommend(exclude_seen=False)[0].shape == model.recommend()[0].shape
+    refused(sentence, ValueError, loaded, 0, method="recommend", exclude=[1])
     assert same_bits(loaded.predict(0, 1), model.predict(0, 1))
 
 

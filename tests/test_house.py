@@ -28,10 +28,10 @@ LAYERS = [
     {"baselines", "evaluation", "datasets"},
     {"estimators"},
     {"downloads"},
-    {"recommend", "progress", "storage", "incremental"},
-    {"objectives"},
+    {"serving", "progress", "storage", "incremental"},
+    {"objectives", "recommend"},
     {"interactions"},
-    {"validation"},
+    {"events", "ids", "validation"},
     {"engine.fit"},
     {"engine.sweep"},
     {"engine.rows", "engine.loss", "engine.topk"},
@@ -164,7 +164,18 @@ def test_importing_does_nothing(tmp_path):
 # Docstrings.
 
 # Modules for the library's own use: users do not call them, and a sentence may be enough.
-INTERNAL = {"validation", "interactions", "objectives", "recommend", "progress", "storage", "downloads", "incremental"}
+INTERNAL = {
+    "downloads",
+    "events",
+    "ids",
+    "incremental",
+    "interactions",
+    "objectives",
+    "progress",
+    "recommend",
+    "storage",
+    "validation",
+}
 
 
 def documented() -> Iterator[tuple[str, object]]:

@@ -182,7 +182,7 @@ def test_users_are_stale_and_recalculate_user_is_exact():
 
 
 def test_conjugate_gradients_end_where_cholesky_does():
-    exact, steps = (fitted(dtype="float64", iterations=60, use_cg=use_cg) for use_cg in (False, True))
+    exact, steps = (fitted(dtype="float64", iterations=300, use_cg=use_cg) for use_cg in (False, True))
     scores = [model.user_factors @ model.item_factors.T for model in (exact, steps)]
     np.testing.assert_allclose(scores[0], scores[1], rtol=0, atol=1e-3)
 

@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy import sparse
 
-from fastals import ExplicitALS, ImplicitALS
+from fastals import ExplicitALS, ImplicitALS, Interactions
 from fastals.recommend import PAIRS, Scores, pair_scores
 from tests.helpers import dtypes, observed, stored
 from tests.test_topk import full_sort
@@ -18,6 +19,7 @@ def exact_model(biases: bool, dtype: str, seed: int, shape: tuple[int, int] = (2
     R[R == 0] = 1.0
     model = ExplicitALS(factors=3, iterations=1, dtype=dtype, biases=biases, random_state=0).fit(stored(R))
     X, Y = (rng.integers(-2, 3, (length, 3)).astype(dtype) for length in shape)
+    X[~X.any(axis=1)] = 1  # a user without factors would get what is popular
     model.user_factors_, model.item_factors_ = X, Y
     scores = X @ Y.T
     if biases:
@@ -80,3 +82,163 @@ def test_pairs_go_in_pieces(n_pairs):
     X, Y = rng.integers(-2, 3, (50, 2)).astype(np.float32), rng.integers(-2, 3, (40, 2)).astype(np.float32)
     users, items = rng.integers(0, 50, n_pairs), rng.integers(0, 40, n_pairs)
     assert np.array_equal(pair_scores(Scores(X, Y, None, None, 0.0), users, items), (X @ Y.T)[users, items])
+
+
+# Who may be recommended what.
+
+
+def wanted_for(scores, left_out, n, min_score=-np.inf):
+    ids, best = full_sort(np.where(left_out | (scores < min_score), -np.inf, scores), left_out, n)
+    ids[best == -np.inf] = -1
+    return ids, best
+
+
+def mask_of(per_user: list[list[int]], n_items: int) -> np.ndarray:
+    mask = np.zeros((len(per_user), n_items), bool)
+    for row, items in enumerate(per_user):
+        mask[row, items] = True
+    return mask
+
+
+@given(
+    biases=st.booleans(),
+    exclude=st.sampled_from([None, "all", "lists", "sparse", "interactions"]),
+    allow=st.sampled_from([None, "all", "lists", "sparse"]),
+    min_score=st.sampled_from([None, -1, 2.5]),
+    exclude_seen=st.booleans(),
+    seed=st.integers(0, 2**32 - 1),
+)
+def test_filters_are_masks(biases, exclude, allow, min_score, exclude_seen, seed):
+    model, scores, seen = exact_model(biases, "float32", seed)
+    rng = np.random.default_rng(seed)
+    users = rng.integers(0, 20, 9)
+    left_out = seen[users] if exclude_seen else np.zeros((9, 15), bool)
+    arguments = {}
+    for name, form in (("exclude", exclude), ("allow", allow)):
+        if form is None:
+            continue
+        listed = [rng.integers(0, 15, rng.integers(0, 9)).tolist() for _ in range(1 if form == "all" else 9)]
+        mask = np.broadcast_to(mask_of(listed, 15), (9, 15))
+        forms = {
+            "all": lambda listed=listed: np.array(listed[0], int),
+            "lists": lambda listed=listed: listed,
+            "sparse": lambda mask=mask: sparse.coo_array(mask.astype(np.float32)),
+            "interactions": lambda mask=mask: Interactions(mask.astype(np.float32)),
+        }
+        arguments[name] = forms[form]()
+        left_out = left_out | (mask if name == "exclude" else ~mask)
+    ids, best = model.recommend(users, 6, min_score=min_score, exclude_seen=exclude_seen, **arguments)
+    minimum = -np.inf if min_score is None else min_score
+    wanted_ids, wanted = wanted_for(scores[users], left_out, 6, minimum)
+    assert np.array_equal(ids, wanted_ids)
+    assert np.array_equal(best, wanted)
+
+
+def test_filters_that_leave_nothing_give_nothing():
+    model, _, _ = exact_model(True, "float32", 0)
+    everything = range(15)
+    for arguments in ({"allow": []}, {"exclude": everything}, {"allow": [3], "exclude": [3]}, {"min_score": 1e9}):
+        ids, scores = model.recommend([0, 1], 3, **arguments)
+        assert (ids == -1).all()
+        assert (scores == -np.inf).all()
+
+
+def test_one_user_with_filters_of_its_own():
+    model, _, _ = exact_model(False, "float32", 0)
+    ids, scores = model.recommend(3, 4, exclude=[1, 2])
+    for exclude in ([[2, 1, 1]], sparse.csr_array(mask_of([[1, 2]], 15))):
+        one = model.recommend(3, 4, exclude=exclude)
+        assert np.array_equal(one[0], ids)
+        assert np.array_equal(one[1], scores)
+
+
+@pytest.mark.parametrize("n_users", [1, 5000])
+def test_all_users_and_blocks_of_them(n_users):
+    R = sparse.random(n_users, 9, 0.3, "csr", np.float32, np.random.default_rng(0))
+    model = ImplicitALS(factors=3, iterations=1, random_state=0).fit(R)
+    ids, scores = model.recommend(n=4, min_score=0.01, exclude=[2])
+    assert np.array_equal(ids, model.recommend(range(n_users), 4, min_score=0.01, exclude=[2])[0])
+    blocks = list(model.recommend_blocks(n=4, block_size=700, min_score=0.01, exclude=[2]))
+    assert np.array_equal(np.concatenate([block[0] for block in blocks]), np.arange(n_users))
+    assert np.array_equal(np.concatenate([block[1] for block in blocks]), ids)
+    assert np.array_equal(np.concatenate([block[2] for block in blocks]), scores)
+    assert max(len(users) for users, _, _ in blocks) <= 700
+
+
+# Who has nothing, and who is new.
+
+
+def test_users_without_cells_get_what_is_popular():
+    R = np.array([[1, 1, 0, 1], [0, 1, 0, 1], [0, 0, 0, 1], [0, 0, 0, 0]], np.float32)
+    model = ImplicitALS(factors=2, iterations=1, random_state=0).fit(R)
+    ids, scores = model.recommend(3, n=5, min_score=100)
+    assert ids.tolist() == [3, 1, 0, 2, -1]
+    assert scores.tolist() == [3, 2, 1, 0, -np.inf]
+    ids, _ = model.recommend([0, 3], n=2, exclude=[[], [3]])
+    assert ids[1].tolist() == [1, 0]
+    assert np.array_equal(ids[0], model.recommend(0, n=2)[0])
+    ids, _ = model.recommend(sparse.csr_array((2, 4), dtype=np.float32), n=2, fold_in=True)
+    assert ids.tolist() == [[3, 1]] * 2
+
+
+def test_with_biases_these_rank_for_users_without_cells():
+    R = np.array([[5, 1, np.nan], [4, 2, 3], [np.nan] * 3])
+    model = ExplicitALS(factors=1, iterations=3, random_state=0).fit(R)
+    ids, scores = model.recommend(2, n=3)
+    assert ids.tolist() == np.argsort(-model.item_biases_).tolist()
+    assert np.array_equal(scores, model.item_biases_[ids] + np.float32(model.global_mean_))
+
+
+@pytest.mark.parametrize("cls", [ImplicitALS, ExplicitALS])
+def test_a_user_folded_in_gets_what_it_had(cls):
+    R = stored(observed(np.random.default_rng(0), 30, 12, 0.4), "float32")
+    model = cls(factors=4, iterations=3, random_state=0).fit(R)
+    ids, scores = model.recommend(n=5)
+    new_ids, new_scores = model.recommend(R, n=5, fold_in=True)
+    assert np.array_equal(new_ids, ids)
+    assert np.array_equal(new_scores, scores)
+    one_ids, _ = model.recommend(R[[4]], n=5, fold_in=True)
+    assert np.array_equal(one_ids, ids[[4]])
+    assert set(model.recommend(R[[4]], n=12, fold_in=True, exclude_seen=False)[0][0]) == set(range(12))
+
+
+# What is refused.
+
+
+@pytest.mark.parametrize(
+    ("request_", "error", "sentence"),
+    [
+        ({"users": 99}, ValueError, r"users\[0\] is 99: ids run from 0 to 19"),
+        ({"n": 0}, ValueError, "n must be at least 1, got 0"),
+        ({"n": 2.0}, TypeError, "n must be an integer, got 2.0"),
+        ({"exclude": [15]}, ValueError, r"exclude\[0\] is 15: ids run from 0 to 14"),
+        ({"allow": [[0], [15]]}, ValueError, r"allow\[1\]\[0\] is 15: ids run from 0 to 14"),
+        ({"allow": [[0]]}, ValueError, "allow must have one list for each of the 2 users asked for, got 1"),
+        ({"exclude": sparse.eye(3)}, ValueError, r"exclude has shape \(3, 3\): .* shape \(2, 15\)"),
+        ({"exclude": 3}, TypeError, "exclude must be a 1-D array of items, a list of such arrays"),
+        ({"allow": "abc"}, TypeError, "allow must be a 1-D array of items, a list of such arrays"),
+        ({"min_score": "1"}, TypeError, "min_score must be a number"),
+        ({"min_score": float("nan")}, ValueError, "min_score must be finite"),
+        ({"exclude_seen": 1}, TypeError, "exclude_seen must be True or False"),
+        ({"fold_in": 1}, TypeError, "fold_in must be True or False"),
+        ({"users": None, "fold_in": True}, ValueError, "users must be the new users' interactions"),
+        ({"users": np.ones((1, 3)), "fold_in": True}, ValueError, r"R has shape \(1, 3\): columns are items"),
+    ],
+)
+def test_wrong_requests(request_, error, sentence):
+    model, _, _ = exact_model(False, "float32", 0)
+    with pytest.raises(error, match=sentence):
+        model.recommend(**({"users": [0, 1]} | request_))
+
+
+def test_wrong_requests_for_blocks():
+    model, _, _ = exact_model(False, "float32", 0)
+    for arguments, error, sentence in (
+        ({"block_size": 0}, ValueError, "block_size must be at least 1"),
+        ({"users": [77]}, ValueError, r"users\[0\] is 77"),
+        ({"fold_in": True}, TypeError, "recommend_blocks takes no argument 'fold_in'"),
+        ({"exclude": [[1]]}, TypeError, "exclude must be a 1-D array of items for all users"),
+        ({"allow": sparse.eye(3)}, TypeError, "allow must be a 1-D array of items for all users"),
+    ):
+        with pytest.raises(error, match=sentence):
+            model.recommend_blocks(**arguments)

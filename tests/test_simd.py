@@ -115,6 +115,11 @@ def prefetch_rows(*arguments):
 
 
 @kernel
+def first_above(*arguments):
+    return kernels.first_above(*arguments)
+
+
+@kernel
 def lanes_of(A):
     return kernels.lanes_of(A)
 
@@ -314,6 +319,17 @@ def test_gathered_panels(rng, dtype, width):
         T = rng.standard_normal((width * W + 1, ldt)).astype(dtype)
         check(gather_transposed, [T, W, ldt, s, 5, e, 3, Y, width * W, indices, 3, count], roundings=3)
         check(prefetch_rows, [Y, width * W, indices, 3, count], roundings=0)
+
+
+def test_first_above(rng, dtype):
+    W = lanes(dtype)
+    for count in COUNTS:
+        x = rng.integers(-2, 3, 3 + count + W).astype(dtype)
+        x[rng.integers(0, len(x), 2)] = np.nan
+        for start in range(count + 1):
+            for limit in (-np.inf, 0.0, 1.0, 2.0):
+                arguments = x, 3, start, count, dtype(limit)
+                assert first_above(*arguments) == twins.first_above(*arguments)
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])

@@ -8,14 +8,18 @@ forks (OpenMP), and `parallel=True` more than doubles the time to compile a kern
 
 from __future__ import annotations
 
+import contextlib
 import math
 import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+
+UNLIMITED = 2**31
 
 _pool: ThreadPoolExecutor | None = None
 _pool_size = 0
@@ -27,12 +31,41 @@ def available() -> int:
     return max(1, min(cpus, _cgroup_quota()))
 
 
+@cache
 def _cgroup_quota() -> int:
+    """CPUs' worth of time that the control group may use: the least of its own and its parents' limits.
+
+    Read once a process: it takes longer than folding in a user.
+    """
+    limits = [UNLIMITED]
+    for folder, one_file in _cgroup_folders():
+        with contextlib.suppress(OSError, ValueError):  # no such file, or "max": no quota
+            if one_file:
+                quota, period = map(int, (folder / "cpu.max").read_text().split())
+            else:
+                quota, period = (int((folder / f"cpu.cfs_{name}_us").read_text()) for name in ("quota", "period"))
+            if quota > 0:  # version 1 has -1 for no quota
+                limits.append(math.ceil(quota / period))
+    return min(limits)
+
+
+def _cgroup_folders() -> list[tuple[Path, bool]]:
+    """Return the folders of this process's control group and its parents, and whether they are of version 2."""
     try:
-        quota, period = Path("/sys/fs/cgroup/cpu.max").read_text().split()
-        return math.ceil(int(quota) / int(period))
-    except (OSError, ValueError):  # no control group, or "max": no quota
-        return 2**31
+        lines = Path("/proc/self/cgroup").read_text().splitlines()
+    except OSError:
+        return []
+    folders = []
+    for line in lines:
+        _, _, rest = line.partition(":")
+        controllers, _, path = rest.partition(":")
+        if controllers and "cpu" not in controllers.split(","):
+            continue
+        root = Path("/sys/fs/cgroup/cpu" if controllers else "/sys/fs/cgroup")
+        own = root / path.lstrip("/")
+        # In a container the path may be the host's, and only the root be there.
+        folders += [(folder, not controllers) for folder in (own, *own.parents) if folder.is_relative_to(root)]
+    return folders
 
 
 def spread(work: Callable[..., Any], n_threads: int, *args: Any) -> None:

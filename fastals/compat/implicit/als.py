@@ -714,7 +714,8 @@ def _rank(
     falling = candidates.left[::-1]
     indptr, indices = _skipped(liked, falling, len(X), len(Y))
     Y = Y[::-1] if len(falling) == len(Y) else Y[falling]
-    found, scores = topk.top_n(X, Y, indptr, indices, np.arange(len(X)), n, n_threads)
+    skipped = topk.Lists(indptr.astype(np.int64), indices.astype(np.int32), np.arange(len(X)))
+    found, scores = topk.top_n(X, topk.pack(Y), n, n_threads, excluded=(skipped,))
     ids = np.append(falling, -1)[found].astype(candidates.id_dtype)
     scores[found < 0] = np.finfo(scores.dtype).min
     for row in np.flatnonzero((found < 0).any(axis=1)):

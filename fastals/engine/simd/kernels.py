@@ -567,3 +567,46 @@ def prefetch_rows(v, Y, ldy, indices, p, count):
         v.each(0, ldy, v.line, lambda j: v.prefetch(row, j))
 
     v.each(0, count, 1, fetch)
+
+
+# Selection
+
+
+@micro_kernel
+def first_above(v, x, o, start, count, limit):
+    """Find the next number above a limit.
+
+    Computes   the first i in start .. count - 1 with x[o + i] > limit, which NaN never is; count where there is none.
+    Requires   x readable up to W - 1 numbers beyond o + count.
+    IR         A compare of W numbers and a branch, until a lane is set.
+    """
+    x, limit, builder = v.at(x, o), v.splat(limit), v.builder
+    entry = builder.block
+    head, compare, again, found, done = (
+        builder.append_basic_block(name) for name in ("head", "compare", "again", "found", "done")
+    )
+    builder.branch(head)
+
+    builder.position_at_end(head)
+    i = builder.phi(INDEX)
+    i.add_incoming(start, entry)
+    builder.cbranch(builder.icmp_signed("<", i, count), compare, done)
+
+    builder.position_at_end(compare)
+    bits = builder.bitcast(builder.fcmp_ordered(">", v.load(x, i), limit), ir.IntType(v.lanes))
+    builder.cbranch(builder.icmp_unsigned("==", bits, bits.type(0)), again, found)
+
+    builder.position_at_end(again)
+    i.add_incoming(v.add(i, v.lanes), again)
+    builder.branch(head)
+
+    builder.position_at_end(found)
+    lane = builder.cttz(builder.zext(bits, INDEX), ir.IntType(1)(1))
+    place = v.min(v.add(i, lane), count)
+    builder.branch(done)
+
+    builder.position_at_end(done)
+    answer = builder.phi(INDEX)
+    answer.add_incoming(count, head)
+    answer.add_incoming(place, found)
+    return answer

@@ -131,3 +131,9 @@ def gather_transposed(T, t, ldt, s, o, e, i, Y, ldy, indices, p, count):
 
 def prefetch_rows(Y, ldy, indices, p, count):
     """Nothing: a prefetch has no value."""
+
+
+def first_above(x, o, start, count, limit):
+    """Return the first i with ``x[o + i] > limit``."""
+    above = np.flatnonzero(x[o + start : o + count] > limit)
+    return start + above[0] if len(above) else count
