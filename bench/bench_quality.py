@@ -282,13 +282,21 @@ def best_in_full(fit: Callable[..., Any], space: dict[str, Any], kept: Any, vali
     return candidates[int(np.argmax(scores))]
 
 
-def best_by_halving(space: dict[str, Any], kept: Any, validation: Any) -> dict[str, Any]:
+# Narrower than the space of the full fits, with an exponent that the others do not have. What Rendle et al. 2022 found
+# by tuning for MovieLens and the Million Song Dataset lies within.
+HALVED_SPACE = {
+    "factors": FACTORS,
+    "unobserved_weight": loguniform(1e-2, 1.0),
+    "regularization": loguniform(1e-3, 1e-1),
+    "popularity_exponent": [0.0, 0.4],
+}
+
+
+def best_by_halving(kept: Any, validation: Any) -> dict[str, Any]:
     """Return the best of 64 candidates, most of which are given up early."""
-    candidates = sample_candidates(space | {"popularity_exponent": [0.0, 0.4]}, HALVED["n"], 0)
-    splits = kept, validation
-    return successive_halving(
-        OURS, candidates, splits, f"ndcg@{K}", factor=HALVED["factor"], refit=False
-    ).best_parameters
+    candidates = sample_candidates(HALVED_SPACE, HALVED["n"], 0)
+    found = successive_halving(OURS, candidates, (kept, validation), f"ndcg@{K}", factor=HALVED["factor"], refit=False)
+    return found.best_parameters
 
 
 def ranking_table() -> str:
@@ -300,7 +308,7 @@ def ranking_table() -> str:
         for library, (fit, space) in RIVALS.items():
             searches = {library: best_in_full(fit, space, kept, validation)}
             if fit is fit_fastals:
-                searches["fastals, by halving"] = best_by_halving(space, kept, validation)
+                searches["fastals, by halving"] = best_by_halving(kept, validation)
             for row_name, parameters in searches.items():
                 result = evaluate(fit(R, parameters), held_out, K)
                 row = [name, row_name]
