@@ -9,6 +9,7 @@ from scipy.linalg.lapack import spotrf
 
 PEAK = "sgemm 2048"
 CELLS = 1024  # rows of a long Gram product, as many as a heavy row has cells
+REPEATS = 20  # of a compiled kernel within one call from Python
 
 
 class Kernel(NamedTuple):
@@ -37,6 +38,56 @@ def _lapack_cholesky(factors: int) -> Callable[[], object]:
     return lambda: spotrf(A)
 
 
+def _our_gram(cells: int, factors: int) -> Callable[[], object]:
+    from fastals.engine.cholesky import gram_add
+    from fastals.engine.jit import kernel
+    from fastals.engine.panel import as_panel
+    from fastals.engine.simd.target import aligned_empty, padded
+
+    @kernel
+    def repeated(C, P, cells, kp, times):  # type: ignore[no-untyped-def]
+        for _ in range(times):
+            gram_add(C, 0, kp, 1.0, P, 0, kp, cells, kp)
+
+    P, kp = as_panel(_normal(cells, factors)), padded(factors, np.float32)
+    C = aligned_empty(kp * kp, np.float32)
+    C[:] = 0
+    return lambda: repeated(C, P, cells, kp, REPEATS)
+
+
+def _our_cholesky(factors: int) -> Callable[[], object]:
+    from fastals.engine.cholesky import factor
+    from fastals.engine.jit import kernel
+    from fastals.engine.simd.target import aligned_empty
+
+    @kernel
+    def repeated(A, original, kp, inv, times):  # type: ignore[no-untyped-def]
+        failed = 0
+        for _ in range(times):
+            for i in range(len(A)):
+                A[i] = original[i]
+            failed += factor(A, 0, kp, kp, inv)
+        return failed
+
+    Y = _normal(2 * factors, factors)
+    original, A = (aligned_empty(factors * factors, np.float32) for _ in range(2))
+    original[:] = (Y.T @ Y).ravel()
+    return lambda: repeated(A, original, factors, aligned_empty(factors, np.float32), REPEATS)
+
+
+def _our_rows(cells: int, factors: int, n_rows: int) -> Callable[[], object]:
+    """Return a whole exact half-step over rows of `cells` cells: gather, Gram matrix, Cholesky, substitution."""
+    from bench.cost_model import problem
+    from fastals.engine import fit, rows, sweep
+    from fastals.engine.panel import as_panel
+
+    Y = as_panel(_normal(4000, factors) / np.float32(np.sqrt(factors)))
+    some, X = problem(cells, n_rows, len(Y)), np.zeros((n_rows, factors), np.float32)
+    plan = fit.plan_for("cholesky", Y.dtype, True, warm=False, last=False)._replace(only=rows.PRIMAL)
+    g = np.full(factors, 10, np.float32)
+    return lambda: sweep.half_step(some, Y, g, factors, X, plan, 1)
+
+
 def _top_10(users: int, items: int, factors: int) -> Callable[[], object]:
     from fastals.engine.topk import pack, top_n
 
@@ -62,7 +113,15 @@ def kernels(factors: int) -> list[Kernel]:
     users, items = 1024, 8192
     gram = CELLS * factors * (factors + 1.0)  # one triangle
     return [
+        Kernel("Gram tile", factors, REPEATS * gram, lambda: _our_gram(CELLS, factors)),
         Kernel("Gram, BLAS ssyrk", factors, gram, lambda: _blas_gram(CELLS, factors)),
+        Kernel("block Cholesky", factors, REPEATS * factors**3 / 3.0, lambda: _our_cholesky(factors)),
         Kernel("Cholesky, LAPACK spotrf", factors, factors**3 / 3.0, lambda: _lapack_cholesky(factors)),
+        Kernel(
+            "exact half-step, rows of 4 k cells",
+            factors,
+            64 * (4 * factors * factors * (factors + 1.0) + factors**3 / 3.0 + 6.0 * factors * factors),
+            lambda: _our_rows(4 * factors, factors, 64),
+        ),
         Kernel("Top 10 of 8192", factors, 2.0 * users * items * factors, lambda: _top_10(users, items, factors)),
     ]

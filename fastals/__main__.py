@@ -6,10 +6,12 @@ import argparse
 import sys
 import textwrap
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
-from . import demo
+from . import demo, plots
+from .estimators import ImplicitALS
 
 WIDTH = 100
 
@@ -42,11 +44,31 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for table in demo.tables(data):
         print(text(table), end="\n\n", flush=True)
     if options.out is not None:
-        path = options.out / "implicit.npz"
-        demo.recommender(data).save(path)
+        model, path = demo.recommender(data), options.out / "implicit.npz"
+        model.save(path)
         print(f"Model written to {path}; read it with fastals.load({str(path)!r})")
+        print(draw(model, data, options.out))
     print(f"Took {time.perf_counter() - start:.0f} s, compilation included")
     return 0
+
+
+def draw(model: ImplicitALS, data: demo.Data, folder: Path) -> str:
+    """Write three pictures of a model and its data into `folder`; return a sentence about it."""
+    try:
+        from matplotlib.figure import Figure
+    except ImportError:
+        return "No pictures: matplotlib is not installed (pip install 'fastals[plots]')"
+    R = data.ratings.matrix()
+    pictures: dict[str, Callable[[Any], Any]] = {
+        "convergence": lambda ax: plots.convergence(model, ax=ax),
+        "embedding": lambda ax: plots.embedding(model, ax=ax),
+        "degrees": lambda ax: plots.degrees(R, ax=ax),
+    }
+    for name, paint in pictures.items():
+        figure = Figure(figsize=(8, 6), layout="constrained")
+        paint(figure.subplots())
+        figure.savefig(folder / f"{name}.png", dpi=150)
+    return f"Pictures written to {folder}: {', '.join(f'{name}.png' for name in pictures)}"
 
 
 def text(table: demo.Table) -> str:
