@@ -385,7 +385,10 @@ class ImplicitALS(_ALS):
         nu: the ridge of a row with n cells is `regularization * (n + unobserved_weight * N)^nu`, N rows on the other
         side. 0: the plain ridge; 1: as ALS-WR and iALS have it.
     solver : {'auto', 'cholesky', 'cg'}, default 'auto'
-        How rows are solved.
+        How rows are solved. 'cholesky': exactly, throughout. 'cg': by conjugate gradients, 3 steps from the previous
+        iterate. 'auto': each row in the cheaper way. In the last half-step, and so in what is stored and folded in,
+        'cg' and 'auto' go on until what a row's loss can still fall by is at most 1e-10 (float64: 1e-28) of what it
+        fell by so far, beside rounding; a row that does not get there within 32 steps is finished by Cholesky.
     dtype : {'float32', 'float64'}, default 'float32'
         Of the factors and of the arithmetic.
     tol : float, default 0.0
