@@ -141,7 +141,7 @@ def gather_cells(
     w, b = ws.w, ws.b
     begin, m = cells.indptr[u], cells.indptr[u + 1] - cells.indptr[u]
     row_weight, row_background = rows[u, 0], rows[u, 1]
-    # Plain loops over what varies from cell to cell, so that they become vector loops: 1 ns a cell instead of 15.
+    # Plain loops over what varies from cell to cell, so that they become vector loops: 1.5 ns a cell.
     if len(cells.values) == 1:
         _fill(b, 0, m, cells.values[0])
     else:

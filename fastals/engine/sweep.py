@@ -13,7 +13,7 @@ from .simd.kernels import prefetch_rows
 from .threads import spread
 
 # Small enough that the last block to finish does not keep others waiting (1 / 16 of a thread's share, down to one
-# row), large enough that drawing a block, some 20 ns, does not count.
+# row), large enough that drawing a block does not count.
 BLOCKS_PER_THREAD = 16
 
 

@@ -3,7 +3,7 @@
 Kernels release the GIL and draw blocks of rows from a shared atomic counter, so plain Python threads are enough: the
 calling thread works too, late threads find the counter exhausted, and nothing of Numba's own threading layers is
 started. Those abort the process when two Python threads launch at once (workqueue) or when a process that used them
-forks (OpenMP), and `parallel=True` more than doubles the time to compile a kernel.
+forks (OpenMP).
 """
 
 from __future__ import annotations
@@ -92,7 +92,7 @@ def spread(work: Callable[..., Any], n_threads: int, *args: Any) -> None:
 
 
 def _threads(size: int) -> ThreadPoolExecutor:
-    """Return a pool with room for `size` threads, kept between calls: starting a thread costs some 50 us."""
+    """Return a pool with room for `size` threads, kept between calls."""
     global _pool, _pool_size
     if _pool is None and hasattr(os, "register_at_fork"):
         os.register_at_fork(after_in_child=_forget_pool)
