@@ -41,16 +41,19 @@ def _lapack_cholesky(factors: int) -> Callable[[], object]:
 def _our_gram(cells: int, factors: int) -> Callable[[], object]:
     from fastals.engine.cholesky import gram_add
     from fastals.engine.jit import kernel
-    from fastals.engine.panel import as_panel
-    from fastals.engine.simd.target import aligned_empty, padded
+    from fastals.engine.rows import CHUNK
+    from fastals.engine.simd.target import aligned_empty, in_strips, padded
 
     @kernel
     def repeated(C, P, cells, kp, times):  # type: ignore[no-untyped-def]
+        size = len(P) // (cells // CHUNK)
         for _ in range(times):
-            gram_add(C, 0, kp, 1.0, P, 0, kp, cells, kp)
+            for chunk in range(cells // CHUNK):
+                gram_add(C, 0, kp, 1.0, P, chunk * size, CHUNK, CHUNK, kp, kp)
 
-    P, kp = as_panel(_normal(cells, factors)), padded(factors, np.float32)
-    C = aligned_empty(kp * kp, np.float32)
+    kp = padded(factors, np.float32)
+    P, C = aligned_empty(cells * in_strips(kp, np.float32), np.float32), aligned_empty(kp * kp, np.float32)
+    P[:] = _normal(1, len(P))
     C[:] = 0
     return lambda: repeated(C, P, cells, kp, REPEATS)
 

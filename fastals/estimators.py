@@ -159,9 +159,8 @@ class _ALS(Incremental, Serving):
             return stop or (iteration > 0 and history[-2] - loss <= checked.tol * history[-2] and checked.tol > 0)
 
         try:
-            if not warm:
-                engine.sketch(model, checked.rng, checked.n_threads)
-            failure = engine.fit(model, checked.iterations, checked.solver, checked.n_threads, after)
+            rng = None if warm else checked.rng
+            failure = engine.fit(model, checked.iterations, checked.solver, checked.n_threads, after, rng)
             if failure is not None:
                 side = cells.by_user if failure.side == "user" else cells.by_item
                 raise solve_error(failure, side, checked.dtype)

@@ -89,6 +89,58 @@ def test_balance_keeps_the_model_and_shares_the_ridge(width, seed):
     assert ours.trace() + theirs.trace() <= before + rounding(np.float64, width, before, condition)
 
 
+@given(width=st.integers(1, 24), seed=st.integers(0, 99))
+def test_balance_of_a_diagonal_is_that_of_any_other_matrix(width, seed):
+    """What a fit passes is diagonal, and takes a shorter way; both Gram matrices end up the same."""
+    diagonal = np.diag(np.random.default_rng(seed).random(width) + 0.1)
+    theirs = panel(50, width, np.float64, seed)[:, :width]
+    theirs = theirs.T @ theirs
+    turn = np.linalg.qr(np.random.default_rng(seed).standard_normal((width, width)))[0]
+    balanced = []
+    for Q in (np.eye(width), turn):
+        T, inverse = basis.balance(Q.T @ diagonal @ Q, Q.T @ theirs @ Q)
+        balanced += [T.T @ (Q.T @ diagonal @ Q) @ T, inverse.T @ (Q.T @ theirs @ Q) @ inverse]
+    allowed = 8 * width * basis.FLOOR * max(np.linalg.cond(theirs), 1.1 / 0.1) * (diagonal.trace() + theirs.trace())
+    for matrix in balanced:
+        assert np.abs(matrix - balanced[0]).max() <= allowed
+
+
+@given(n=st.integers(1, 300), width=st.integers(1, 24), dtype=dtypes)
+def test_whitened_columns_are_orthonormal_and_span_the_same(n, width, dtype):
+    width = min(n, width)
+    Y = panel(n, width, dtype)
+    original = Y[:, :width].astype(np.float64)
+    condition = np.linalg.cond(original)
+    basis.whiten(Y, width, 2)
+    white = Y[:, :width].astype(np.float64)
+    allowed = rounding(dtype, n + width, 1.0, condition**2) + 2 * width * basis.FLOOR * condition**2
+    assert np.abs(white.T @ white - np.eye(width)).max() <= allowed
+    projected = original @ np.linalg.lstsq(original, white, rcond=None)[0]
+    assert np.abs(projected - white).max() <= rounding(dtype, n + width, 1.0, condition)
+
+
+@pytest.mark.parametrize("bad", [np.inf, np.nan, 0])
+def test_whitening_leaves_what_it_cannot_whiten(bad):
+    Y = panel(5, 2, np.float32)
+    Y[3 if bad else slice(None)] = bad
+    before = Y.copy()
+    basis.whiten(Y, 2, 1)
+    np.testing.assert_array_equal(Y, before)
+
+
+def test_maps_compose_and_none_is_the_identity():
+    A, B = np.random.default_rng(0).standard_normal((2, 3, 3))
+    assert np.array_equal(basis.composed(A, B), A @ B)
+    assert basis.composed(A, None) is A
+    assert basis.composed(None, B) is B
+    assert basis.composed(None, None) is None
+    assert basis.turned(A, None) is A
+    Y = panel(5, 3, np.float32)
+    before = Y.copy()
+    basis.rotate(Y, None, 1)
+    assert np.array_equal(Y, before)
+
+
 def test_balance_takes_singular_matrices():
     ours, theirs = np.diag([1.0, 2.0, 0.0]), np.diag([3.0, 0.0, 0.0])
     for matrix in basis.balance(ours, theirs):

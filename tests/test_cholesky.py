@@ -7,7 +7,8 @@ import pytest
 
 from fastals.engine import cholesky
 from fastals.engine.jit import kernel
-from fastals.engine.simd.target import lanes, padded
+from fastals.engine.simd import twins
+from fastals.engine.simd.target import in_strips, lanes, padded, target
 
 FULL = os.environ.get("FASTALS_TEST_REDUCED") is None  # see test_simd.py
 
@@ -125,22 +126,24 @@ def test_an_indefinite_matrix_is_reported_where_numpy_finds_it(dtype):
 
 def test_gram_add(dtype):
     rng = np.random.default_rng(5)
-    W = lanes(dtype)
-    for blocks in range(1, 6) if FULL else [1, 4]:
-        for depth in (0, 1, 2, 3, 17):
-            width = blocks * W
-            C, P = (rng.standard_normal((width + 20, width + 2 * W)).astype(dtype) for _ in range(2))
-            before = C.copy()
-            ld = C.shape[1]
-            gram_add(C, ld + W, ld, 1.0, P, W, ld, depth, width)
+    W, strip = lanes(dtype), target().strip(np.dtype(dtype).itemsize)
+    one = np.ones(20, dtype)
+    for width in range(W, 6 * W, W) if FULL else [W, 4 * W]:
+        for height in [*range(strip, width, strip), width]:
+            for depth in (0, 1, 2, 3, 17):
+                C, M = (rng.standard_normal((width + 20, width + 2 * W)).astype(dtype) for _ in range(2))
+                before, ld, rows = C.copy(), C.shape[1], depth + 1
+                P = np.full(rows * in_strips(width, dtype) + 3, np.nan, dtype)
+                twins.scaled(P, 3, rows, one, 0, M, W, ld, depth, width)
+                gram_add(C, ld + W, ld, 1.0, P, 3, rows, depth, height, width)
 
-            panel = P[:depth, W : W + width].astype(np.float64)
-            block = np.arange(width) // W
-            written = np.zeros(C.shape, bool)
-            written[1 : width + 1, W : W + width] = block[:, None] <= block
-            expected, bound = before.astype(np.float64), np.abs(before.astype(np.float64))
-            expected[1 : width + 1, W : W + width] += panel.T @ panel
-            bound[1 : width + 1, W : W + width] += np.abs(panel).T @ np.abs(panel)
-            error = np.abs(C - expected)
-            assert np.all(error[written] <= (depth + 2) * np.finfo(dtype).eps * bound[written])
-            np.testing.assert_array_equal(C[~written], before[~written])
+                panel = M[:depth, W : W + width].astype(np.float64)
+                block = np.arange(width) // W
+                written = np.zeros(C.shape, bool)
+                written[1 : height + 1, W : W + width] = block[:height, None] <= block
+                expected, bound = before.astype(np.float64), np.abs(before.astype(np.float64))
+                expected[1 : width + 1, W : W + width] += panel.T @ panel
+                bound[1 : width + 1, W : W + width] += np.abs(panel).T @ np.abs(panel)
+                error = np.abs(C - expected)
+                assert np.all(error[written] <= (depth + 2) * np.finfo(dtype).eps * bound[written])
+                np.testing.assert_array_equal(C[~written], before[~written])

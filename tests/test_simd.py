@@ -13,7 +13,7 @@ from numba.core.registry import cpu_target
 
 from fastals.engine.jit import kernel
 from fastals.engine.simd import kernels, twins
-from fastals.engine.simd.target import CACHE_LINE, Target, aligned_empty, describe, lanes, padded, target
+from fastals.engine.simd.target import CACHE_LINE, Target, aligned_empty, describe, in_strips, lanes, padded, target
 
 DTYPES = [np.float32, np.float64]
 FULL = os.environ.get("FASTALS_TEST_REDUCED") is None  # the subprocesses for other CPUs run fewer sizes
@@ -97,6 +97,11 @@ def cg_direction(*arguments):
 @kernel
 def cg_advance(*arguments):
     return kernels.cg_advance(*arguments)
+
+
+@kernel
+def scaled(*arguments):
+    return kernels.scaled(*arguments)
 
 
 @kernel
@@ -313,11 +318,14 @@ def test_gathered_panels(rng, dtype, width):
     for count in COUNTS:
         Y, indices = gathered(rng, 9, width * W, count, dtype)
         s, e = (rng.standard_normal(6 * W + 64).astype(dtype) for _ in range(2))
-        P = rng.standard_normal((count + 1, (width + 1) * W)).astype(dtype)
-        check(gather_scaled, [P, W, (width + 1) * W, s, 5, Y, width * W, indices, 3, count], roundings=2)
-        ldt = padded(count, dtype) + W
-        T = rng.standard_normal((width * W + 1, ldt)).astype(dtype)
-        check(gather_transposed, [T, W, ldt, s, 5, e, 3, Y, width * W, indices, 3, count], roundings=3)
+        for rows in (count, count + 2):
+            P = rng.standard_normal((rows + 2) * in_strips(width * W, dtype)).astype(dtype)
+            check(gather_scaled, [P, 2, rows, s, 5, Y, width * W, indices, 3, count], roundings=2)
+        M = rng.standard_normal((count + 1, 7 * W)).astype(dtype)
+        check(scaled, [P, 2, count + 2, s, 5, M, W, 7 * W, count, width * W], roundings=2)
+        for rows in (width * W, width * W + 2):
+            T = rng.standard_normal((rows + 2) * in_strips(padded(count, dtype), dtype)).astype(dtype)
+            check(gather_transposed, [T, 2, rows, s, 5, e, 3, Y, width * W, indices, 3, count], roundings=3)
         check(prefetch_rows, [Y, width * W, indices, 3, count], roundings=0)
 
 
@@ -343,8 +351,11 @@ def test_what_is_not_finite_is_passed_on(rng, dtype, value):
         Y[4, position] = value
         check(gather_dots, [out, 0, Y, n, indices, 3, 7, x, 0], roundings=n + 2)
         check(gather_axpys, [x, 0, s, 0, Y, n, indices, 3, 7], roundings=9)
-        check(gather_scaled, [np.zeros((9, n), dtype), 0, n, s, 0, Y, n, indices, 3, 7], roundings=2)
-        check(gather_transposed, [np.zeros((n, 16), dtype), 0, 16, s, 0, e, 0, Y, n, indices, 3, 7], roundings=3)
+        P = np.zeros(9 * in_strips(n, dtype), dtype)
+        check(scaled, [P, 0, 9, s, 0, Y, 0, n, 7, n], roundings=2)
+        check(gather_scaled, [P, 0, 9, s, 0, Y, n, indices, 3, 7], roundings=2)
+        T = np.zeros(n * in_strips(16, dtype), dtype)
+        check(gather_transposed, [T, 0, n, s, 0, e, 0, Y, n, indices, 3, 7], roundings=3)
         C = np.zeros((W, n), dtype)
         check(add_product, [C, 0, n, dtype(1.0), Y, 0, n, Y, 0, n, 9, W, n], roundings=12)
         U, inv = triangular(rng, n, n, 0, dtype)

@@ -11,12 +11,13 @@ from typing import NamedTuple
 import numpy as np
 
 from .blas import one_blas_thread
-from .jit import kernel, next_block
-from .simd.kernels import add_product, transpose
-from .simd.target import aligned_empty
+from .cholesky import gram_add
+from .jit import inner, kernel, next_block
+from .simd.kernels import add_product, scaled, transpose
+from .simd.target import aligned_empty, in_strips
 from .threads import spread
 
-PIECE = 512  # rows summed in the panel's own precision before they go to float64
+PIECE = 256  # rows summed in the panel's own precision before they go to float64
 BAND = 128  # rows of the Gram matrix that one thread works on: a band of 128 x 1024 sums fits the second-level cache
 ROWS = 64  # rotated at once; a multiple of every vector width
 # Share of the trace below which a direction is not balanced: it keeps singular matrices factorable, and T and T^-T
@@ -42,12 +43,11 @@ def gram(panel: np.ndarray, weights: np.ndarray, width: int, n_threads: int) -> 
     n_bands = -(-kp // BAND)
     groups = min(-(-n // PIECE), -(-TASKS // n_bands))
     partial = np.zeros((groups, kp, kp))
-
-    scales = np.sqrt(weights)
+    scales = np.full(PIECE, np.sqrt(weights[0])) if len(weights) == 1 else np.sqrt(weights)
 
     def work(counter: np.ndarray) -> None:
-        buffers = (aligned_empty(size, panel.dtype) for size in (PIECE * kp, BAND * kp))
-        _gram_bands(counter, panel, scales, partial, *buffers)
+        buffers = (aligned_empty(size, panel.dtype) for size in (PIECE * in_strips(kp, panel.dtype), BAND * kp))
+        _gram_bands(counter, panel, scales.astype(panel.dtype), len(weights) > 1, partial.reshape(-1), *buffers)
 
     spread(work, min(n_threads, groups * n_bands))
     upper = np.triu(partial.sum(axis=0)[:width, :width])
@@ -58,32 +58,42 @@ def gram(panel: np.ndarray, weights: np.ndarray, width: int, n_threads: int) -> 
 def _gram_bands(
     counter,  # inout int64 (1,)
     panel,  # in    T (n, kp)
-    scales,  # in    T (n,) or (1,)              square roots of the weights
-    partial,  # inout float64 (groups, kp, kp)   zeros; upper triangles, and some of what is below
-    piece,  # work  T (PIECE * kp,)            scaled rows
+    scales,  # in    T (n,), or (PIECE,) all alike     square roots of the weights
+    each,  # in    bool                                whether each row has a scale of its own
+    partial,  # inout float64 (groups * kp * kp,)         zeros; upper triangles
+    piece,  # work  T (PIECE * kp in whole strips,)     scaled rows, in strips
     sums,  # work  T (BAND * kp,)
 ):
     """Sum every groups-th piece into its group, one band of rows of the Gram matrix at a time."""
     n, kp = panel.shape
-    groups, n_bands = len(partial), (kp + BAND - 1) // BAND
+    groups, n_bands = len(partial) // (kp * kp), (kp + BAND - 1) // BAND
     while True:
         task = next_block(counter)
         if task >= groups * n_bands:
             return
         group, first = task % groups, task // groups * BAND
-        height = min(BAND, kp - first)
+        height, width = min(BAND, kp - first), kp - first
         for start in range(group * PIECE, n, groups * PIECE):
             depth = min(PIECE, n - start)
-            for j in range(depth):
-                scale = scales[min(start + j, len(scales) - 1)]
-                for i in range(first, kp):
-                    piece[j * kp + i] = scale * panel[start + j, i]
-            for i in range(height * kp):
-                sums[i] = 0
-            add_product(sums, first, kp, 1.0, piece, first, kp, piece, first, kp, depth, height, kp - first)
+            scaled(piece, 0, PIECE, scales, start * each, panel, start * kp + first, kp, depth, width)
+            _zero(sums, height * width)
+            gram_add(sums, 0, width, 1.0, piece, 0, PIECE, depth, height, width)
             for i in range(height):
-                for c in range(first + i, kp):
-                    partial[group, first + i, c] += sums[i * kp + c]
+                diagonal = (group * kp + first + i) * kp + first + i
+                _add(partial, diagonal, sums, i * width + i, width - i)
+
+
+@inner
+def _zero(array, count):
+    for i in range(count):
+        array[i] = 0
+
+
+@inner
+def _add(total, t, sums, s, count):
+    # A function of flat arrays, as only so it becomes a vector loop: half the time of a Gram matrix at k = 64.
+    for i in range(count):
+        total[t + i] += sums[s + i]
 
 
 def diagonalise(background: np.ndarray, dtype: np.dtype) -> tuple[np.ndarray, np.ndarray | None]:
@@ -116,18 +126,52 @@ def balance(ours: np.ndarray, theirs: np.ndarray) -> tuple[np.ndarray, np.ndarra
 
     Notes
     -----
-    With ours = L L' and L' theirs L = W S^2 W', T = L^-T W S^(1/2): then T' ours T = S and T^-1 theirs T^-T = S.
+    With ours = V D V' and the root L = V D^(1/2), L' theirs L = W S^2 W' gives T = V D^(-1/2) W S^(1/2): then T' ours T
+    = S and T^-1 theirs T^-T = S. Within a fit `ours` is diagonal already, and V = I.
     """
     ours, theirs = (matrix + np.eye(len(matrix)) * (FLOOR * matrix.trace()) for matrix in (ours, theirs))
+    squares, vectors = diagonalise(ours, np.dtype(np.float64))
+    root = np.sqrt(squares)[:, None]
     with one_blas_thread():
-        factor = np.linalg.cholesky(ours)
-        squares, vectors = np.linalg.eigh(factor.T @ theirs @ factor)
-        roots = np.sqrt(np.sqrt(squares))
-        return np.linalg.solve(factor.T, vectors) * roots, factor @ vectors / roots
+        squares, turn = np.linalg.eigh(root * turned(theirs, vectors) * root.T)
+        scale = np.sqrt(np.sqrt(squares))
+        both = turn / root * scale, turn * root / scale
+        return both if vectors is None else (vectors @ both[0], vectors @ both[1])
 
 
-def rotate(panel: np.ndarray, rotation: np.ndarray, n_threads: int) -> None:
-    """Overwrite `panel` by `panel @ rotation`; the rotation, shape (width, width), may be any linear map."""
+def whiten(panel: np.ndarray, width: int, n_threads: int) -> None:
+    """Overwrite `panel` by orthonormal columns with the same range, as far as its precision tells them apart.
+
+    A panel that is 0 or not finite stays as it is.
+    """
+    matrix = gram(panel, np.ones(1, panel.dtype), width, n_threads)
+    if not 0 < matrix.trace() < np.inf:
+        return
+    with one_blas_thread():
+        squares, vectors = np.linalg.eigh(matrix)
+    rotate(panel, vectors / np.sqrt(np.maximum(squares, FLOOR * matrix.trace())), n_threads)
+
+
+def turned(matrix: np.ndarray, rotation: np.ndarray | None) -> np.ndarray:
+    """Return the Gram matrix of a panel that is rotated: rotation' matrix rotation."""
+    if rotation is None:
+        return matrix
+    with one_blas_thread():
+        return rotation.T @ matrix @ rotation
+
+
+def composed(first: np.ndarray | None, second: np.ndarray | None) -> np.ndarray | None:
+    """Return the map of one rotation after the other, where None is the identity."""
+    if first is None or second is None:
+        return second if first is None else first
+    with one_blas_thread():
+        return first @ second
+
+
+def rotate(panel: np.ndarray, rotation: np.ndarray | None, n_threads: int) -> None:
+    """Overwrite `panel` by `panel @ rotation`: any linear map of shape (width, width), or None for the identity."""
+    if rotation is None:
+        return
     kp = panel.shape[1]
     square = aligned_empty((kp, kp), panel.dtype)
     square[...] = 0

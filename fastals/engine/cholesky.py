@@ -13,6 +13,7 @@ from fastals.engine.simd.kernels import (
     cholesky_block,
     lanes_of,
     solve_tile,
+    strip_of,
     substitute_backward,
     substitute_forward,
 )
@@ -20,20 +21,32 @@ from fastals.engine.simd.kernels import (
 
 @inner
 def gram_add(
-    C,  # inout  float (width, ldc) from offset c    upper triangle, by W x W blocks
+    C,  # inout  float (height, ldc) from offset c    upper triangle, by W x W blocks
     c,
     ldc,
     sign,  # in     1 or -1
-    P,  # in     float (depth, ldp) from offset p
+    P,  # in     float (depth, width) from offset p, in strips
     p,
-    ldp,
+    rows,  # that a strip of P has room for
     depth,
+    height,  # padded; below width a multiple of S
     width,  # padded
 ):
-    """Add sign * P'P to the upper triangle of C; below it only the W x W blocks on the diagonal are touched."""
-    W = lanes_of(C)
-    for i in range(0, width, W):
-        add_product(C, c + i * ldc + i, ldc, sign, P, p + i, ldp, P, p + i, ldp, depth, W, width - i)
+    """Add sign * P'P to the first rows of the upper triangle of C.
+
+    Below the diagonal only the W x W blocks on it are touched.
+    """
+    W, S = lanes_of(C), strip_of(C)
+    for j in range(0, width, S):
+        right, columns = p + j * rows, min(S, width - j)
+        for i in range(0, min(j, height), S):
+            add_product(
+                C, c + i * ldc + j, ldc, sign, P, p + i * rows, S, P, right, S, depth, min(S, height - i), columns
+            )
+        if j < height:
+            for i in range(0, columns, W):
+                diagonal = c + (j + i) * ldc + j + i
+                add_product(C, diagonal, ldc, sign, P, right + i, S, P, right + i, S, depth, W, columns - i)
 
 
 @inner

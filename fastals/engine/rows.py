@@ -31,7 +31,7 @@ from .simd.kernels import (
     gather_transposed,
     lanes_of,
 )
-from .simd.target import aligned_empty, padded
+from .simd.target import aligned_empty, in_strips, padded
 
 # What a row reports; the estimators turn it into sentences.
 OK, NOT_POSITIVE, NOT_FINITE = 0, 1, 2
@@ -70,13 +70,13 @@ class Workspace(NamedTuple):
     q: np.ndarray  # T (kp,)  A p
     inv: np.ndarray  # T (kp,)  reciprocals of the factor's diagonal
     A: np.ndarray  # T (kp * kp,)
-    panel: np.ndarray  # T (kp * max(kp, CHUNK),)
+    panel: np.ndarray  # T (kp in whole strips * max(kp, CHUNK),)
 
 
 def workspace(kp: int, longest: int, dtype: np.dtype) -> Workspace:
     """Return memory for rows of up to `longest` cells and `kp` factors."""
     m = padded(longest, dtype)
-    sizes = 3 * [m] + 6 * [kp] + [kp * kp, kp * max(kp, CHUNK)]
+    sizes = 3 * [m] + 6 * [kp] + [kp * kp, in_strips(kp, dtype) * max(kp, CHUNK)]
     # One allocation, since eleven take 0.1 ms: as much as 200 short rows. Each part is whole vectors, hence aligned.
     memory = aligned_empty(sum(sizes), dtype)
     return Workspace(*np.split(memory, np.cumsum(sizes)[:-1]))
@@ -190,7 +190,7 @@ def solve_row(
     x,  # inout T (n_rows * kp,)    row u: a start where the plan is warm; the solution
     plan,  # in    Plan
     ws,  # work  Workspace
-):  # -> status, minimum of the row: its cells, background and ridge
+):  # -> status, minimum of the row: its cells, background and ridge; of a sketch |x|^2
     """Solve one row in the cheapest way that the plan allows."""
     kp = Y.shape[1]
     o, begin, m = u * kp, problem.cells.indptr[u], problem.cells.indptr[u + 1] - problem.cells.indptr[u]
@@ -202,7 +202,10 @@ def solve_row(
     if plan.sketch:
         _fill(x, o, kp, 0)
         gather_axpys(x, o, ws.b, 0, Y, kp, indices, begin, m)
-        return OK, 0.0
+        square = 0.0
+        for i in range(o, o + kp):
+            square += np.float64(x[i]) * np.float64(x[i])
+        return OK, square
     least = ws.r.dtype.type(np.inf)
     background, ridge = problem.rows[u, 1], problem.rows[u, 2]
     for i in range(width):
@@ -291,8 +294,8 @@ def _add_weighted_gram(Y, indices, begin, m, sign, ws):
         ws.s[i] = np.sqrt(max(sign * ws.w[i], ws.w[i] * 0))
     for start in range(0, m, CHUNK):
         depth = min(CHUNK, m - start)
-        gather_scaled(ws.panel, 0, kp, ws.s, start, Y, kp, indices, begin + start, depth)
-        gram_add(ws.A, 0, kp, sign, ws.panel, 0, kp, depth, kp)
+        gather_scaled(ws.panel, 0, CHUNK, ws.s, start, Y, kp, indices, begin + start, depth)
+        gram_add(ws.A, 0, kp, sign, ws.panel, 0, CHUNK, depth, kp, kp)
 
 
 @inner
@@ -313,11 +316,11 @@ def _dual(Y, indices, begin, m, x, o, ws):  # -> solved, gain
         q[i] = ws.b[i] / ws.s[i]
         t[i] = q[i]
     _fill(t, m, mp - m, 0)
-    gather_transposed(ws.panel, 0, mp, ws.s, 0, ws.e, 0, Y, kp, indices, begin, m)
+    gather_transposed(ws.panel, 0, kp, ws.s, 0, ws.e, 0, Y, kp, indices, begin, m)
     _fill(ws.A, 0, mp * mp, 0)
     for i in range(mp):
         ws.A[i * mp + i] = 1
-    gram_add(ws.A, 0, mp, 1.0, ws.panel, 0, mp, kp, mp)
+    gram_add(ws.A, 0, mp, 1.0, ws.panel, 0, kp, kp, mp, mp)
     if factor(ws.A, 0, mp, mp, ws.inv) != 0:
         return False, 0.0
     substitute(ws.A, 0, mp, mp, ws.inv, t, 0)

@@ -46,7 +46,7 @@ def no_lists(n_rows: int) -> Lists:
 def pack(Y: np.ndarray) -> Columns:
     """Return factors of shape (n, k) as columns for `top_n`."""
     n, k = Y.shape
-    width = target().tile(Y.dtype.itemsize)[1] * target().lanes(Y.dtype.itemsize)
+    width = target().strip(Y.dtype.itemsize)
     whole, rest = divmod(n, width)
     strips = aligned_zeros((whole + (rest > 0), k, width), Y.dtype)
     strips[:whole] = Y[: whole * width].reshape(whole, width, k).swapaxes(1, 2)

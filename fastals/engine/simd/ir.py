@@ -27,6 +27,7 @@ class Vectors:
         self.fused = target.fma
         self.lanes = target.lanes(itemsize)
         self.tile_rows, self.tile_vectors = target.tile(itemsize)
+        self.strip = target.strip(itemsize)
         self.vector = ir.VectorType(scalar, self.lanes)
         self.zero = self.constant(0.0)
 

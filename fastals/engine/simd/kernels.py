@@ -5,6 +5,11 @@ leading dimension too. All three count elements. Float arrays of one call have o
 to be padded are multiples of W, and so are the leading dimensions and the offsets of blocks. Outputs never overlap
 inputs, unless the docstring says so. Nothing outside the ranges named in a docstring is read or written.
 
+A panel in strips is a matrix cut into strips of S columns, as many as a tile is wide, one after the other, each
+row-major with room for ``rows`` rows: element (r, c) stands at ``(c - c % S) * rows + r * S + c % S``. A product reads
+a strip from end to end, and of 256 rows it fits the first-level cache; rows of 2 KiB would all fall on the same few
+lines there.
+
 Each kernel is one LLVM function for each dtype, of which a module holds one copy: callers stay small and compile
 fast, and the kernel has all registers for itself. What each computes stands once more, in plain NumPy, as its twin of
 the same name in ``twins.py``; ``tests/test_simd.py`` holds every kernel against it.
@@ -98,6 +103,15 @@ def _lanes_of(typingctx, A):
 
 
 lanes_of: Any = intrinsic(_lanes_of)  # Any, as its callers pass no typing context
+
+
+def _strip_of(typingctx, A):
+    """Return S, the width of a strip for the dtype of ``A``, as a constant of the compiled code."""
+    strip = target().strip(_scalar_type("strip_of", (A,)).bitwidth // 8)
+    return types.intp(A), lambda context, builder, signature, arguments: INDEX(strip)
+
+
+strip_of: Any = intrinsic(_strip_of)
 
 
 # Matrix products
@@ -502,50 +516,77 @@ def cg_advance(v, out, o, x, i, r, p, q, e, alpha, n):
     v.store(v.sums([total]), out, o)
 
 
-# Gathers into panels
+# Panels in strips
+
+
+def _in_strip(v, P, rows, c):
+    """Return the address of row 0, column c of a panel in strips."""
+    inside = v.builder.and_(v.index(c), INDEX(v.strip - 1))
+    return v.at(P, inside, v.sub(c, inside), rows)
+
+
+def _scaled(v, P, rows, s, address, width, count, ahead=0):
+    """P[r, 0:width] = s[r] * row r, in strips; rows that many further on are fetched meanwhile."""
+
+    def row(r):
+        if ahead:
+            _fetch(v, address, v.add(r, ahead), 1, v.sub(count, 1), width)
+        source, factor, place = address(r), v.broadcast(s, r), v.mul(r, v.strip)
+        v.each(
+            0,
+            width,
+            v.lanes,
+            lambda c: v.store(v.times(v.load(source, c), factor), _in_strip(v, P, rows, c), place),
+        )
+
+    v.each(0, count, 1, row)
 
 
 @micro_kernel
-def gather_scaled(v, P, p0, ldp, s, o, Y, ldy, indices, p, count):
-    """Gather rows, each times its scale, as the rows of a panel.
+def scaled(v, P, p0, rows, s, o, M, m, ldm, count, width):
+    """Copy rows, each times its scale, into a panel in strips.
+
+    Computes   P[r, 0:width] = s[o + r] * M[r, 0:width] for r < count
+    Requires   width padded; count <= rows, 0 too.
+    IR         For each vector a load, a product and a store.
+    """
+    _scaled(v, v.at(P, p0), rows, v.at(s, o), _contiguous(v, M, m, ldm), width, count)
+
+
+@micro_kernel
+def gather_scaled(v, P, p0, rows, s, o, Y, ldy, indices, p, count):
+    """Gather rows, each times its scale, as the rows of a panel in strips.
 
     Computes   P[r, 0:ldy] = s[o + r] * Y[indices[p + r]] for r < count
-    Requires   ldy, the length of a row, padded; count any, 0 too.
-    IR         For each vector a load, a product and a store; rows to come are fetched into the cache.
+    Requires   ldy, the length of a row, padded; count <= rows, 0 too.
+    IR         As ``scaled``; rows to come are fetched into the cache.
     """
-    P, s = v.at(P, p0), v.at(s, o)
-    address = _gathered(v, Y, ldy, indices, p)
-
-    def gather(r):
-        _fetch(v, address, v.add(r, AHEAD), 1, v.sub(count, 1), ldy)
-        row, place = address(r), v.at(P, 0, r, ldp)
-        factor = v.broadcast(s, r)
-        v.each(0, ldy, v.lanes, lambda j: v.store(v.times(v.load(row, j), factor), place, j))
-
-    v.each(0, count, 1, gather)
+    _scaled(v, v.at(P, p0), rows, v.at(s, o), _gathered(v, Y, ldy, indices, p), ldy, count, AHEAD)
 
 
 @micro_kernel
-def gather_transposed(v, T, t, ldt, s, o, e, i, Y, ldy, indices, p, count):
-    """Gather rows, scaled on both sides, as the columns of a panel.
+def gather_transposed(v, T, t, rows, s, o, e, i, Y, ldy, indices, p, count):
+    """Gather rows, scaled on both sides, as the columns of a panel in strips.
 
     Computes   T[c, r] = s[o + r] * e[i + c] * Y[indices[p + r], c] for c < ldy and r < count, and zeros for the r from
                count up to the next multiple of W.
-    Requires   ldy, the length of a row, padded; count any, 0 too; s has room for count padded, T has such columns.
+    Requires   ldy, the length of a row, padded, at most rows; count any, 0 too; s has room for count padded, T has such
+               columns.
     IR         W x W blocks: W loads times e, transposed in registers, times s, W stores.
     """
     T, s, e = v.at(T, t), v.at(s, o), v.at(e, i)
     address = _gathered(v, Y, ldy, indices, p)
 
     def block(first):
-        rows = [address(v.min(v.add(first, r), v.sub(count, 1))) for r in range(v.lanes)]
+        sources = [address(v.min(v.add(first, r), v.sub(count, 1))) for r in range(v.lanes)]
         scale = v.first_lanes(v.sub(count, first), v.load(s, first))
+        place = _in_strip(v, T, rows, first)
 
         def columns(j):
             factor = v.load(e, j)
-            scaled = [v.times(v.load(row, j), factor) for row in rows]
-            for c, column in enumerate(v.transpose(scaled)):
-                v.store(v.times(column, scale), v.at(v.at(T, first, j, ldt), 0, c, ldt))
+            blocks = [v.times(v.load(source, j), factor) for source in sources]
+            for c, column in enumerate(v.transpose(blocks)):
+                v.store(v.times(column, scale), v.at(v.at(place, 0, j, v.strip), 0, c, v.strip))
 
         v.each(0, ldy, v.lanes, columns)
 

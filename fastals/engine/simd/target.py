@@ -37,6 +37,10 @@ class Target:
         rows = min(self.lanes(itemsize), self.accumulators // 2)
         return rows, self.accumulators // rows
 
+    def strip(self, itemsize: int) -> int:
+        """S: how many columns a tile is wide."""
+        return self.tile(itemsize)[1] * self.lanes(itemsize)
+
 
 # One addition and one fused multiply-add of 512 bits: what the machine code uses for them tells what the CPU has.
 _PROBE = """
@@ -80,6 +84,12 @@ def lanes(dtype: DTypeLike) -> int:
 def padded(n: int, dtype: DTypeLike) -> int:
     """Return ``n`` rounded up to a multiple of W."""
     return -(-n // lanes(dtype)) * lanes(dtype)
+
+
+def in_strips(n: int, dtype: DTypeLike) -> int:
+    """Return ``n`` columns rounded up to whole strips."""
+    strip = target().strip(np.dtype(dtype).itemsize)
+    return -(-n // strip) * strip
 
 
 def aligned_empty(shape: int | tuple[int, ...], dtype: DTypeLike) -> NDArray:

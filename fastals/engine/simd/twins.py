@@ -13,6 +13,13 @@ def _at(offset, ld, rows, columns):
     return offset + ld * np.arange(rows)[:, None] + np.arange(columns)
 
 
+def _in_strips(offset, rows, count, width, dtype):
+    """Return the flat positions of the first rows of a panel in strips."""
+    strip = target().strip(dtype.itemsize)
+    columns = np.arange(width)
+    return offset + columns // strip * strip * rows + strip * np.arange(count)[:, None] + columns % strip
+
+
 def _gathered(Y, ldy, indices, p, count):
     return Y.flat[_at(0, ldy, len(Y.flat) // ldy, ldy)][indices[p : p + count]]
 
@@ -118,15 +125,21 @@ def cg_advance(out, o, x, i, r, p, q, e, alpha, n):
     out[o] = r[:n] @ (e[:n] * r[:n])
 
 
-def gather_scaled(P, p0, ldp, s, o, Y, ldy, indices, p, count):
-    """``P = diag(s) Y[indices]``."""
-    P.flat[_at(p0, ldp, count, ldy)] = s[o : o + count, None] * _gathered(Y, ldy, indices, p, count)
+def scaled(P, p0, rows, s, o, M, m, ldm, count, width):
+    """``P = diag(s) M``, in strips."""
+    P.flat[_in_strips(p0, rows, count, width, P.dtype)] = s[o : o + count, None] * M.flat[_at(m, ldm, count, width)]
 
 
-def gather_transposed(T, t, ldt, s, o, e, i, Y, ldy, indices, p, count):
-    """``T = diag(e) Y[indices]' diag(s)``, and zero columns up to a multiple of W."""
-    T.flat[_at(t, ldt, ldy, -(-count // lanes(T.dtype)) * lanes(T.dtype))] = 0
-    T.flat[_at(t, ldt, ldy, count)] = s[o : o + count] * e[i : i + ldy, None] * _gathered(Y, ldy, indices, p, count).T
+def gather_scaled(P, p0, rows, s, o, Y, ldy, indices, p, count):
+    """``P = diag(s) Y[indices]``, in strips."""
+    P.flat[_in_strips(p0, rows, count, ldy, P.dtype)] = s[o : o + count, None] * _gathered(Y, ldy, indices, p, count)
+
+
+def gather_transposed(T, t, rows, s, o, e, i, Y, ldy, indices, p, count):
+    """``T = diag(e) Y[indices]' diag(s)`` in strips, and zero columns up to a multiple of W."""
+    T.flat[_in_strips(t, rows, ldy, -(-count // lanes(T.dtype)) * lanes(T.dtype), T.dtype)] = 0
+    product = s[o : o + count] * e[i : i + ldy, None] * _gathered(Y, ldy, indices, p, count).T
+    T.flat[_in_strips(t, rows, ldy, count, T.dtype)] = product
 
 
 def prefetch_rows(Y, ldy, indices, p, count):
