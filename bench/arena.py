@@ -22,7 +22,7 @@ TARGET_SLACK = 1e-6
 MOST_ITERATIONS = 40
 MOST_SECONDS = 120.0
 SLOW_SECONDS = 60.0  # a training that takes longer is timed once
-ITERATIONS_WITHOUT_TARGET = 3  # enough for a median, where the target is out of reach
+ITERATIONS_WITHOUT_TARGET = 4  # enough for a median, where the target is out of reach
 
 
 class Timing(NamedTuple):
@@ -141,9 +141,15 @@ class Entry:
     timed: list[Timing] = field(default_factory=list)
 
     def time(self) -> Timing:
-        """Train to the target, or a few iterations where it is out of reach."""
-        self.timed.append(self.worker.time(self.iterations_to_target or ITERATIONS_WITHOUT_TARGET))
-        return self.timed[-1]
+        """Train to the target, or a few iterations where it is out of reach.
+
+        Where the target takes too few iterations to time one, a training of a few more is timed for that.
+        """
+        timing = self.worker.time(self.iterations_to_target or ITERATIONS_WITHOUT_TARGET)
+        if (self.iterations_to_target or ITERATIONS_WITHOUT_TARGET) < ITERATIONS_WITHOUT_TARGET:
+            timing = timing._replace(iteration_seconds=self.worker.time(ITERATIONS_WITHOUT_TARGET).iteration_seconds)
+        self.timed.append(timing)
+        return timing
 
     @property
     def slow(self) -> bool:

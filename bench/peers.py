@@ -286,9 +286,18 @@ class _Fastals(Contender):
         started = time.perf_counter()
         model.fit(self._interactions, callback=callback)
         seconds = time.perf_counter() - started - visiting
-        # The first iteration holds the start as well; it stands for an iteration only where there is no other.
-        iteration_seconds = np.diff(marks).tolist() if len(marks) > 1 else marks
-        return Trained(seconds, iteration_seconds, model.user_factors_, model.item_factors_)
+        # The first iteration holds the start, the last one the users' last half-step: neither is an iteration.
+        return Trained(seconds, np.diff(marks)[:-1].tolist(), model.user_factors_, model.item_factors_)
+
+    def iterations_to(self, reached: Callable[[Factors, Factors], bool], iterations: int, seconds: float) -> int | None:
+        """Fit anew with one iteration more each time: what a fit returns is better than what a callback sees."""
+        for count in range(1, iterations + 1):
+            trained = self.train(count)
+            if reached(trained.user_factors, trained.item_factors):
+                return count
+            if trained.seconds > seconds:
+                break
+        return None
 
 
 class FastalsAuto(_Fastals):

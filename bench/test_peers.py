@@ -99,7 +99,7 @@ def _first_of(contender: Contender, reached: Callable[[Factors, Factors], bool],
     return None
 
 
-@pytest.mark.parametrize("name", PEERS)
+@pytest.mark.parametrize("name", CONTENDERS)
 def test_iterations_to(problem: Problem, name: str) -> None:
     contender = CONTENDERS[name](problem, FACTORS)
     fifth = contender.train(5)

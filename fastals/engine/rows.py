@@ -186,6 +186,7 @@ def solve_row(
     u,  # in    intp
     Y,  # in    T (n_columns, kp)   fixed panel, in the eigenbasis of its background
     g,  # in    T (kp,)             eigenvalues of the background
+    lowest,  # in    T                   the least of them
     width,  # in    intp               columns of the panels in use
     x,  # inout T (n_rows * kp,)    row u: a start where the plan is warm; the solution
     plan,  # in    Plan
@@ -206,12 +207,11 @@ def solve_row(
         for i in range(o, o + kp):
             square += np.float64(x[i]) * np.float64(x[i])
         return OK, square
-    least = ws.r.dtype.type(np.inf)
     background, ridge = problem.rows[u, 1], problem.rows[u, 2]
     for i in range(width):
         ws.d[i] = background * g[i] + ridge
-        least = min(least, ws.d[i])
     _fill(ws.d, width, kp - width, 1)
+    least = background * lowest + ridge
 
     way = choose(m, kp, plan)
     positive = negative == 0 and zero == 0 and least > 0
@@ -345,7 +345,9 @@ def _conjugate_gradients(Y, indices, begin, m, x, o, plan, ws):  # -> converged,
     kp = Y.shape[1]
     wanted = plan.tolerance * plan.tolerance
     gain = 0.0
-    if plan.warm:
+    # From 0, m steps solve a row of m cells: D^-1/2 A D^-1/2 is I plus a matrix of rank m. From elsewhere it takes one
+    # more, and a pass over the cells for the residual.
+    if plan.warm and m > plan.steps:
         # r = sum_j (b_j - w_j s_j) y_j - d x with s_j = x.y_j, and gain = 2 sum_j b_j s_j - x.A x
         for i in range(kp):
             ws.r[i] = -ws.d[i] * x[o + i]
