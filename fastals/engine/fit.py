@@ -65,7 +65,12 @@ def sketch(model: Model, rng: np.random.Generator, n_threads: int) -> None:
 
 
 def fit(
-    model: Model, iterations: int, solver: str, n_threads: int, after: Callable[[int, float, bool], bool]
+    model: Model,
+    iterations: int,
+    solver: str,
+    n_threads: int,
+    after: Callable[[int, float, bool], bool],
+    warm: bool = False,
 ) -> Failure | None:
     """Alternate from the start in `model.Y`; on return the users are exact for the items.
 
@@ -79,6 +84,8 @@ def fit(
     n_threads : int
     after : callable (iteration, loss, last) -> bool
         Called when an iteration is done, with the objective then; True ends the fit.
+    warm : bool, default False
+        `model.X` is a start as well.
 
     Returns
     -------
@@ -87,7 +94,7 @@ def fit(
     """
     half_step = partial(_half_step, model, solver, n_threads, {})
     for iteration in range(iterations):
-        failure, _ = half_step("user", warm=iteration > 0)
+        failure, _ = half_step("user", warm=warm or iteration > 0)
         if failure:
             return failure
         failure, items_loss = half_step("item", warm=True)
