@@ -10,6 +10,8 @@ has settled on. `--quick` thins the candidates out and leaves README as it is.
 import argparse
 import io
 import os
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import redirect_stdout
@@ -426,6 +428,7 @@ def main() -> None:
     parser.add_argument("--only", nargs="+", choices=EXPERIMENTS, default=list(EXPERIMENTS), metavar="EXPERIMENT")
     parser.add_argument("--quick", action="store_true", help=f"one candidate of {QUICK}; README stays as it is")
     arguments = parser.parse_args()
+    subprocess.run([sys.executable, "-m", "pytest", "bench/test_quality.py"], cwd=ROOT, check=True)  # the metrics first
     for name in arguments.only:
         begun = time.perf_counter()
         with threadpool_limits(1):  # BLAS: implicit calls it from threads of its own
