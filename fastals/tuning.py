@@ -19,6 +19,7 @@ from typing import Any, NamedTuple, TypeAlias
 import numpy as np
 from scipy import sparse
 
+from .estimators import ExplicitALS, ImplicitALS, WeightedALS
 from .evaluation import RANKING_METRICS, RATING_METRICS, Evaluator, evaluate_ratings
 from .interactions import Interactions
 from .progress import Progress
@@ -291,8 +292,10 @@ def _candidates(grid: Grid) -> list[Parameters]:
             if isinstance(values, str) or not isinstance(values, (Sequence, np.ndarray)):
                 raise TypeError(f"grid[{name!r}] must be a sequence of values, got {values!r}: write [{values!r}]")
         found = [dict(zip(grid, values, strict=True)) for values in itertools.product(*grid.values())]
-    else:
+    elif isinstance(grid, Sequence) and all(isinstance(candidate, Mapping) for candidate in grid):
         found = [dict(candidate) for candidate in grid]
+    else:
+        raise TypeError(f"candidates must be a dict of sequences or a sequence of dicts, got {grid!r}")
     if not found:
         raise ValueError("there is no candidate: give each parameter at least one value")
     return found
@@ -347,6 +350,8 @@ class _Search:
         options: Parameters,
     ):
         self.pauses: Callable[[int], Sequence[int]] = lambda most: [most]  # where a fit of so many iterations is scored
+        if not isinstance(model, (ImplicitALS, ExplicitALS, WeightedALS)):
+            raise TypeError(f"model must be an ImplicitALS, ExplicitALS or WeightedALS, got {type(model).__name__}")
         self._prototype, self._refit = copy.copy(model), check_flag("refit", refit)
         for parameters in candidates:
             copy.copy(model).set_params(**parameters)  # refuses unknown names

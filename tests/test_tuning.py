@@ -279,6 +279,8 @@ def test_an_interrupt_leaves_no_fit_waiting(split):
         ({"splits": (np.eye(3), np.zeros((3, 3)))}, ValueError, "validation has no cell"),
         ({"splits": np.eye(3)}, TypeError, r"splits must be a tuple \(train, validation\)"),
         ({"splits": []}, ValueError, "splits is an empty list"),
+        ({"grid": None}, TypeError, "candidates must be a dict of sequences or a sequence of dicts, got None"),
+        ({"grid": ["factors"]}, TypeError, "candidates must be a dict of sequences or a sequence of dicts"),
         ({"every": -1}, ValueError, "every must be at least 0"),
         ({"patience": 0}, ValueError, "patience must be at least 1"),
         ({"refit": 1}, TypeError, "refit must be True or False"),
@@ -292,6 +294,12 @@ def test_refused_before_any_fit(split, monkeypatch, change, error, message):
     monkeypatch.setattr(ImplicitALS, "fit", lambda *_: pytest.fail("a fit was begun"))
     with pytest.raises(error, match=message):
         grid_search(MODEL, **arguments)
+
+
+def test_only_models_are_searched(split):
+    for model in ("ImplicitALS", ImplicitALS):
+        with pytest.raises(TypeError, match="model must be an ImplicitALS, ExplicitALS or WeightedALS, got "):
+            grid_search(model, GRID, split)
 
 
 @pytest.mark.parametrize(
