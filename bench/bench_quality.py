@@ -394,7 +394,7 @@ def halving_table(every: int) -> str:
     }
     seconds: dict[str, list[float]] = {name: [] for name in contenders}
     found = {}
-    for _ in range(3):
+    for _ in range(5):
         for name, search in contenders.items():
             begun = time.perf_counter()
             found[name] = search()
