@@ -6,7 +6,7 @@ BIN := .venv/bin
 export NUMBA_CACHE_DIR := $(CURDIR)/.cache/numba/$(shell find fastals/engine -name '*.py' | sort | xargs cat | sha256sum | cut -c1-16)
 
 .DEFAULT_GOAL := help
-.PHONY: run test lint bench clean help
+.PHONY: run test lint bench quality clean help
 
 run: .venv/run.stamp ## train on MovieLens 100K (or synthetic data) and print the tables
 	$(BIN)/python -m fastals $(ARGS)
@@ -21,6 +21,9 @@ lint: .venv/dev.stamp ## ruff and mypy
 
 bench: .venv/peers.stamp ## run the benchmarks beside the peers and rewrite README's tables
 	$(BIN)/python -m bench.report $(ARGS)
+
+quality: .venv/peers.stamp ## search parameters beside the peers, measure, and rewrite README's tables of quality
+	$(BIN)/python -m bench.bench_quality $(ARGS)
 
 clean: ## remove everything that the other targets made
 	rm -rf .venv .cache .pytest_cache .ruff_cache .mypy_cache .hypothesis .benchmarks build *.egg-info

@@ -1,84 +1,93 @@
-"""Find the tuned parameters of fastals/demo.py: `python -m bench.tune {ranking,ratings,signs}`.
+"""Find the tuned parameters of fastals/demo.py: `python -m bench.tune [--quick] [ranking] [ratings] [signs]`.
 
-Models are compared on validation parts of the training data, split off as the test part was: the last positive of each
-user once more, under four rules for ties; the latest fifth once more, and of the rest once more still. The test cells
-are not looked at.
+Prints the constants as they stand there. Candidates are those of `bench.spaces`, compared on validation parts of the
+training data, split off as the test part was: the last positive of each user once more, under four rules for ties; the
+latest fifth once more, and of the rest once more still. The test cells are dropped before a search begins.
 """
 
 import argparse
-import itertools
+import pprint
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
-from fastals import ImplicitALS
-from fastals.demo import TIES, explicit_models, find_data, leave_last_positive_out, ranking_scores, signs, temporal
-from fastals.evaluation import rmse, sign_accuracy
+from bench.spaces import (
+    IALS,
+    ITERATIONS,
+    POPULARITY_EXPONENTS,
+    RATING_ITERATIONS,
+    grid,
+    rating_candidates,
+)
+from fastals import ExplicitALS, ImplicitALS
+from fastals.datasets import Ratings
+from fastals.demo import TIES, find_data, leave_last_positive_out, ones, signs, temporal
+from fastals.tuning import SearchResult, grid_search, successive_halving
 
-SEEDS = (0, 1)
-BEST_SHOWN = 8
-
-
-def grid(**values):
-    """Every combination, as keyword arguments."""
-    return [dict(zip(values, combination, strict=True)) for combination in itertools.product(*values.values())]
-
-
-def tune_ranking(data):
-    """NDCG@10."""
-    splits = [leave_last_positive_out(data.held_out[ties][0], ties) for ties in TIES]
-    for parameters in grid(
-        factors=(16, 32, 64, 96, 128),
-        alpha=(0.0, 4.0),
-        unobserved_weight=(0.1, 0.3),
-        regularization=(0.003, 0.006, 0.012, 0.024),
-        popularity_exponent=(0.0, 0.4),
-        regularization_exponent=(1.0,),
-        iterations=(15,),
-    ):
-
-        def make(seed, parameters=parameters):
-            return ImplicitALS(**parameters, random_state=seed)
-
-        yield float(np.mean([ranking_scores(make, *split, seeds=SEEDS[:1])[1] for split in splits])), parameters
+QUICK = 19  # one candidate of so many
+RATING_CANDIDATES = 100
 
 
-def tune_explicit(data, target, score):
-    """The score of predictions on two windows."""
-    last = temporal(data.temporal.train)
-    windows = (last, temporal(last.train))
-    regularizations = [(0.0, user, item) for user in (2.0, 4.0, 8.0, 16.0) for item in (1.0, 2.0, 4.0)]
-    regularizations += [(0.5, user, item) for user in (1.0, 2.0, 4.0) for item in (0.25, 0.5, 1.0)]
-    regularizations += [(1.0, user, item) for user in (0.1, 0.2) for item in (0.05, 0.1, 0.2)]
-    for factors, (exponent, user, item) in itertools.product((1, 2, 4, 8, 16, 32, 64), regularizations):
-        parameters = {
-            "factors": factors,
-            "regularization": (user, item),
-            "regularization_exponent": exponent,
-            "iterations": 15,
-        }
-        scores = [
-            score(target(test.values), model.predict(test.users, test.items))
-            for train, _, test in windows
-            for model in explicit_models(parameters, train.matrix(target(train.values)), SEEDS)
-        ]
-        yield float(np.mean(scores)), parameters
+def tune_ranking(trains: dict[str, Ratings], every: int) -> SearchResult:
+    """NDCG@10, the mean over the rules for ties."""
+    splits = [leave_last_positive_out(train, ties) for ties, train in trains.items()]
+    candidates = [
+        sizes | weights | {"popularity_exponent": exponent}
+        for sizes in grid(factors=(32, 64, 128))
+        for exponent in POPULARITY_EXPONENTS
+        for weights in IALS
+    ]
+    model = ImplicitALS(alpha=0.0, regularization_exponent=1.0, iterations=ITERATIONS, random_state=0)
+    return successive_halving(
+        model,
+        candidates[::every],
+        [(ones(train), ones(validation)) for train, validation in splits],
+        "ndcg@10",
+        factor=4,
+        refit=False,
+        progress=True,
+    )
 
 
-SEARCHES = {
-    "ranking": tune_ranking,
-    "ratings": lambda data: tune_explicit(data, lambda values: values, lambda *pairs: -rmse(*pairs)),
-    "signs": lambda data: tune_explicit(data, signs, sign_accuracy),
-}
+def tune_ratings(train: Ratings, target: Callable[[np.ndarray], np.ndarray], metric: str, every: int) -> SearchResult:
+    """The mean of a metric over two windows."""
+    last = temporal(train)
+    splits = [
+        tuple(part.matrix(target(part.values)) for part in (window.train, window.test))
+        for window in (last, temporal(last.train))
+    ]
+    candidates = rating_candidates(RATING_CANDIDATES, splits[0][0])
+    model = ExplicitALS(iterations=RATING_ITERATIONS, random_state=0)
+    return grid_search(model, candidates[::every], splits, metric, every=5, refit=False, progress=True)
 
 
-def main():
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("search", choices=SEARCHES)
+def main() -> None:
     data = find_data()
-    print(data.source)
-    found = sorted(SEARCHES[parser.parse_args().search](data), key=lambda pair: -pair[0])
-    for score, parameters in found[:BEST_SHOWN]:
-        print(f"{score:.4f}", parameters)
+    # All that the searches get: what the test cells were split off from is out of reach.
+    positives = {ties: data.held_out[ties][0] for ties in TIES}
+    earlier = data.temporal.train
+    searches: dict[str, tuple[str, Callable[[int], SearchResult], dict[str, Any]]] = {
+        "ranking": (
+            "TUNED_IMPLICIT",
+            lambda every: tune_ranking(positives, every),
+            {"alpha": 0.0, "regularization_exponent": 1.0},
+        ),
+        "ratings": ("TUNED_RATINGS", lambda every: tune_ratings(earlier, lambda values: values, "rmse", every), {}),
+        "signs": ("TUNED_SIGNS", lambda every: tune_ratings(earlier, signs, "sign_accuracy", every), {}),
+    }
+    parser = argparse.ArgumentParser(prog="python -m bench.tune", description=__doc__.splitlines()[0])
+    parser.add_argument("searches", nargs="*", help=f"of {', '.join(searches)}; default: all")
+    parser.add_argument("--quick", action="store_true", help=f"one candidate of {QUICK}, to see that it works")
+    arguments = parser.parse_args()
+    if unknown := set(arguments.searches) - set(searches):
+        parser.error(f"{', '.join(sorted(unknown))}: choose from {', '.join(searches)}")
+    print(f"# {data.source}")
+    for name in arguments.searches or searches:
+        constant, search, fixed = searches[name]
+        found = search(QUICK if arguments.quick else 1)
+        print(f"# {name}: {found.best_score:.4f} on validation, best of {len(found.table['score'])} candidates")
+        print(f"{constant}: dict[str, Any] = {pprint.pformat(fixed | found.best_parameters, sort_dicts=False)}")
 
 
 if __name__ == "__main__":

@@ -53,21 +53,26 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def draw(model: ImplicitALS, data: demo.Data, folder: Path) -> str:
-    """Write three pictures of a model and its data into `folder`; return a sentence about it."""
+    """Write four pictures of a model, its data and a search into `folder`; return a sentence about it."""
     try:
         from matplotlib.figure import Figure
     except ImportError:
         return "No pictures: matplotlib is not installed (pip install 'fastals[plots]')"
-    R = data.ratings.matrix()
+    R, positives = data.ratings.matrix(), demo.positives(data)
+    names = [demo.title(data, item) for item in range(R.shape[1])]
+    found = demo.search(data)
     pictures: dict[str, Callable[[Any], Any]] = {
         "convergence": lambda ax: plots.convergence(model, ax=ax),
-        "embedding": lambda ax: plots.embedding(model, ax=ax),
+        "embedding": lambda ax: plots.embedding(model, positives, n_labels=8, names=names, ax=ax),
         "degrees": lambda ax: plots.degrees(R, ax=ax),
+        "tuning": lambda ax: plots.heat_map(found.table, "unobserved_weight", "regularization", ax=ax).set_title(
+            "NDCG@10 on validation, 32 factors"
+        ),
     }
     for name, paint in pictures.items():
-        figure = Figure(figsize=(8, 6), layout="constrained")
+        figure = Figure(figsize=(5.5, 4.2), layout="constrained")
         paint(figure.subplots())
-        figure.savefig(folder / f"{name}.png", dpi=150)
+        figure.savefig(folder / f"{name}.png", dpi=200)
     return f"Pictures written to {folder}: {', '.join(f'{name}.png' for name in pictures)}"
 
 

@@ -618,8 +618,9 @@ def fetch_movielens(
     Parameters
     ----------
     variant : {"100k", "1m", "10m", "20m", "25m", "latest-small"}, default "100k"
-        The name tells how many ratings. All but the last, which changes, are checked against the MD5 sums that
-        GroupLens publishes.
+        The name tells how many ratings. All but the last are checked against the MD5 sums that GroupLens publishes.
+        GroupLens changes "latest-small" from time to time: of it only the sums within the archive can be checked, and
+        figures measured on it cannot be repeated.
     folder : str or Path, optional
         Where data sets are kept, see `fastals.downloads.data_home`: without it `$FASTALS_DATA`, or the user's cache.
     download : bool, default True

@@ -26,6 +26,7 @@ from .datasets import Ratings, read_ratings, read_titles, split_by_time, split_l
 from .engine.threads import available
 from .estimators import ExplicitALS, ImplicitALS
 from .evaluation import ranking_metrics, rmse, sign_accuracy
+from .tuning import SearchResult, grid_search
 
 __all__ = [
     "Data",
@@ -67,6 +68,9 @@ TUNED_SIGNS: dict[str, Any] = {
 # What text W trains its loop with, on ratings and on signs.
 TEXT_RATINGS: dict[str, Any] = {"rank": 10, "iters": 100, "reg": 1.5}
 TEXT_SIGNS: dict[str, Any] = {"rank": 10, "iters": 100, "reg": 10.0}
+
+# What Rendle et al. 2022 search, the two ends left out.
+SEARCHED = {"unobserved_weight": (0.01, 0.03, 0.1, 0.3), "regularization": (0.001, 0.003, 0.01, 0.03)}
 
 POSITIVE = 4.0  # ratings from here on are positive
 TIES = ("file", "first", "item", "item_descending")
@@ -111,6 +115,7 @@ class Data(NamedTuple):
     ratings: Ratings
     titles: dict[int, str]
     held_out: dict[str, tuple[Ratings, Ratings]]  # by rule for ties: train and test, positive ratings only
+    validation: tuple[Ratings, Ratings]  # the train part in the file's order, split the same way once more
     temporal: Temporal
 
     @property
@@ -147,9 +152,9 @@ def find_data(path: str | Path | None = None) -> Data:
 
 def _prepare(source: str, ratings: Ratings, titles: dict[int, str]) -> Data:
     try:
-        return Data(
-            source, ratings, titles, {ties: leave_last_positive_out(ratings, ties) for ties in TIES}, temporal(ratings)
-        )
+        held_out = {ties: leave_last_positive_out(ratings, ties) for ties in TIES}
+        validation = leave_last_positive_out(held_out["file"][0], "file")
+        return Data(source, ratings, titles, held_out, validation, temporal(ratings))
     except ValueError as error:
         raise ValueError(f"{source} does not fit the experiments: {error}") from error
 
@@ -492,8 +497,19 @@ def _timed(function: Callable[[], Any]) -> tuple[float, Any]:
 
 def recommender(data: Data) -> ImplicitALS:
     """Return the tuned model, fitted on all positive ratings."""
-    positive = data.ratings.select(data.ratings.values >= POSITIVE)
-    return ImplicitALS(**TUNED_IMPLICIT, random_state=0).fit(ones(positive))
+    return ImplicitALS(**TUNED_IMPLICIT, random_state=0).fit(positives(data))
+
+
+def positives(data: Data) -> Matrix:
+    """Return the matrix that stores 1 for each positive rating."""
+    return ones(data.ratings.select(data.ratings.values >= POSITIVE))
+
+
+def search(data: Data) -> SearchResult:
+    """Try weights of unobserved cells and regularizations on a validation part of the training data, for a picture."""
+    train, validation = data.validation
+    model = ImplicitALS(**TUNED_IMPLICIT | {"factors": 32}, random_state=0)
+    return grid_search(model, SEARCHED, (ones(train), ones(validation)), "ndcg@10", refit=False)
 
 
 def recommendations(data: Data, model: ImplicitALS, user: int = 0) -> Table:
@@ -510,12 +526,12 @@ def recommendations(data: Data, model: ImplicitALS, user: int = 0) -> Table:
     ids, scores = model.recommend(user, 10)
     found = ids >= 0
     rows: list[tuple[Cell, ...]] = [
-        (rank, _title(data, item), float(score))
+        (rank, title(data, item), float(score))
         for rank, (item, score) in enumerate(zip(ids[found], scores[found], strict=True), start=1)
     ]
     ratings = data.ratings
     liked = np.flatnonzero((ratings.users == user) & (ratings.values == ratings.values.max()))
-    some = "; ".join(_title(data, item) for item in ratings.items[liked[:5]])
+    some = "; ".join(title(data, item) for item in ratings.items[liked[:5]])
     return Table(
         "recommendations",
         f"Ten recommendations for user {ratings.user_ids[user]}",
@@ -525,7 +541,15 @@ def recommendations(data: Data, model: ImplicitALS, user: int = 0) -> Table:
     )
 
 
-def _title(data: Data, item: int) -> str:
+def title(data: Data, item: int) -> str:
+    """Return the title of an item, or its id where there is none.
+
+    Parameters
+    ----------
+    data : Data
+    item : int
+        The item's code, not the id in the file.
+    """
     identity = data.ratings.item_ids[item]
     return data.titles.get(identity, f"item {identity}")
 

@@ -79,13 +79,31 @@ class _ALS(Incremental, Serving):
     def _interactions(self, R: MatrixLike, dtype: np.dtype, **expected: Any) -> Interactions:
         return as_interactions(R, dtype, missing=self._missing, **expected)
 
+    def interactions(self, R: MatrixLike, dtype: Any = None) -> Interactions:
+        """Return `R` in the form that a fit works on: checked and converted once, for as many fits as you like.
+
+        Parameters
+        ----------
+        R : as in `fit`
+        dtype : {'float32', 'float64'}, optional
+            The model's by default.
+
+        Returns
+        -------
+        Interactions
+            What `fit`, of this class and this dtype, takes as it is.
+        """
+        return self._interactions(R, check_dtype("dtype", self.dtype if dtype is None else dtype))
+
     def _new_users(self, R_new: MatrixLike) -> tuple[Interactions, np.ndarray]:
         dtype, n_items = self.item_factors_.dtype, len(self.item_factors_)
         cells = self._interactions(R_new, dtype, n_items=n_items, item_ids=self._ids[1])
         problem = self._fitted_objective.user_problem(cells.by_user, self._statistics)
         return cells, self._fold_in(problem, "item", "user")
 
-    def fit(self: Self, R: MatrixLike, callback: Callback | None = None, progress: bool = False) -> Self:
+    def fit(
+        self: Self, R: MatrixLike, callback: Callback | None = None, progress: bool = False, start: Any = None
+    ) -> Self:
         """Factorise `R`.
 
         Parameters
@@ -98,10 +116,16 @@ class _ALS(Incremental, Serving):
         progress : bool, default False
             Show a bar with loss and time an iteration (tqdm, where installed), or log a line an iteration at level
             INFO to the logger "fastals".
+        start : fitted ImplicitALS, ExplicitALS or WeightedALS, optional
+            Go on from its factors, which stay what they are, instead of from a start of one's own: to pause a fit, to
+            go along a path of parameters, or with cells that were added (see `refit`). Its users and items keep their
+            numbers, or their ids where both have some; `R` may have more. Of its factors there may be fewer than
+            `factors`: the new ones begin where `R` leaves its old ones behind.
 
         Returns
         -------
         self
+            `loss_history_` and `n_iter_` count from here on.
 
         Raises
         ------
@@ -110,7 +134,7 @@ class _ALS(Incremental, Serving):
         numpy.linalg.LinAlgError
             A row's equations have no solution in the model's dtype; the message names row and remedy.
         """
-        return self._fit(R, None, callback, progress)
+        return self._fit(R, None, callback, progress, start)
 
     def _fit(
         self: Self,
@@ -118,12 +142,14 @@ class _ALS(Incremental, Serving):
         weights: MatrixLike | None,
         callback: Callback | None,
         progress: bool,
-        warm: bool = False,
+        start: Any,
     ) -> Self:
         checked = self._check()
         check_flag("progress", progress)
         if callback is not None and not callable(callback):
             raise TypeError(f"callback must be callable (iteration, model), got {type(callback).__name__}")
+        if start is not None:
+            _check_start(start, checked.factors)
         cells = self._interactions(R, checked.dtype, weights=weights)
         if cells.nnz == 0:
             raise ValueError(f"R of shape {cells.shape} has no cells to learn from: at least one interaction is wanted")
@@ -139,8 +165,7 @@ class _ALS(Incremental, Serving):
             width=width,
             bias=checked.factors if objective.biases else -1,
         )
-        if warm:
-            self._start_from_items(model, checked.factors)
+        places = None if start is None else _places(start, cells)
         before = self.__dict__.copy()
         history: list[float] = []
         report = Progress(checked.iterations) if progress else None
@@ -159,8 +184,13 @@ class _ALS(Incremental, Serving):
             return stop or (iteration > 0 and history[-2] - loss <= checked.tol * history[-2] and checked.tol > 0)
 
         try:
-            rng = None if warm else checked.rng
-            failure = engine.fit(model, checked.iterations, checked.solver, checked.n_threads, after, rng)
+            alternation = engine.Alternation(model, checked.solver, checked.n_threads)
+            more = places is None or checked.factors > start.item_factors_.shape[1]
+            if more:
+                alternation.sketch(checked.rng)
+            if places is not None:
+                _go_on_from(start, places, model, checked.factors)
+            failure = alternation.fit(checked.iterations, after, warm=not more)
             if failure is not None:
                 side = cells.by_user if failure.side == "user" else cells.by_item
                 raise solve_error(failure, side, checked.dtype)
@@ -172,21 +202,6 @@ class _ALS(Incremental, Serving):
                 report.close()
         keep()
         return self
-
-    def _start_from_items(self, model: engine.Model, factors: int) -> None:
-        """Put the stored item factors into the panel that a fit starts from; new items start at 0."""
-        known, k = self.item_factors_.shape
-        if k != factors:
-            raise ValueError(f"factors is {factors} and the model was fitted with {k}: fit anew to change it")
-        for side, panel, stored in (("users", model.X, len(self.user_factors_)), ("items", model.Y, known)):
-            if len(panel) < stored:
-                raise ValueError(
-                    f"R has {len(panel)} {side} and the model {stored}: they keep their numbers and their rows; "
-                    "use fit for another set"
-                )
-        model.Y[:known, :k] = self.item_factors_
-        if model.bias >= 0:
-            model.Y[:known, model.bias] = self.item_biases_
 
     def _keep(
         self,
@@ -616,17 +631,18 @@ class WeightedALS(_ALS):
         weights: MatrixLike | None = None,
         callback: Callback | None = None,
         progress: bool = False,
+        start: Any = None,
     ) -> WeightedALS:
         """Factorise `R`; see `ImplicitALS.fit`.
 
         Parameters
         ----------
-        R, callback, progress
+        R, callback, progress, start
             As in `ImplicitALS.fit`.
         weights : sparse matrix with the cells of R, or array_like, optional
             One weight, at least 0, for each stored cell: in the order of `R.data`, or of R's shape where R is dense.
         """
-        return self._fit(R, weights, callback, progress)
+        return self._fit(R, weights, callback, progress, start)
 
     def refit(  # type: ignore[override]
         self,
@@ -643,7 +659,7 @@ class WeightedALS(_ALS):
             As in `fit`.
         """
         self._check_fitted()
-        return self._fit(R, weights, callback, progress, warm=True)
+        return self._fit(R, weights, callback, progress, start=self)
 
     def loss(self, R: MatrixLike, weights: MatrixLike | None = None) -> float:
         """Return the objective of the stored factors on `R`, in float64; see `ImplicitALS.loss`.
@@ -658,6 +674,64 @@ class WeightedALS(_ALS):
 
 MODELS = {model.__name__: model for model in (ImplicitALS, ExplicitALS, WeightedALS)}
 WEIGHTS = {weights.__name__: weights for weights in (LinearWeights, ExponentialWeights)}
+
+
+def _check_start(start: Any, factors: int) -> None:
+    if not isinstance(start, _ALS):
+        raise TypeError(f"start must be a fitted {', a fitted '.join(MODELS)}, got {type(start).__name__}")
+    start._check_fitted()
+    k = start.item_factors_.shape[1]
+    if k > factors:
+        raise ValueError(f"factors is {factors} and the model to start from has {k}: at least as many are wanted")
+
+
+def _places(start: _ALS, cells: Interactions) -> list[np.ndarray]:
+    """Return where the users, and the items, of a start are in the matrix to be fitted."""
+    places = []
+    for side, size, old, new, stored in (
+        ("user", cells.shape[0], start._ids[0], cells.user_ids, len(start.user_factors_)),
+        ("item", cells.shape[1], start._ids[1], cells.item_ids, len(start.item_factors_)),
+    ):
+        if old is not None and new is not None:
+            gone = np.flatnonzero(~np.isin(old.values, new.values))
+            if len(gone):
+                raise ValueError(
+                    f"R lacks {side} {old.values[gone[0]].item()!r}, which the model to start from has: it keeps its "
+                    "row, an empty one too; use fit without start for another set"
+                )
+            places.append(new.positions(f"{side}_ids", old.values))
+        elif size < stored:
+            raise ValueError(
+                f"R has {size} {side}s and the model to start from {stored}: they keep their numbers and their rows, "
+                "empty ones too; use fit without start for another set"
+            )
+        else:
+            places.append(np.arange(stored))
+    return places
+
+
+def _go_on_from(start: _ALS, places: list[np.ndarray], model: engine.Model, factors: int) -> None:
+    """Put the factors of a start into the panels; what is new stays 0.
+
+    More factors than the start has come from the sketch that the panels then hold: what of it lies outside the span of
+    the start's, along its principal axes.
+    """
+    k = start.item_factors_.shape[1]
+    beyond = None
+    if factors > k:
+        span, _ = np.linalg.qr(start.item_factors_.astype(np.float64))
+        beyond = model.Y[:, :factors].astype(np.float64)
+        beyond[places[1]] -= span @ (span.T @ beyond[places[1]])
+        left, sizes, _ = np.linalg.svd(beyond, full_matrices=False)
+        beyond = left[:, : factors - k] * sizes[: factors - k]
+    for side, panel, rows in (("user", model.X, places[0]), ("item", model.Y, places[1])):
+        panel[:] = 0
+        panel[rows, :k] = getattr(start, f"{side}_factors_")
+        biases = start._biases(side)
+        if model.bias >= 0 and biases is not None:
+            panel[rows, model.bias] = biases
+    if beyond is not None:
+        model.Y[:, k : k + beyond.shape[1]] = beyond
 
 
 def load(path: str | os.PathLike[str]) -> ImplicitALS | ExplicitALS | WeightedALS:

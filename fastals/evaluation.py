@@ -343,12 +343,7 @@ def evaluate(
     """
     relevant = as_interactions(test)
     known = None if train is None else as_interactions(train)
-    fitted = getattr(model, "user_factors_", None)
-    if fitted is not None and (len(fitted), len(model.item_factors_)) != relevant.shape:
-        raise ValueError(
-            f"test has shape {relevant.shape} and the model was fitted on {(len(fitted), len(model.item_factors_))}: "
-            "one shape for both is wanted"
-        )
+    _check_fits(model, relevant)
     chosen = None if users is None else check_ids("users", users, relevant.shape[0])
     return Evaluator(relevant, k, metrics, known).run(
         lambda rows, n: model.recommend(rows, n)[0], block_size=block_size, users=chosen
@@ -391,6 +386,12 @@ def evaluate_new_users(
     Liang, Krishnan, Hoffman, Jebara: Variational autoencoders for collaborative filtering. WWW 2018.
     """
     relevant, known = as_interactions(test), as_interactions(given)
+    if known.shape != relevant.shape:
+        raise ValueError(f"given has shape {known.shape} and test {relevant.shape}: one shape for both is wanted")
+    both = np.intersect1d(_keys(relevant), _keys(known), assume_unique=True)
+    if both.size:
+        row, item = divmod(int(both[0]), known.shape[1])
+        raise ValueError(f"test has item {item} of row {row}, which given has too: what is given cannot be found")
     evaluator = Evaluator(relevant, k, metrics, known)
     matrix = known.csr
 
@@ -431,7 +432,8 @@ def evaluate_sampled(
     Raises
     ------
     ValueError
-        No case, arrays that do not fit, a held-out item among its negatives, a metric unknown, a cutoff below 1.
+        No case, arrays that do not fit, ids out of range, a held-out item among its negatives, a metric unknown, a
+        cutoff below 1.
 
     Notes
     -----
@@ -457,8 +459,16 @@ def evaluate_sampled(
         case, place = among[0]
         raise ValueError(f"negatives[{case}, {place}] is item {held_out[case]}, which is held out of this very case")
     n_negatives = others.shape[1]
+    of_held_out = model.predict(cases, held_out)
+    if (fitted := getattr(model, "item_factors_", None)) is not None:
+        outside = np.argwhere((others < 0) | (others >= len(fitted)))
+        if outside.size:
+            case, place = outside[0]
+            raise ValueError(
+                f"negatives[{case}, {place}] is {others[case, place]}: an item id from 0 to {len(fitted) - 1} is wanted"
+            )
     scores = model.predict(np.repeat(cases, n_negatives), others.ravel()).reshape(others.shape)
-    places = np.count_nonzero(scores >= model.predict(cases, held_out)[:, None], axis=1)
+    places = np.count_nonzero(scores >= of_held_out[:, None], axis=1)
     one = np.ones(len(cases), dtype=np.int64)
     per_user: dict[str, Floats] = {}
     for cutoff in cutoffs:
@@ -487,12 +497,13 @@ def evaluate_ratings(model: Any, test: Any, metrics: Iterable[str] = ("rmse", "m
     Raises
     ------
     ValueError
-        `test` is empty, or a metric unknown.
+        `test` is empty or not of the model's shape, or a metric unknown.
     """
     names = _check_metrics(metrics, tuple(RATING_METRICS))
     cells = as_interactions(test, "float64", missing="nan")
     if not cells.nnz:
         raise ValueError("test has no stored cell: at least one rating is wanted")
+    _check_fits(model, cells)
     rows = cells.by_user
     predicted = model.predict(np.repeat(np.arange(cells.shape[0]), np.diff(rows.indptr)), rows.indices)
     return {name: RATING_METRICS[name](rows.all_values, predicted) for name in names}
@@ -605,6 +616,17 @@ RATING_METRICS: dict[str, Callable[[npt.ArrayLike, npt.ArrayLike], float]] = {
 """Every metric of predicted ratings by name: a function of truth and prediction."""
 
 _LIST_METRICS = ("novelty", "coverage", "gini")  # of the lists alone, whatever is relevant
+
+
+def _check_fits(model: Any, test: Interactions) -> None:
+    """Refuse a test set of another shape than a model with factors has."""
+    if not hasattr(model, "user_factors_"):
+        return
+    fitted = len(model.user_factors_), len(model.item_factors_)
+    if fitted != test.shape:
+        raise ValueError(
+            f"test has shape {test.shape} and the model was fitted on {fitted}: one shape for both is wanted"
+        )
 
 
 def _check_metrics(metrics: Iterable[str], known: tuple[str, ...] = tuple(RANKING_METRICS)) -> list[str]:

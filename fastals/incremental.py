@@ -133,12 +133,12 @@ class Incremental:
         self._grams = {}
 
     def refit(self: Self, R: MatrixLike, callback: Callable | None = None, progress: bool = False) -> Self:
-        """Factorise `R` again, from the stored item factors on: for cells that were added, users and items too.
+        """Factorise `R` again, from the stored factors on: for cells that were added, users and items too.
 
         Parameters
         ----------
         R, callback, progress
-            As in `fit`. Users and items that the model has keep their numbers; new ones come after them.
+            As in `fit`, of which this is `fit(R, start=model)`.
 
         Returns
         -------
@@ -147,10 +147,10 @@ class Incremental:
         Raises
         ------
         TypeError, ValueError
-            As in `fit`; `R` has fewer users or items than the model, or `factors` has been changed.
+            As in `fit`; `R` lacks users or items of the model, or `factors` has been lowered.
         """
         self._check_fitted()
-        return self._fit(R, None, callback, progress, warm=True)
+        return self._fit(R, None, callback, progress, start=self)
 
     def partial_fit_users(self: Self, users: Any, R_rows: MatrixLike) -> Self:
         """Give users, new ones too, the factors that are exact for the stored item factors.

@@ -44,7 +44,8 @@ def convergence(*models: Any, labels: list[str] | None = None, ax: Any = None) -
     ax = _axes(ax)
     for history, name in zip(histories, names, strict=True):
         ax.plot(np.arange(1, len(history) + 1), history, marker=".", label=name)
-    ax.set(xlabel="iteration", ylabel="loss", title="Convergence")
+    _quiet(ax).set(xlabel="iteration", ylabel="loss", title="Convergence")
+    ax.yaxis.set_major_formatter("{x:,.6g}")
     ax.xaxis.get_major_locator().set_params(integer=True)
     if len(models) > 1 or labels is not None:
         ax.legend()
@@ -97,21 +98,39 @@ def embedding(
     if n_labels and (counts is None or names is None):
         raise ValueError("n_labels needs R, which says whose names are written, and names")
     places, shares = _principal_plane(factors[shown], f"{side}_factors_")
-    ax = _axes(ax)
-    style: dict[str, Any] = {} if counts is None else {"c": counts, "norm": "log", "cmap": "viridis"}
-    points = ax.scatter(*places.T, s=12, linewidths=0, alpha=0.8, **style)
+    ax = _quiet(_axes(ax))
+    style: dict[str, Any] = {} if counts is None else {"c": counts, "norm": "log", "cmap": "viridis_r"}
+    points = ax.scatter(*places.T, s=9, linewidths=0, alpha=0.8, **style)
     if counts is not None:
         ax.figure.colorbar(points, ax=ax, label=f"cells of the {side}")
-        for place in np.argsort(-counts, kind="stable")[:n_labels]:
-            ax.annotate(
-                names[shown[place]], places[place], xytext=(3, 3), textcoords="offset points", fontsize="x-small"
-            )
+        chosen = np.argsort(-counts, kind="stable")[:n_labels]
+        _label(ax, places[chosen], [names[shown[place]] for place in chosen])
     ax.set(
         xlabel=f"first component ({shares[0]:.1%} of the variance)",
         ylabel=f"second component ({shares[1]:.1%})",
         title=f"{side.capitalize()} factors",
     )
     return ax
+
+
+def _label(ax: Any, places: np.ndarray, names: list[str]) -> None:
+    """Write names beside points: towards the middle, and of two neighbours in height one above and one below."""
+    from matplotlib.patheffects import withStroke
+
+    middle = np.mean(ax.get_xlim())
+    nth = np.argsort(np.argsort(places[:, 1], kind="stable"), kind="stable")
+    for place, name, above in zip(places, names, nth % 2 == 1, strict=True):
+        to_the_left = place[0] > middle
+        ax.annotate(
+            name,
+            place,
+            xytext=(-2 if to_the_left else 2, 2 if above else -2),
+            textcoords="offset points",
+            ha="right" if to_the_left else "left",
+            va="bottom" if above else "top",
+            fontsize="xx-small",
+            path_effects=[withStroke(linewidth=1.5, foreground="white")],
+        )
 
 
 def _principal_plane(factors: np.ndarray, name: str) -> tuple[np.ndarray, np.ndarray]:
@@ -151,11 +170,17 @@ def degrees(R: Any, *, ax: Any = None) -> Any:
     cells = as_interactions(R)
     if not cells.nnz:
         raise ValueError(f"R of shape {cells.shape} has no cells to count")
-    ax = _axes(ax)
+    ax = _quiet(_axes(ax))
     for side, name in ((cells.by_user, "users"), (cells.by_item, "items")):
         counts = np.sort(side.counts[side.counts > 0])
         ax.plot(counts, np.arange(len(counts), 0, -1), drawstyle="steps-pre", label=name)
-    ax.set(xscale="log", yscale="log", xlabel="cells", ylabel="users or items with at least as many", title="Degrees")
+    ax.set(
+        xscale="log",
+        yscale="log",
+        xlabel="cells of a user, or of an item",
+        ylabel="how many have at least as many",
+        title="Degree distributions",
+    )
     ax.legend()
     return ax
 
@@ -217,6 +242,14 @@ def _levels(values: Any) -> tuple[list[str], list[int]]:
         distinct.sort()
     text = [f"{value:.4g}" if isinstance(value, (float, np.floating)) else str(value) for value in distinct]
     return text, [distinct.index(value) for value in values]
+
+
+def _quiet(ax: Any) -> Any:
+    """Leave of the frame what is read, and add faint lines to read it by."""
+    ax.spines[["top", "right"]].set_visible(False)
+    ax.grid(alpha=0.25, linewidth=0.5)
+    ax.set_axisbelow(True)
+    return ax
 
 
 def _axes(ax: Any) -> Any:

@@ -1,4 +1,4 @@
-"""Search for parameters: the data prepared once for all candidates, every fit paused and taken up again at will."""
+"""Search for parameters: the data prepared once for all candidates, every fit paused and gone on with at will."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ import itertools
 import json
 import logging
 import math
-import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -19,7 +19,7 @@ from typing import Any, NamedTuple, TypeAlias
 import numpy as np
 from scipy import sparse
 
-from .engine.panel import as_panel
+from .estimators import ExplicitALS, ImplicitALS, WeightedALS
 from .evaluation import RANKING_METRICS, RATING_METRICS, Evaluator, evaluate_ratings
 from .interactions import Interactions
 from .progress import Progress
@@ -91,12 +91,12 @@ def grid_search(
     patience : int, default 2
         Stop a candidate when so many scores in a row have not been better than its best one.
     warm_start : bool, default False
-        Let a candidate begin, after its first iteration, where one ended that differs in regularization only, going
-        from strong to weak, or that has half its factors. Few iterations then go further; scores depend on the path,
-        which begins anew where an interrupted search goes on.
+        Let a candidate begin where one ended that differs in regularization only, going from strong to weak, or that
+        has half its factors. Few iterations then go further; scores depend on the path, which begins anew where an
+        interrupted search goes on.
     refit : bool, default True
         Fit the best parameters on train and validation cells together (of the first split). False: the model is the one
-        that was fitted on the first train.
+        that was fitted on the first train; if with pauses, `loss_history_` and `n_iter_` are of the last part.
     journal : str or path, optional
         A file to which each score is added as a line of JSON when it is known. A search that finds its own journal
         takes the scores from there: so an interrupted one goes on where it was. Parameters that JSON cannot hold are
@@ -121,16 +121,15 @@ def grid_search(
     every, patience = check_integer("every", every, 0), check_integer("patience", patience, 1)
     options = {"every": every, "patience": patience, "warm_start": check_flag("warm_start", warm_start)}
     search = _Search(model, _candidates(grid), splits, metric, refit, journal, options)
+    search.pauses = lambda most: [*range(every, most, every), most] if every else [most]
     order = _path(search) if warm_start else list(search.trials)
-    starts: dict[str, _State] = {}
-    with search.running(len(order), progress) as report:
+    starts: dict[str, list[Any]] = {}
+    with search.reporting(len(order), progress) as report:
         for trial in order:
             start = starts.get(_family(search, trial), starts.get(_family(search, trial, of_half=True)))
-            search.run(
-                trial, search.iterations(trial), partial(search.train, every=every, patience=patience, start=start)
-            )
-            if warm_start and trial.models:
-                starts[_family(search, trial)] = [_state(fitted) for fitted in trial.models]
+            search.run(trial, search.iterations(trial), partial(search.train, patience=patience, start=start))
+            if warm_start and trial.states:
+                starts[_family(search, trial)] = [state.model for state in trial.states]
             search.keep_best(trial)
             report(search.best_score)
     return search.result()
@@ -193,7 +192,7 @@ def successive_halving(
     Returns
     -------
     SearchResult
-        The scores of those that were given up are those they had then, with the users one half-step behind the items.
+        The scores of those that were given up are those they had then.
 
     Raises
     ------
@@ -202,7 +201,7 @@ def successive_halving(
 
     Notes
     -----
-    A fit is paused, not begun again; the factors of all candidates that are still in the race are held at once.
+    A fit is gone on with, not begun again; the factors of all candidates in the race are held at once.
     Jamieson & Talwalkar 2016.
     """
     options = {
@@ -214,19 +213,21 @@ def successive_halving(
     if any("iterations" in trial.parameters for trial in search.trials):
         raise ValueError("candidates sets iterations, which halving shares out: set them in model")
     racing, budget = list(search.trials), min(min_iterations, most)
-    with search.running(len(racing), progress) as report:
-        for first_round in itertools.chain([True], itertools.repeat(False)):
+    rungs: list[int] = []
+    search.pauses = lambda until: [*(rung for rung in rungs if rung < until), until]
+    with search.reporting(len(racing), progress) as report:
+        while True:
             for trial in racing:
                 search.run(trial, budget, partial(search.advance, until=budget))
-                if first_round:
+                if not rungs:
                     report(search.sign * max(trial.rank for trial in racing))
+            rungs.append(budget)
             racing = sorted((trial for trial in racing if not trial.error), key=lambda trial: -trial.rank)
             if budget == most or not racing:
                 break
             going_on = -(-len(racing) // factor)
             for trial in racing[going_on:]:
-                trial.close()
-                trial.models = []
+                trial.states = []
             racing = racing[:going_on]
             budget = most if going_on == 1 else min(budget * factor, most)
         for trial in racing or search.trials:
@@ -291,8 +292,10 @@ def _candidates(grid: Grid) -> list[Parameters]:
             if isinstance(values, str) or not isinstance(values, (Sequence, np.ndarray)):
                 raise TypeError(f"grid[{name!r}] must be a sequence of values, got {values!r}: write [{values!r}]")
         found = [dict(zip(grid, values, strict=True)) for values in itertools.product(*grid.values())]
-    else:
+    elif isinstance(grid, Sequence) and all(isinstance(candidate, Mapping) for candidate in grid):
         found = [dict(candidate) for candidate in grid]
+    else:
+        raise TypeError(f"candidates must be a dict of sequences or a sequence of dicts, got {grid!r}")
     if not found:
         raise ValueError("there is no candidate: give each parameter at least one value")
     return found
@@ -302,122 +305,14 @@ def _canonical(parameters: Mapping[str, Any]) -> str:
     return json.dumps(dict(parameters), sort_keys=True, default=repr)
 
 
-# --- one fit ---------------------------------------------------------------------------------------------------------
-
-
-class _AbandonedError(Exception):
-    """Ends a fit that is not wanted any more."""
-
-
-class _Start(NamedTuple):
-    """Factors, and biases where the model has them, of one side or the other."""
-
-    users: np.ndarray
-    items: np.ndarray
-
-
-_State: TypeAlias = list[_Start]  # one for each split
-
-
-class _Fit:
-    """A fit that waits after a number of iterations until it is told how far to go on.
-
-    It runs in a thread of its own, which spares the estimators an interface for going on: `fit` calls back after each
-    iteration, and there it waits. Only one of all threads works at any time.
-    """
-
-    def __init__(self, model: Any, cells: Interactions, start: _Start | None = None):
-        self.model = model
-        self._cells, self._start = cells, start
-        self._until = 0
-        self._abandoned = self.ended = False
-        self._error: BaseException | None = None
-        self._go, self._waits = threading.Semaphore(0), threading.Semaphore(0)
-        self._thread = threading.Thread(target=self._work, name="fastals-candidate", daemon=True)
-        self._thread.start()
-
-    def advance(self, until: int) -> None:
-        """Go on until so many iterations are done, or all; raise what the fit raised."""
-        if self.ended:
-            return
-        self._until = until
-        self._go.release()
-        self._waits.acquire()
-        if self._error is not None:
-            raise self._error
-
-    def close(self) -> None:
-        """Give the fit up where it waits; one that has ended stays as it is."""
-        self._abandoned = True
-        self._go.release()
-        self._thread.join()
-
-    def _work(self) -> None:
-        self._go.acquire()
-        try:
-            if not self._abandoned:
-                self.model.fit(self._cells, callback=self._after)
-        except _AbandonedError:
-            pass
-        except BaseException as error:
-            self._error = error
-        finally:
-            self.ended = True
-            self._waits.release()
-
-    def _after(self, iteration: int, model: Any) -> bool:
-        last = iteration == model.iterations - 1
-        if iteration == 0 and self._start is not None and not last:
-            _begin_from(model, self._start)
-        if iteration + 1 >= self._until and not last:  # the last has a half-step behind it: let fit return
-            self._waits.release()
-            self._go.acquire()
-            if self._abandoned:
-                raise _AbandonedError
-        return False
-
-
-def _state(model: Any) -> _Start:
-    """Copy the factors, each side with its biases as a last column where there are any."""
-    sides = []
-    for side in ("user", "item"):
-        factors, biases = getattr(model, f"{side}_factors_"), getattr(model, f"{side}_biases_", None)
-        sides.append(factors.copy() if biases is None else np.column_stack([factors, biases]))
-    return _Start(*sides)
-
-
-def _begin_from(model: Any, start: _Start) -> None:
-    """Overwrite the factors of a fit that goes on; factors that the start does not have stay as far as they are new.
-
-    New item factors are what the model's own have outside the span of the start's, along their principal axes.
-    """
-    biased = hasattr(model, "item_biases_")
-    k = start.items.shape[1] - biased
-    more = model.item_factors_.shape[1] - k
-    if more:
-        basis, _ = np.linalg.qr(start.items[:, :k])
-        beyond = model.item_factors_ - basis @ (basis.T @ model.item_factors_)
-        left, sizes, _ = np.linalg.svd(beyond, full_matrices=False)
-        model.item_factors_[:, k:] = left[:, :more] * sizes[:more]
-        model.user_factors_[:, k:] = 0
-    model.user_factors_[:, :k], model.item_factors_[:, :k] = start.users[:, :k], start.items[:, :k]
-    if biased:
-        model.user_biases_[:], model.item_biases_[:] = start.users[:, k], start.items[:, k]
-
-
-def _settled(model: Any, cells: Interactions) -> Any:
-    """Return a copy of a model whose fit goes on, as if it had ended here: the users solved for the items."""
-    settled = copy.copy(model)
-    items = _state(model).items
-    biased = items.shape[1] > model.item_factors_.shape[1]
-    k = items.shape[1] - biased
-    folded = settled.fold_in_users(cells)
-    panels = [as_panel(side[:, :k], side[:, k] if biased else None) for side in (folded, items)]
-    settled._keep(model._fitted_objective, model._statistics, *panels, k, model._seen, list(model.loss_history_))
-    return settled
-
-
 # --- the search ------------------------------------------------------------------------------------------------------
+
+
+class _State(NamedTuple):
+    """How far the fit of a candidate to a split has come."""
+
+    model: Any
+    n_iter: int  # over all its parts
 
 
 @dataclass
@@ -430,13 +325,7 @@ class _Trial:
     n_iter: int = 0
     seconds: float = 0.0
     error: str = ""
-    fits: list[_Fit] = field(default_factory=list)
-    models: list[Any] = field(default_factory=list)  # one a split, when they are fitted
-
-    def close(self) -> None:
-        for fit in self.fits:
-            fit.close()
-        self.fits = []
+    states: list[_State] = field(default_factory=list)  # one a split; none where the score is from the journal
 
 
 class _Split(NamedTuple):
@@ -460,6 +349,9 @@ class _Search:
         journal: str | Path | None,
         options: Parameters,
     ):
+        self.pauses: Callable[[int], Sequence[int]] = lambda most: [most]  # where a fit of so many iterations is scored
+        if not isinstance(model, (ImplicitALS, ExplicitALS, WeightedALS)):
+            raise TypeError(f"model must be an ImplicitALS, ExplicitALS or WeightedALS, got {type(model).__name__}")
         self._prototype, self._refit = copy.copy(model), check_flag("refit", refit)
         for parameters in candidates:
             copy.copy(model).set_params(**parameters)  # refuses unknown names
@@ -484,9 +376,15 @@ class _Search:
             }
             self._journal = _Journal(Path(journal), header)
 
-    def running(self, n: int, progress: bool) -> _Report:
-        """Return what closes all fits and the bar however the search ends."""
-        return _Report(self.trials, Progress(n, "candidate", "best") if check_flag("progress", progress) else None)
+    @contextmanager
+    def reporting(self, n: int, progress: bool) -> Iterator[Callable[[float], None]]:
+        """Give what is to be called with the best score after each of `n` candidates."""
+        bar, done = Progress(n, "candidate", "best") if check_flag("progress", progress) else None, itertools.count()
+        try:
+            yield lambda best_score: bar(next(done), best_score) if bar is not None else None
+        finally:
+            if bar is not None:
+                bar.close()
 
     @property
     def best_score(self) -> float:
@@ -509,62 +407,62 @@ class _Search:
                 if math.isnan(trial.score):
                     raise ValueError("its score is not a number")
             except Exception as error:
-                trial.score, trial.error = math.nan, f"{type(error).__name__}: {error}"
-                trial.close()
+                trial.score, trial.error, trial.states = math.nan, f"{type(error).__name__}: {error}", []
                 logger.warning("candidate %s failed: %s", trial.parameters, trial.error)
             trial.seconds += time.perf_counter() - begun
             if self._journal is not None:
                 self._journal.add(key, trial)
         trial.rank = -math.inf if trial.error else self.sign * trial.score
 
-    def advance(self, trial: _Trial, until: int, start: _State | None = None) -> None:
-        """Take the fits of a candidate to so many iterations, and score them as they stand."""
-        self._go_on(trial, until, start)
-        self._score(trial, [fit.model for fit in trial.fits])
+    def advance(self, trial: _Trial, until: int) -> None:
+        """Go on with the fits of a candidate up to so many iterations, and score them."""
+        for pause in self.pauses(until):
+            self._go_on(trial, pause)
+        self._score(trial)
 
-    def train(self, trial: _Trial, every: int, patience: int, start: _State | None) -> None:
-        """Fit a candidate and score it: at the end, or now and then until it gets worse."""
-        most = self.iterations(trial)
+    def train(self, trial: _Trial, patience: int, start: list[Any] | None) -> None:
+        """Fit a candidate and score it, at the end or at each pause until it gets worse; its best state is kept."""
         best: _Trial | None = None
         without_gain = 0
-        for until in [*range(every, most, every), most] if every else [most]:
-            self._go_on(trial, until, start)
-            fitted = [
-                fit.model if fit.ended else _settled(fit.model, split.train(fit.model.item_factors_.dtype))
-                for fit, split in zip(trial.fits, self._splits, strict=True)
-            ]
-            self._score(trial, fitted)
+        for pause in self.pauses(self.iterations(trial)):
+            self._go_on(trial, pause, start)
+            self._score(trial)
             if best is None or self.sign * trial.score > self.sign * best.score:
                 best, without_gain = copy.copy(trial), 0
             else:
                 without_gain += 1
             if without_gain == patience:
                 break
-        trial.close()
         assert best is not None
-        trial.score, trial.n_iter, trial.models = best.score, best.n_iter, best.models
+        trial.score, trial.n_iter, trial.states = best.score, best.n_iter, best.states
 
-    def _go_on(self, trial: _Trial, until: int, start: _State | None) -> None:
-        if not trial.fits:
-            for i, split in enumerate(self._splits):
-                model = self.model(trial)
-                cells = split.train(check_dtype("dtype", model.dtype))
-                trial.fits.append(_Fit(model, cells, start[i] if start else None))
-        for fit in trial.fits:
-            fit.advance(until)
+    def _go_on(self, trial: _Trial, until: int, start: list[Any] | None = None) -> None:
+        """Take the fits of a candidate from their states, or from the start, to so many iterations."""
+        begun = trial.states or [_State(model, 0) for model in start or [None] * len(self._splits)]
+        trial.states = [
+            self._fitted(trial, split, state, until) for split, state in zip(self._splits, begun, strict=True)
+        ]
 
-    def _score(self, trial: _Trial, models: list[Any]) -> None:
-        trial.models, trial.n_iter = models, max(model.n_iter_ for model in models)
-        trial.score = float(np.mean([split.score(model) for split, model in zip(self._splits, models, strict=True)]))
+    def _fitted(self, trial: _Trial, split: _Split, state: _State, until: int) -> _State:
+        if state.n_iter and (until <= state.n_iter or state.model.n_iter_ < state.model.iterations):
+            return state  # it is there, or has ended by itself
+        model = self.model(trial).set_params(iterations=until - state.n_iter if state.n_iter else until)
+        model.fit(split.train(check_dtype("dtype", model.dtype)), start=state.model)
+        return _State(model, state.n_iter + model.n_iter_)
+
+    def _score(self, trial: _Trial) -> None:
+        trial.n_iter = max(state.n_iter for state in trial.states)
+        scores = [split.score(state.model) for split, state in zip(self._splits, trial.states, strict=True)]
+        trial.score = float(np.mean(scores))
 
     def keep_best(self, trial: _Trial) -> None:
         """Keep the models of the best candidate only."""
         if not trial.error and (self._best is None or trial.rank > self._best.rank):
             if self._best is not None:
-                self._best.models = []
+                self._best.states = []
             self._best = trial
         elif trial is not self._best:
-            trial.models = []
+            trial.states = []
 
     def result(self) -> SearchResult:
         """Return the table, and the model of the best candidate."""
@@ -573,13 +471,13 @@ class _Search:
             first = self.trials[0]
             raise ValueError(f"all {len(self.trials)} candidates failed, the first, {first.parameters}: {first.error}")
         parameters = best.parameters | {"iterations": best.n_iter}
-        split = self._splits[0]
-        if self._refit or not best.models:
-            model = type(self._prototype)(**self._prototype.get_params() | parameters)
-            cells = split.train(check_dtype("dtype", model.dtype))
-            model.fit(_together(cells, split.validation) if self._refit else cells)
+        if self._refit:
+            split, model = self._splits[0], self.model(best).set_params(**parameters)
+            model.fit(_together(split.train(check_dtype("dtype", model.dtype)), split.validation))
         else:
-            model = best.models[0]
+            for pause in self.pauses(best.n_iter):
+                self._go_on(best, pause)
+            model = best.states[0].model.set_params(**parameters)
         names = dict.fromkeys(name for trial in self.trials for name in trial.parameters)
         table = {name: _column([trial.parameters.get(name) for trial in self.trials]) for name in names}
         table |= {name: np.array([getattr(trial, name) for trial in self.trials]) for name in _RESULTS}
@@ -591,27 +489,6 @@ class _Search:
 
 
 _RESULTS = ("score", "n_iter", "seconds", "error")
-
-
-class _Report:
-    """Shows how a search goes on, and leaves no fit waiting."""
-
-    def __init__(self, trials: list[_Trial], progress: Progress | None):
-        self._trials, self._progress, self._done = trials, progress, 0
-
-    def __call__(self, best_score: float) -> None:
-        if self._progress is not None:
-            self._progress(self._done, best_score)
-        self._done += 1
-
-    def __enter__(self) -> _Report:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        for trial in self._trials:
-            trial.close()
-        if self._progress is not None:
-            self._progress.close()
 
 
 def _check_metric(metric: Metric) -> tuple[str, int]:
@@ -639,10 +516,10 @@ def _prepare(model: Any, pair: Any, metric: Metric, name: str, cutoff: int) -> _
 
     def train(dtype: np.dtype) -> Interactions:
         if dtype not in prepared:
-            prepared[dtype] = model._interactions(pair[0], dtype)
+            prepared[dtype] = model.interactions(pair[0], dtype)
         return prepared[dtype]
 
-    validation = model._interactions(pair[1], np.dtype(np.float64))
+    validation = model.interactions(pair[1], np.float64)
     cells = train(check_dtype("dtype", model.dtype))
     if validation.shape != cells.shape:
         raise ValueError(f"train has shape {cells.shape} and validation {validation.shape}: one shape is wanted")

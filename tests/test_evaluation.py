@@ -448,8 +448,11 @@ def test_training_users_as_new_ones_get_the_lists_they_had(parts, estimator):
 
 
 def test_new_users_need_rows_that_belong_together(parts, model):
-    with pytest.raises(ValueError, match=r"train has shape \(39, 30\) and test \(40, 30\)"):
+    with pytest.raises(ValueError, match=r"given has shape \(39, 30\) and test \(40, 30\)"):
         evaluate_new_users(model, parts[0][:39], parts[1])
+    row, item = (int(ids[0]) for ids in parts[0].nonzero())
+    with pytest.raises(ValueError, match=rf"test has item {item} of row {row}, which given has too"):
+        evaluate_new_users(model, parts[0], parts[0] + parts[1])
 
 
 class Scored:
@@ -485,6 +488,14 @@ def test_sampled_ranks_by_hand():
 def test_sampled_refuses(users, items, negatives, message):
     with pytest.raises(ValueError, match=message):
         evaluate_sampled(Scored(np.zeros((2, 2))), users, items, negatives)
+
+
+def test_what_a_fitted_model_does_not_have_is_refused(parts, model):
+    fitted = model.fit(parts[0])
+    with pytest.raises(ValueError, match=r"negatives\[0, 1\] is 30: an item id from 0 to 29 is wanted"):
+        evaluate_sampled(fitted, [0], [1], [[2, 30]])
+    with pytest.raises(ValueError, match=r"test has shape \(40, 29\) and the model was fitted on \(40, 30\)"):
+        evaluate_ratings(fitted, parts[1][:, :29])
 
 
 def test_ratings_are_every_stored_cell():

@@ -32,7 +32,7 @@ def test_sketch_spans_the_range_of_the_data(biases):
     R = rng.random((30, 2)) @ rng.random((2, 20)) + 1
     R -= R.mean() if biases else 0
     model = a_model(R, 5, biases)
-    fit._Alternation(model, "auto", 1).sketch(np.random.default_rng(1))
+    fit.Alternation(model, "auto", 1).sketch(np.random.default_rng(1))
     coefficients = R if biases else 1 + R  # implicit: b = 1 + alpha r, alpha = 1
     _, values, rows = np.linalg.svd(coefficients)
     rank = int((values > 1e-9 * values[0]).sum())
@@ -49,7 +49,9 @@ def test_a_failed_row_is_named_and_the_fit_ends():
     R[0, 0] = R[1, 1] = R[3, 2] = 1.0
     model = a_model(R, 2, biases=True, regularization=0.0)
     calls = []
-    failure = fit.fit(model, 3, "cholesky", 1, lambda *report: calls.append(report) or False, np.random.default_rng(0))
+    alternation = fit.Alternation(model, "cholesky", 1)
+    alternation.sketch(np.random.default_rng(0))
+    failure = alternation.fit(3, lambda *report: calls.append(report) or False)
     assert failure is not None
     assert failure.side == "user"
     assert failure.row in (0, 1, 3)
@@ -69,6 +71,8 @@ def test_reports_come_in_order_and_the_last_one_is_the_loss():
     R = example()
     model = a_model(R, 3)
     reports = []
-    fit.fit(model, 3, "auto", 1, lambda *report: reports.append(report) or False, np.random.default_rng(0))
+    alternation = fit.Alternation(model, "auto", 1)
+    alternation.sketch(np.random.default_rng(0))
+    alternation.fit(3, lambda *report: reports.append(report) or False)
     assert [(iteration, last) for iteration, _, last in reports] == [(0, False), (1, False), (2, True)]
     np.testing.assert_allclose(reports[-1][1], fit.loss(model, 1), rtol=1e-9)

@@ -146,8 +146,8 @@ def test_no_rows_change_nothing():
         (lambda m, R: m.update(0.5, 0), "user must be an integer"),
         (lambda m, R: m.update(0, 0, np.nan), "value must be finite"),
         (lambda m, R: m.update(0, 0, "1"), "value must be a number"),
-        (lambda m, R: m.refit(R[:10]), "R has 10 users and the model 20"),
-        (lambda m, R: m.refit(R[:, :10]), "R has 10 items and the model 14"),
+        (lambda m, R: m.refit(R[:10]), "R has 10 users and the model to start from 20"),
+        (lambda m, R: m.refit(R[:, :10]), "R has 10 items and the model to start from 14"),
     ],
 )
 def test_bad_calls_leave_the_model_as_it_was(call, message):
@@ -359,10 +359,57 @@ def test_refit_with_weights():
     assert model.refit(stored(R), weights=weights).loss_history_[-1] < before
 
 
-def test_refit_with_other_factors_is_refused():
-    model = fitted().set_params(factors=4)
-    with pytest.raises(ValueError, match="factors is 4 and the model was fitted with 3"):
+def test_refit_with_fewer_factors_is_refused():
+    model = fitted().set_params(factors=2)
+    with pytest.raises(ValueError, match="factors is 2 and the model to start from has 3"):
         model.refit(stored(example()))
+
+
+@every_case
+def test_a_pause_costs_less_than_an_iteration(case):
+    R = stored(example())
+    five, six, three, more = (
+        case.build(example(), **SMALL | {"solver": "cholesky", "iterations": n})[0] for n in (5, 6, 3, 3)
+    )
+    before = three.fit(R).item_factors_.copy()
+    after = more.fit(R, start=three).loss(R)
+    assert after < five.fit(R).loss(R)
+    if case.params.get("unobserved_weight", 1.0 if case.model is ImplicitALS else 0.0) == 0:
+        # The users' first half-step finds them solved. With a background the panels are balanced once more in between.
+        assert after == pytest.approx(six.fit(R).loss(R), rel=1e-12)
+    np.testing.assert_array_equal(three.item_factors_, before)
+
+
+@every_model
+def test_more_factors_begin_where_the_start_leaves_off(cls):
+    R = stored(example())
+    few = fitted(cls, iterations=30)
+    many = cls(**SMALL | {"factors": 6, "iterations": 10}).fit(R, start=few)
+    assert many.loss(R) < few.loss(R)
+    assert np.linalg.matrix_rank(many.item_factors_) == 6
+
+
+def test_a_start_is_matched_by_ids():
+    R = stored(example())
+    names = np.array([f"item {number:02}" for number in range(14)])
+    model = ImplicitALS(**SMALL).fit(Interactions(R, "float64", item_ids=names))
+    order = np.random.default_rng(0).permutation(14)
+    shuffled = Interactions(R[:, order], "float64", item_ids=names[order])
+    again = ImplicitALS(**SMALL | {"iterations": 0}).fit(shuffled, start=model)
+    np.testing.assert_array_equal(again.item_factors_, model.item_factors_[order])
+    fewer = Interactions(R[:, 1:], "float64", item_ids=names[1:])
+    with pytest.raises(ValueError, match="R lacks item 'item 00', which the model to start from has"):
+        ImplicitALS(**SMALL).fit(fewer, start=model)
+
+
+@pytest.mark.parametrize("start", [np.ones((14, 3)), ImplicitALS])
+def test_a_start_is_a_model(start):
+    with pytest.raises(
+        TypeError, match="start must be a fitted ImplicitALS, a fitted ExplicitALS, a fitted WeightedALS"
+    ):
+        ImplicitALS(**SMALL).fit(stored(example()), start=start)
+    with pytest.raises(NotFittedError):
+        ImplicitALS(**SMALL).fit(stored(example()), start=ImplicitALS())
 
 
 def test_refit_takes_the_same_bits_from_the_same_start():

@@ -41,65 +41,14 @@ class Failure(NamedTuple):
     status: int
 
 
-def fit(
-    model: Model,
-    iterations: int,
-    solver: str,
-    n_threads: int,
-    after: Callable[[int, float, bool], bool],
-    rng: np.random.Generator | None = None,
-) -> Failure | None:
-    """Alternate; on return the users are exact for the items.
-
-    Parameters
-    ----------
-    model : Model
-        Its panels are overwritten.
-    iterations : int
-        Half-steps of users and of items.
-    solver : str
-    n_threads : int
-    after : callable (iteration, loss, last) -> bool
-        Called when an iteration is done, with the objective then; True ends the fit.
-    rng : Generator, optional
-        Draws a start; None: the start stands in `model.Y`.
-
-    Returns
-    -------
-    Failure or None
-        The first row that could not be solved; the panels are then of no use.
-    """
-    alternation = _Alternation(model, solver, n_threads)
-    if rng is not None:
-        alternation.sketch(rng)
-    for iteration in range(iterations):
-        failure, _ = alternation.half_step("user", warm=iteration > 0)
-        if failure:
-            return failure
-        failure, items_loss = alternation.half_step("item", warm=True)
-        if failure:
-            return failure
-        if iteration == iterations - 1:
-            break
-        if after(iteration, items_loss, False):
-            iterations = iteration + 1
-            break
-    failure, users_loss = alternation.half_step("user", warm=iterations > 0, last=True)
-    if failure:
-        return failure
-    if iterations:
-        after(iterations - 1, users_loss, True)
-    return None
-
-
-class _Alternation:
+class Alternation:
     """The half-steps of one fit, and what one leaves for the next."""
 
     def __init__(self, model: Model, solver: str, n_threads: int) -> None:
         self.model, self.solver, self.n_threads = model, solver, n_threads
-        self.schedules: dict[str, sweep.Schedule] = {}
+        self._schedules: dict[str, sweep.Schedule] = {}
         # Ridge Gram matrices of the sides whose panel has only been rotated since they were computed.
-        self.ridges: dict[str, np.ndarray] = {}
+        self._ridges: dict[str, np.ndarray] = {}
 
     def sketch(self, rng: np.random.Generator) -> None:
         """Overwrite the panels by a start: the range of B, the matrix of all right-hand coefficients b.
@@ -129,7 +78,43 @@ class _Alternation:
                 if 0 < squares < np.inf:
                     np.multiply(X, np.sqrt((len(X) if side == "item" else 1) / squares), out=X)
 
-    def half_step(self, side: str, *, warm: bool, last: bool = False) -> tuple[Failure | None, float]:
+    def fit(self, iterations: int, after: Callable[[int, float, bool], bool], *, warm: bool = False) -> Failure | None:
+        """Alternate from the start in `model.Y`; on return the users are exact for the items.
+
+        Parameters
+        ----------
+        iterations : int
+            Half-steps of users and of items.
+        after : callable (iteration, loss, last) -> bool
+            Called when an iteration is done, with the objective then; True ends the fit.
+        warm : bool, default False
+            `model.X` is a start as well.
+
+        Returns
+        -------
+        Failure or None
+            The first row that could not be solved; the panels are then of no use.
+        """
+        for iteration in range(iterations):
+            failure, _ = self._half_step("user", warm=warm or iteration > 0)
+            if failure:
+                return failure
+            failure, items_loss = self._half_step("item", warm=True)
+            if failure:
+                return failure
+            if iteration == iterations - 1:
+                break
+            if after(iteration, items_loss, False):
+                iterations = iteration + 1
+                break
+        failure, users_loss = self._half_step("user", warm=iterations > 0, last=True)
+        if failure:
+            return failure
+        if iterations:
+            after(iterations - 1, users_loss, True)
+        return None
+
+    def _half_step(self, side: str, *, warm: bool, last: bool = False) -> tuple[Failure | None, float]:
         """Solve one side; return the first failure, and the objective after it."""
         problem, other, _, Y = self._sides(side)
         weights = problem.columns[:, BACKGROUND]
@@ -154,10 +139,10 @@ class _Alternation:
 
     def _sweep(self, side: str, Y: np.ndarray, g: np.ndarray, plan: Plan) -> sweep.Outcome:
         problem, _, X, _ = self._sides(side)
-        if side not in self.schedules:
+        if side not in self._schedules:
             cost = plan_for(self.solver, Y.dtype, True, warm=True, last=False)
-            self.schedules[side] = sweep.make_schedule(problem.cells.counts, Y.shape[1], cost, self.n_threads)
-        return sweep.half_step(problem, Y, g, self.model.width, X, plan, self.n_threads, self.schedules[side])
+            self._schedules[side] = sweep.make_schedule(problem.cells.counts, Y.shape[1], cost, self.n_threads)
+        return sweep.half_step(problem, Y, g, self.model.width, X, plan, self.n_threads, self._schedules[side])
 
     def _to_eigenbasis(self, side: str, warm: bool) -> np.ndarray:
         """Balance both panels, where X is a start, and rotate both to where the background of Y is diagonal; return it.
@@ -168,7 +153,7 @@ class _Alternation:
         problem, other, X, Y = self._sides(side)
         width, n_threads = self.model.width, self.n_threads
         background = basis.gram(Y, problem.columns[:, BACKGROUND], width, n_threads)
-        ridge_x = self.ridges.pop(side, None)
+        ridge_x = self._ridges.pop(side, None)
         alike = _ratio(other.rows[:, RIDGE], problem.columns[:, BACKGROUND])
         ours = theirs = None
         if warm:
@@ -183,7 +168,7 @@ class _Alternation:
         if warm:
             basis.rotate(X, basis.composed(ours, rotation), n_threads)
         if alike is not None:
-            self.ridges["item" if side == "user" else "user"] = np.diag(alike * g)
+            self._ridges["item" if side == "user" else "user"] = np.diag(alike * g)
         return basis.pad(g, Y)
 
 
