@@ -44,6 +44,9 @@ class Choice(NamedTuple):
         return Choice(self.barred, *cut)
 
 
+EVERYTHING = Choice()
+
+
 def pair_scores(scores: Scores, users: np.ndarray, items: np.ndarray) -> np.ndarray:
     """Return the prediction of each pair (users[i], items[i]), shape (n_pairs,)."""
     out = np.empty(len(users), scores.item_factors.dtype)
@@ -86,8 +89,9 @@ def best(
     scores : ndarray, same shape
         -inf beside -1.
     """
-    lists = [] if seen is None else [Lists(seen.indptr, seen.indices, users)]
-    lists += [] if choice.excluded is None else [choice.excluded]
+    excluded = () if seen is None else (Lists(seen.indptr, seen.indices, users),)
+    if choice.excluded is not None:
+        excluded = (*excluded, choice.excluded)
     row_offsets = None
     if scores.user_biases is not None:
         row_offsets = scores.user_biases[users] + scores.user_factors.dtype.type(scores.mean)
@@ -98,13 +102,15 @@ def best(
         n_threads,
         rows=users,
         row_offsets=row_offsets,
-        excluded=tuple(lists),
+        excluded=excluded,
         allowed=choice.allowed,
     )
 
 
 def choice_of(n_rows: int, n_columns: int, number: Numbering, exclude: Any, allow: Any) -> Choice:
     """Return what the arguments `exclude` and `allow` of a request for `n_rows` rows leave to choose from."""
+    if exclude is None and allow is None:
+        return EVERYTHING
     barred = None
     lists: dict[str, Lists | None] = {}
     for name, given in (("exclude", exclude), ("allow", allow)):

@@ -20,6 +20,7 @@ from .validation import Params, check_flag, check_ids, check_integer, check_numb
 
 __all__ = ["Explanation", "IndexVectors", "Serving"]
 
+NOBODY = np.zeros(0, np.intp)
 BLOCK = 4096  # users of a block, where nobody says otherwise
 
 T = TypeVar("T")
@@ -90,13 +91,11 @@ class Serving(Params):
             kept = self._kept[name] = (sources, make())
         return kept[1]
 
-    def _columns(self, side: str, unit: bool = False) -> Columns:
-        """Return the packed factors of a side with its biases, or the factors divided by their lengths."""
-        factors: np.ndarray = getattr(self, f"{side}_factors_")
-        if unit:
-            return self._keep_made(f"unit {side}", (factors,), lambda: topk.pack(unit_rows(factors)))
-        biases = self._biases(side)
-        return self._keep_made(side, (factors, biases), lambda: topk.pack(factors, biases))
+    def _ready(self) -> tuple[Scores, Columns]:
+        """Return what makes the predictions, and the items packed for them."""
+        own = self.__dict__.get
+        sources = self.user_factors_, self.item_factors_, own("user_biases_"), own("item_biases_")
+        return self._keep_made("ready", sources, lambda: (self._scores(), topk.pack(sources[1], sources[3])))
 
     def _numbers(self, side: str, name: str, ids: Any) -> np.ndarray:
         """Return the row or column numbers of users or items, by the ids that the model was fitted on."""
@@ -184,7 +183,8 @@ class Serving(Params):
         cells do and stand for the scores, and `min_score` does not count.
         """
         self._check_fitted()
-        one, seen, scores = False, self._seen, self._scores()
+        one, seen = False, self._seen
+        scores, columns = self._ready()
         if check_flag("fold_in", fold_in):
             if users is None:
                 raise ValueError("users must be the new users' interactions where fold_in=True, got None")
@@ -199,7 +199,7 @@ class Serving(Params):
             one = isinstance(users, (int, str)) or np.ndim(users) == 0
             rows = self._numbers("user", "users", users)
         request = self._request(len(rows), seen, n, exclude, allow, min_score, exclude_seen)
-        ids, found = self._answer(scores, rows, request)
+        ids, found = self._answer(scores, columns, rows, request)
         return (ids[0], found[0]) if one else (ids, found)
 
     def _request(
@@ -228,14 +228,16 @@ class Serving(Params):
             )
         return Request(n, seen, choice, min_score)
 
-    def _answer(self, scores: Scores, rows: np.ndarray, request: Request) -> tuple[np.ndarray, np.ndarray]:
+    def _answer(
+        self, scores: Scores, columns: Columns, rows: np.ndarray, request: Request
+    ) -> tuple[np.ndarray, np.ndarray]:
         """Return ids and scores for some rows of the scores' users."""
         n, seen, choice, min_score = request
-        ids, found = best(scores, self._columns("item"), rows, seen, choice, n, self._threads)
-        popular = np.zeros(0, np.intp)
+        ids, found = best(scores, columns, rows, seen, choice, n, self._threads)
+        popular = NOBODY
         if scores.item_biases is None and np.count_nonzero(found[:, 0]) < len(found):
-            zero = np.flatnonzero(found[:, 0] == 0)
-            popular = zero[~scores.user_factors[rows[zero]].any(axis=1)]
+            popular = np.flatnonzero(found[:, 0] == 0)
+            popular = popular[~scores.user_factors[rows[popular]].any(axis=1)]
         if min_score is not None:
             below = found < min_score
             ids[below], found[below] = -1, -np.inf
@@ -289,7 +291,7 @@ class Serving(Params):
             for start in range(0, len(rows), block_size):
                 block = slice(start, start + block_size)
                 part = request._replace(choice=request.choice.part(block))
-                yield self._names("user", rows[block]), *self._answer(self._scores(), rows[block], part)
+                yield self._names("user", rows[block]), *self._answer(*self._ready(), rows[block], part)
 
         return blocks()
 
@@ -349,7 +351,7 @@ class Serving(Params):
                 np.arange(len(numbers) + 1), numbers.astype(np.int32), np.arange(len(numbers), dtype=np.intp)
             )
         excluded = tuple(lists for lists in (itself, choice.excluded) if lists is not None)
-        columns = self._columns(side, unit=True)
+        columns = self._keep_made(f"unit {side}", (factors,), lambda: topk.pack(unit_rows(factors)))
         if choice.barred is not None:
             columns = columns.less(choice.barred)
         ids, cosines = topk.top_n(queries, columns, n, self._threads, excluded=excluded, allowed=choice.allowed)

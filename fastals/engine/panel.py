@@ -48,7 +48,9 @@ def with_gaps(factors: np.ndarray) -> np.ndarray:
     A C-contiguous array without a copy: its first columns are `factors`, the others are not to be looked at, as those
     of the last row may not be there.
     """
+    if factors.flags.c_contiguous:
+        return factors
     apart, along = factors.strides
-    if factors.flags.c_contiguous or along != factors.itemsize or apart % along or apart < along * factors.shape[1]:
+    if along != factors.itemsize or apart % along or apart < along * factors.shape[1]:
         return np.ascontiguousarray(factors)
     return np.lib.stride_tricks.as_strided(factors, (len(factors), apart // along))

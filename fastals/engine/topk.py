@@ -99,8 +99,8 @@ def top_n(
     """
     if rows is None:
         rows = np.arange(len(X))
-    n_rows, k = len(rows), X.shape[1]
-    ids, scores = np.empty((n_rows, n), np.int32), np.empty((n_rows, n), X.dtype)
+    n_rows, k, dtype = len(rows), X.shape[1], X.dtype
+    ids, scores = np.empty((n_rows, n), np.int32), np.empty((n_rows, n), dtype)
     if n_rows == 0:
         return ids, scores
     X = with_gaps(X)
@@ -112,7 +112,7 @@ def top_n(
     empty: Any = np.empty if few else aligned_empty
     kept = min(n, columns.n)
     most = -(-kept // columns.lanes) * columns.lanes
-    offsets = np.zeros(1, X.dtype) if row_offsets is None else row_offsets.astype(X.dtype, copy=False)
+    offsets = np.zeros(1, dtype) if row_offsets is None else row_offsets.astype(dtype, copy=False)
     first, second = (*excluded, NO_LISTS, NO_LISTS)[:2]
     third = NO_LISTS if allowed is None else allowed
 
@@ -129,7 +129,7 @@ def top_n(
             *second,
             *third,
             allowed is not None,
-            empty((height + 1) * COLUMNS + height * (most + k), X.dtype),
+            empty((height + 1) * COLUMNS + height * (most + k), dtype),
             empty((height, most), np.int32),
             np.empty((3, height), np.int64),
             group,
