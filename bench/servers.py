@@ -27,7 +27,7 @@ def model_file(problem: str, factors: int) -> Path:
 
         data = load(problem)
         settings: dict[str, Any] = {"regularization": data.regularization, "alpha": data.alpha, "random_state": 0}
-        ImplicitALS(factors=factors, iterations=3, n_threads=THREADS, **settings).fit(data.R).save(file)
+        ImplicitALS(factors=factors, iterations=2, n_threads=THREADS, **settings).fit(data.R).save(file)
     return file
 
 
