@@ -13,7 +13,7 @@ from .engine.problem import Cells
 from .engine.topk import Columns, Lists
 from .interactions import Interactions
 
-__all__ = ["Choice", "Scores", "best", "choice_of", "list_of_cells", "pair_scores", "unit_rows"]
+__all__ = ["EVERYTHING", "Choice", "Scores", "best", "choice_of", "list_of_cells", "pair_scores", "unit_rows"]
 
 PAIRS = 65_536  # pairs at once: keeps the two gathered blocks within the cache
 
@@ -109,8 +109,6 @@ def best(
 
 def choice_of(n_rows: int, n_columns: int, number: Numbering, exclude: Any, allow: Any) -> Choice:
     """Return what the arguments `exclude` and `allow` of a request for `n_rows` rows leave to choose from."""
-    if exclude is None and allow is None:
-        return EVERYTHING
     barred = None
     lists: dict[str, Lists | None] = {}
     for name, given in (("exclude", exclude), ("allow", allow)):

@@ -13,9 +13,9 @@ from .engine import topk
 from .engine.problem import BACKGROUND, OFFSET, RIDGE, WEIGHT, Cells
 from .engine.topk import Columns, Lists
 from .ids import Ids
-from .interactions import Interactions, MatrixLike
+from .interactions import MatrixLike
 from .objectives import Objective, Statistics
-from .recommend import Choice, Scores, best, choice_of, pair_scores, unit_rows
+from .recommend import EVERYTHING, Choice, Scores, best, choice_of, pair_scores, unit_rows
 from .validation import Params, check_flag, check_ids, check_integer, check_number
 
 __all__ = ["Explanation", "IndexVectors", "Serving"]
@@ -76,8 +76,12 @@ class Serving(Params):
     def _threads(self) -> int:
         raise NotImplementedError
 
-    def _new_users(self, R_new: MatrixLike) -> tuple[Interactions, np.ndarray]:
-        """Return new users' cells, and their factors, with the bias as the last column where there is one."""
+    def _new_users(self, R_new: MatrixLike) -> Cells:
+        """Return the cells of new users."""
+        raise NotImplementedError
+
+    def _solve_users(self, cells: Cells) -> np.ndarray:
+        """Return the factors of new users, with the bias as the last column where there is one."""
         raise NotImplementedError
 
     def _biases(self, side: str) -> np.ndarray | None:
@@ -183,22 +187,22 @@ class Serving(Params):
         cells do and stand for the scores, and `min_score` does not count.
         """
         self._check_fitted()
-        one, seen = False, self._seen
-        scores, columns = self._ready()
+        one, seen, new = False, self._seen, None
         if check_flag("fold_in", fold_in):
             if users is None:
                 raise ValueError("users must be the new users' interactions where fold_in=True, got None")
-            cells, X = self._new_users(users)
-            k = self.item_factors_.shape[1]
-            biases = X[:, k] if self._fitted_objective.biases else None
-            scores = scores._replace(user_factors=X[:, :k], user_biases=biases)
-            rows, seen = np.arange(len(X)), cells.by_user
+            seen = new = self._new_users(users)
+            rows = np.arange(new.n_rows)
         elif users is None:
             rows = np.arange(len(self.user_factors_))
         else:
             one = isinstance(users, (int, str)) or np.ndim(users) == 0
             rows = self._numbers("user", "users", users)
         request = self._request(len(rows), seen, n, exclude, allow, min_score, exclude_seen)
+        scores, columns = self._ready()
+        if new is not None:
+            X, k = self._solve_users(new), self.item_factors_.shape[1]
+            scores = scores._replace(user_factors=X[:, :k], user_biases=None if scores.item_biases is None else X[:, k])
         ids, found = self._answer(scores, columns, rows, request)
         return (ids[0], found[0]) if one else (ids, found)
 
@@ -216,8 +220,10 @@ class Serving(Params):
         n = check_integer("n", n, 1)
         if min_score is not None:
             min_score = check_number("min_score", min_score)
-        number = partial(self._numbers, "item")
-        choice = choice_of(n_rows, len(self.item_factors_), number, exclude, allow)
+        choice = EVERYTHING
+        if exclude is not None or allow is not None:
+            number = partial(self._numbers, "item")
+            choice = choice_of(n_rows, len(self.item_factors_), number, exclude, allow)
         if not check_flag("exclude_seen", exclude_seen):
             seen = None
         elif seen is None and choice.excluded is None:
@@ -392,10 +398,10 @@ class Serving(Params):
                 )
             cells = _row(self._seen, row)
         else:
-            given, _ = self._new_users(R_new)
-            if given.shape[0] != 1:
-                raise ValueError(f"R_new must be the cells of one user, shape (1, n_items), got shape {given.shape}")
-            cells = given.by_user
+            cells = self._new_users(R_new)
+            if cells.n_rows != 1:
+                shape = cells.n_rows, len(self.item_factors_)
+                raise ValueError(f"R_new must be the cells of one user, shape (1, n_items), got shape {shape}")
         problem = self._fitted_objective.user_problem(cells, self._statistics)
         biases = self._biases("item")
         factors, indices = self.item_factors_, cells.indices

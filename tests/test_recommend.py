@@ -246,6 +246,14 @@ def test_wrong_requests(request_, error, sentence):
         model.recommend(**({"users": [0, 1]} | request_))
 
 
+def test_nobody_is_folded_in_for_a_wrong_request(monkeypatch):
+    model, _, _ = exact_model(False, "float32", 0)
+    monkeypatch.setattr(model, "_solve_users", lambda cells: pytest.fail("solved"))
+    for arguments in ({"n": 0}, {"min_score": "a"}, {"exclude": [99]}, {"exclude_seen": 0}):
+        with pytest.raises((ValueError, TypeError)):
+            model.recommend(np.ones((1, 15)), fold_in=True, **arguments)
+
+
 def test_wrong_requests_for_blocks():
     model, _, _ = exact_model(False, "float32", 0)
     for arguments, error, sentence in (
