@@ -56,7 +56,7 @@ def check_integer(name: str, value: Any, minimum: int) -> int:
 
 def check_flag(name: str, value: Any) -> bool:
     """Return `value` as a bool; it must be one."""
-    if not isinstance(value, (bool, np.bool_)):
+    if type(value) is not bool and not isinstance(value, np.bool_):
         raise TypeError(f"{name} must be True or False, got {value!r} of type {type(value).__name__}")
     return bool(value)
 
