@@ -154,6 +154,18 @@ def serve_table(runs: list[Run]) -> str:
     return _table(["", "", *SERVERS, "ahead of best peer"], rows)
 
 
+def index_table(runs: list[Run]) -> str:
+    """Recall of the exact top 10, and users a second."""
+    rows = []
+    for run in runs:
+        info = run["extra_info"]
+        if "index" in info:
+            speed = info["users"] / run["stats"]["median"]
+            cell = f"{info['problem']}, k = {info['factors']}"
+            rows.append([cell, info["index"], f"{info['recall']:.4f}", f"{speed:,.0f}"])
+    return _table(["", "", f"recall of the top {N}", "users a second"], rows)
+
+
 def kernel_table(runs: list[Run]) -> str:
     """GFLOP/s of each kernel, and its share of the matrix product timed in the same turn."""
     kernels = [run for run in runs if "kernel" in run["extra_info"]]
@@ -180,6 +192,7 @@ def machine_table(runs: list[Run]) -> str:
 
 
 FIT, KERNELS, SERVE = "bench/bench_fit.py", "bench/bench_kernels.py", "bench/bench_serve.py"
+INDEX = "bench/bench_index.py"
 TABLES: dict[str, tuple[str | None, Callable[[list[Run]], str]]] = {
     "machine": (None, machine_table),  # described by every suite
     "time-to-loss": (FIT, time_to_loss_table),
@@ -187,6 +200,7 @@ TABLES: dict[str, tuple[str | None, Callable[[list[Run]], str]]] = {
     "memory": (FIT, memory_table),
     "kernels": (KERNELS, kernel_table),
     "serve": (SERVE, serve_table),
+    "index": (INDEX, index_table),
 }
 
 

@@ -95,11 +95,12 @@ class _ALS(Incremental, Serving):
         """
         return self._interactions(R, check_dtype("dtype", self.dtype if dtype is None else dtype))
 
-    def _new_users(self, R_new: MatrixLike) -> tuple[Interactions, np.ndarray]:
+    def _new_users(self, R_new: MatrixLike) -> Cells:
         dtype, n_items = self.item_factors_.dtype, len(self.item_factors_)
-        cells = self._interactions(R_new, dtype, n_items=n_items, item_ids=self._ids[1])
-        problem = self._fitted_objective.user_problem(cells.by_user, self._statistics)
-        return cells, self._fold_in(problem, "item", "user")
+        return self._interactions(R_new, dtype, n_items=n_items, item_ids=self._ids[1]).by_user
+
+    def _solve_users(self, cells: Cells) -> np.ndarray:
+        return self._fold_in(self._fitted_objective.user_problem(cells, self._statistics), "item", "user")
 
     def fit(
         self: Self, R: MatrixLike, callback: Callback | None = None, progress: bool = False, start: Any = None
@@ -277,7 +278,7 @@ class _ALS(Incremental, Serving):
             With biases, their biases as a last column: shape (n_new, factors + 1).
         """
         self._check_fitted()
-        return self._new_users(R_new)[1]
+        return self._solve_users(self._new_users(R_new))
 
     def fold_in_items(self, R_new: MatrixLike) -> np.ndarray:
         """Return the factors of items that were not in the training set, for the stored user factors.

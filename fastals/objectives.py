@@ -28,8 +28,10 @@ Rendle, Krichene, Zhang, Koren: Revisiting the performance of iALS on item recom
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import TypeAlias
 
 import numpy as np
@@ -103,6 +105,11 @@ class Statistics:
     background: np.ndarray
     popularity_scale: float
 
+    @cached_property
+    def alike(self) -> bool:
+        """Whether all items have the same weight and background."""
+        return bool((self.weight == self.weight[0]).all() and (self.background == self.background[0]).all())
+
 
 @dataclass(frozen=True)
 class Objective:
@@ -153,7 +160,7 @@ class Objective:
     def user_problem(self, cells: Cells, statistics: Statistics) -> RowProblem:
         """Rows are users (of the training set or new ones), columns the items that the model was fitted on."""
         n_items = len(statistics.weight)
-        alike = not self.biases and _alike(statistics.weight) and _alike(statistics.background)
+        alike = not self.biases and statistics.alike
         columns = np.zeros((1 if alike else n_items, 3))
         columns[:, WEIGHT] = statistics.weight[: len(columns)]
         columns[:, BACKGROUND] = statistics.background[: len(columns)]
@@ -212,7 +219,7 @@ class Objective:
             rows[:, RIDGE] = regularization * scale**self.regularization_exponent
             rows, columns = rows.astype(dtype), columns.astype(dtype)
             rule = CellRule(*map(dtype.type, numbers))
-        if not (np.isfinite(rule).all() and np.isfinite(rows).all() and np.isfinite(columns).all()):
+        if not (all(map(math.isfinite, rule)) and np.isfinite(rows).all() and np.isfinite(columns).all()):
             remedy = "use smaller ones" if dtype == np.float64 else "use smaller ones or dtype='float64'"
             raise ValueError(f"alpha, regularization or a weight is too large for {dtype}; {remedy}")
         return RowProblem(cells, rule, rows, columns)
@@ -241,10 +248,6 @@ class Objective:
                 f"got {weights[first].item()!r}"
             )
         return weights.astype(np.float64)
-
-
-def _alike(numbers: np.ndarray) -> bool:
-    return bool((numbers == numbers[0]).all())
 
 
 def _mean(R: Interactions) -> float:

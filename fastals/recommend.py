@@ -13,10 +13,9 @@ from .engine.problem import Cells
 from .engine.topk import Columns, Lists
 from .interactions import Interactions
 
-__all__ = ["Choice", "Scores", "best", "choice_of", "list_of_cells", "pair_scores", "unit_rows"]
+__all__ = ["EVERYTHING", "Choice", "Scores", "best", "choice_of", "list_of_cells", "pair_scores", "unit_rows"]
 
 PAIRS = 65_536  # pairs at once: keeps the two gathered blocks within the cache
-USERS = 4096  # users at once: their factors are copied, 2 MB at k = 128
 
 Numbering = Callable[[str, Any], np.ndarray]
 """A function (argument's name, ids) -> row or column numbers, which refuses unknown ids."""
@@ -39,10 +38,13 @@ class Choice(NamedTuple):
     excluded: Lists | None = None
     allowed: Lists | None = None
 
-    def part(self, rows: slice) -> Choice:
+    def part(self, rows: slice | np.ndarray) -> Choice:
         """Return the choice of some of the rows."""
         cut = (None if lists is None else lists._replace(rows=lists.rows[rows]) for lists in self[1:])
         return Choice(self.barred, *cut)
+
+
+EVERYTHING = Choice()
 
 
 def pair_scores(scores: Scores, users: np.ndarray, items: np.ndarray) -> np.ndarray:
@@ -72,7 +74,7 @@ def best(
     ----------
     scores : Scores
     columns : Columns
-        The item factors, packed.
+        The item factors, packed, with their biases as offsets.
     users : ndarray of intp, shape (n_rows,)
     seen : Cells, optional
         Row `users[i]` is left out of row `i` of the answer.
@@ -87,32 +89,22 @@ def best(
     scores : ndarray, same shape
         -inf beside -1.
     """
-    dtype = scores.item_factors.dtype
-    item_offsets = scores.item_biases
-    if choice.barred is not None:
-        item_offsets = np.where(choice.barred, dtype.type(-np.inf), 0 if item_offsets is None else item_offsets)
-    answers = []
-    for start in range(0, len(users), USERS) or [0]:
-        rows = slice(start, start + USERS)
-        some, own = users[rows], choice.part(rows)
-        lists = [] if seen is None else [Lists(seen.indptr, seen.indices, some)]
-        lists += [] if own.excluded is None else [own.excluded]
-        answers.append(
-            topk.top_n(
-                scores.user_factors[some],
-                columns,
-                n,
-                n_threads,
-                row_offsets=None if scores.user_biases is None else scores.user_biases[some] + dtype.type(scores.mean),
-                column_offsets=item_offsets,
-                excluded=tuple(lists),
-                allowed=own.allowed,
-            )
-        )
-    if len(answers) == 1:
-        return answers[0]
-    ids, found = zip(*answers, strict=True)
-    return np.concatenate(ids), np.concatenate(found)
+    excluded = () if seen is None else (Lists(seen.indptr, seen.indices, users),)
+    if choice.excluded is not None:
+        excluded = (*excluded, choice.excluded)
+    row_offsets = None
+    if scores.user_biases is not None:
+        row_offsets = scores.user_biases[users] + scores.user_factors.dtype.type(scores.mean)
+    return topk.top_n(
+        scores.user_factors,
+        columns if choice.barred is None else columns.less(choice.barred),
+        n,
+        n_threads,
+        rows=users,
+        row_offsets=row_offsets,
+        excluded=excluded,
+        allowed=choice.allowed,
+    )
 
 
 def choice_of(n_rows: int, n_columns: int, number: Numbering, exclude: Any, allow: Any) -> Choice:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
@@ -11,13 +13,14 @@ from .engine import topk
 from .engine.problem import BACKGROUND, OFFSET, RIDGE, WEIGHT, Cells
 from .engine.topk import Columns, Lists
 from .ids import Ids
-from .interactions import Interactions, MatrixLike
+from .interactions import MatrixLike
 from .objectives import Objective, Statistics
-from .recommend import Choice, Scores, best, choice_of, pair_scores, unit_rows
+from .recommend import EVERYTHING, Choice, Scores, best, choice_of, pair_scores, unit_rows
 from .validation import Params, check_flag, check_ids, check_integer, check_number
 
 __all__ = ["Explanation", "IndexVectors", "Serving"]
 
+NOBODY = np.zeros(0, np.intp)
 BLOCK = 4096  # users of a block, where nobody says otherwise
 
 T = TypeVar("T")
@@ -45,6 +48,15 @@ class IndexVectors(NamedTuple):
     """Shape (n_users, d)."""
 
 
+class Request(NamedTuple):
+    """What is asked for, checked."""
+
+    n: int
+    seen: Cells | None  # rows by the numbers of the users
+    choice: Choice
+    min_score: float | None
+
+
 class Serving(Params):
     """The answers of a fitted model; a mixin of the estimators, which do the fitting."""
 
@@ -64,8 +76,12 @@ class Serving(Params):
     def _threads(self) -> int:
         raise NotImplementedError
 
-    def _new_users(self, R_new: MatrixLike) -> tuple[Interactions, np.ndarray]:
-        """Return new users' cells, and their factors, with the bias as the last column where there is one."""
+    def _new_users(self, R_new: MatrixLike) -> Cells:
+        """Return the cells of new users."""
+        raise NotImplementedError
+
+    def _solve_users(self, cells: Cells) -> np.ndarray:
+        """Return the factors of new users, with the bias as the last column where there is one."""
         raise NotImplementedError
 
     def _biases(self, side: str) -> np.ndarray | None:
@@ -74,16 +90,16 @@ class Serving(Params):
     def _keep_made(self, name: str, sources: tuple[Any, ...], make: Callable[[], T]) -> T:
         """Return what `make` makes of the `sources`, made once for the objects that they are."""
         kept = self._kept.get(name)
-        if kept is None or any(a is not b for a, b in zip(kept[0], sources, strict=True)):
+        if kept is None or not all(map(operator.is_, kept[0], sources)):
             # One assignment: a second thread at the same time makes the same once more, and that is all.
             kept = self._kept[name] = (sources, make())
         return kept[1]
 
-    def _columns(self, side: str, unit: bool = False) -> Columns:
-        """Return the packed factors of a side, or those divided by their lengths."""
-        factors: np.ndarray = getattr(self, f"{side}_factors_")
-        name = f"unit {side}" if unit else side
-        return self._keep_made(name, (factors,), lambda: topk.pack(unit_rows(factors) if unit else factors))
+    def _ready(self) -> tuple[Scores, Columns]:
+        """Return what makes the predictions, and the items packed for them."""
+        own = self.__dict__.get
+        sources = self.user_factors_, self.item_factors_, own("user_biases_"), own("item_biases_")
+        return self._keep_made("ready", sources, lambda: (self._scores(), topk.pack(sources[1], sources[3])))
 
     def _numbers(self, side: str, name: str, ids: Any) -> np.ndarray:
         """Return the row or column numbers of users or items, by the ids that the model was fitted on."""
@@ -171,24 +187,43 @@ class Serving(Params):
         cells do and stand for the scores, and `min_score` does not count.
         """
         self._check_fitted()
-        n = check_integer("n", n, 1)
-        one = False
-        seen: Cells | None
+        one, seen, new = False, self._seen, None
         if check_flag("fold_in", fold_in):
             if users is None:
                 raise ValueError("users must be the new users' interactions where fold_in=True, got None")
-            cells, X = self._new_users(users)
-            k = self.item_factors_.shape[1]
-            biases = X[:, k] if self._fitted_objective.biases else None
-            scores = self._scores()._replace(user_factors=X[:, :k], user_biases=biases)
-            rows, seen = np.arange(len(X)), cells.by_user
+            seen = new = self._new_users(users)
+            rows = np.arange(new.n_rows)
+        elif users is None:
+            rows = np.arange(len(self.user_factors_))
         else:
-            one = users is not None and np.ndim(users) == 0
-            rows = np.arange(len(self.user_factors_)) if users is None else self._numbers("user", "users", users)
-            scores, seen = self._scores(), self._seen
-        choice = choice_of(
-            len(rows), len(self.item_factors_), lambda name, ids: self._numbers("item", name, ids), exclude, allow
-        )
+            one = isinstance(users, (int, str)) or np.ndim(users) == 0
+            rows = self._numbers("user", "users", users)
+        request = self._request(len(rows), seen, n, exclude, allow, min_score, exclude_seen)
+        scores, columns = self._ready()
+        if new is not None:
+            X, k = self._solve_users(new), self.item_factors_.shape[1]
+            scores = scores._replace(user_factors=X[:, :k], user_biases=None if scores.item_biases is None else X[:, k])
+        ids, found = self._answer(scores, columns, rows, request)
+        return (ids[0], found[0]) if one else (ids, found)
+
+    def _request(
+        self,
+        n_rows: int,
+        seen: Cells | None,
+        n: Any,
+        exclude: Any,
+        allow: Any,
+        min_score: Any,
+        exclude_seen: Any,
+    ) -> Request:
+        """Check what `recommend` is asked for."""
+        n = check_integer("n", n, 1)
+        if min_score is not None:
+            min_score = check_number("min_score", min_score)
+        choice = EVERYTHING
+        if exclude is not None or allow is not None:
+            number = partial(self._numbers, "item")
+            choice = choice_of(n_rows, len(self.item_factors_), number, exclude, allow)
         if not check_flag("exclude_seen", exclude_seen):
             seen = None
         elif seen is None and choice.excluded is None:
@@ -197,21 +232,24 @@ class Serving(Params):
                 "include_cells=True, pass exclude=R_rows, a sparse matrix with a row for each user asked for, or "
                 "exclude_seen=False"
             )
-        if min_score is not None:
-            min_score = check_number("min_score", min_score)
-        ids, found = best(scores, self._columns("item"), rows, seen, choice, n, self._threads)
-        popular = np.zeros(0, np.intp)
-        if scores.item_biases is None and (found[:, 0] == 0).any():
-            popular = np.flatnonzero(~scores.user_factors[rows].any(axis=1))
+        return Request(n, seen, choice, min_score)
+
+    def _answer(
+        self, scores: Scores, columns: Columns, rows: np.ndarray, request: Request
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Return ids and scores for some rows of the scores' users."""
+        n, seen, choice, min_score = request
+        ids, found = best(scores, columns, rows, seen, choice, n, self._threads)
+        popular = NOBODY
+        if scores.item_biases is None and np.count_nonzero(found[:, 0]) < len(found):
+            popular = np.flatnonzero(found[:, 0] == 0)
+            popular = popular[~scores.user_factors[rows[popular]].any(axis=1)]
         if min_score is not None:
             below = found < min_score
             ids[below], found[below] = -1, -np.inf
         if len(popular):
-            lists = (None if own is None else own._replace(rows=own.rows[popular]) for own in choice[1:])
-            own_choice = Choice(choice.barred, *lists)
-            ids[popular], found[popular] = self._by_popularity(rows[popular], seen, own_choice, n)
-        ids = self._names("item", ids)
-        return (ids[0], found[0]) if one else (ids, found)
+            ids[popular], found[popular] = self._by_popularity(rows[popular], seen, choice.part(popular), n)
+        return self._names("item", ids), found
 
     def _by_popularity(
         self, rows: np.ndarray, seen: Cells | None, choice: Choice, n: int
@@ -223,7 +261,15 @@ class Serving(Params):
         return best(Scores(ones, counts, None, None, 0.0), columns, rows, seen, choice, n, self._threads)
 
     def recommend_blocks(
-        self, users: Any = None, n: int = 10, block_size: int = BLOCK, **request: Any
+        self,
+        users: Any = None,
+        n: int = 10,
+        block_size: int = BLOCK,
+        *,
+        exclude: Any = None,
+        allow: Any = None,
+        min_score: float | None = None,
+        exclude_seen: bool = True,
     ) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
         """Recommend to users block after block, where all answers together are too large to hold.
 
@@ -234,8 +280,8 @@ class Serving(Params):
         n : int, default 10
         block_size : int, default 4096
             Users at once.
-        **request
-            `min_score`, `exclude_seen`, and `exclude` and `allow` as arrays for all users; see `recommend`.
+        exclude, allow, min_score, exclude_seen
+            As in `recommend`: lists and rows of `exclude` and `allow` are those of all `users`.
 
         Yields
         ------
@@ -243,20 +289,15 @@ class Serving(Params):
             The rows that `recommend` has for these users.
         """
         self._check_fitted()
-        check_integer("n", n, 1)
         block_size = check_integer("block_size", block_size, 1)
-        known = set(request) - {"min_score", "exclude_seen", "exclude", "allow"}
-        if known:
-            raise TypeError(f"recommend_blocks takes no argument {sorted(known)[0]!r}")
-        for name in ("exclude", "allow"):
-            if np.ndim(request.get(name, ())) != 1 or hasattr(request.get(name), "tocsr"):
-                raise TypeError(f"{name} must be a 1-D array of items for all users in recommend_blocks")
-        numbers = np.arange(len(self.user_factors_)) if users is None else self._numbers("user", "users", users)
+        rows = np.arange(len(self.user_factors_)) if users is None else self._numbers("user", "users", users)
+        request = self._request(len(rows), self._seen, n, exclude, allow, min_score, exclude_seen)
 
         def blocks() -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
-            for start in range(0, len(numbers), block_size):
-                block = self._names("user", numbers[start : start + block_size])
-                yield block, *self.recommend(block, n, **request)
+            for start in range(0, len(rows), block_size):
+                block = slice(start, start + block_size)
+                part = request._replace(choice=request.choice.part(block))
+                yield self._names("user", rows[block]), *self._answer(*self._ready(), rows[block], part)
 
         return blocks()
 
@@ -308,7 +349,7 @@ class Serving(Params):
         n = check_integer("n", n, 1)
         numbers = self._numbers(side, f"{side}s", given)
         factors: np.ndarray = getattr(self, f"{side}_factors_")
-        choice = choice_of(len(numbers), len(factors), lambda name, ids: self._numbers(side, name, ids), exclude, allow)
+        choice = choice_of(len(numbers), len(factors), partial(self._numbers, side), exclude, allow)
         queries = unit_rows(factors[numbers])
         itself = None
         if not check_flag("include_self", include_self):
@@ -316,18 +357,10 @@ class Serving(Params):
                 np.arange(len(numbers) + 1), numbers.astype(np.int32), np.arange(len(numbers), dtype=np.intp)
             )
         excluded = tuple(lists for lists in (itself, choice.excluded) if lists is not None)
-        offsets = None
+        columns = self._keep_made(f"unit {side}", (factors,), lambda: topk.pack(unit_rows(factors)))
         if choice.barred is not None:
-            offsets = np.where(choice.barred, factors.dtype.type(-np.inf), factors.dtype.type(0))
-        ids, cosines = topk.top_n(
-            queries,
-            self._columns(side, unit=True),
-            n,
-            self._threads,
-            column_offsets=offsets,
-            excluded=excluded,
-            allowed=choice.allowed,
-        )
+            columns = columns.less(choice.barred)
+        ids, cosines = topk.top_n(queries, columns, n, self._threads, excluded=excluded, allowed=choice.allowed)
         ids = self._names(side, ids)
         return (ids[0], cosines[0]) if np.ndim(given) == 0 else (ids, cosines)
 
@@ -365,10 +398,10 @@ class Serving(Params):
                 )
             cells = _row(self._seen, row)
         else:
-            given, _ = self._new_users(R_new)
-            if given.shape[0] != 1:
-                raise ValueError(f"R_new must be the cells of one user, shape (1, n_items), got shape {given.shape}")
-            cells = given.by_user
+            cells = self._new_users(R_new)
+            if cells.n_rows != 1:
+                shape = cells.n_rows, len(self.item_factors_)
+                raise ValueError(f"R_new must be the cells of one user, shape (1, n_items), got shape {shape}")
         problem = self._fitted_objective.user_problem(cells, self._statistics)
         biases = self._biases("item")
         factors, indices = self.item_factors_, cells.indices

@@ -46,7 +46,8 @@ def check_number(name: str, value: Any, minimum: float | None = None) -> float:
 
 def check_integer(name: str, value: Any, minimum: int) -> int:
     """Return `value` as an int; it must be an integer, not below `minimum`."""
-    if isinstance(value, bool) or not isinstance(value, numbers.Integral):
+    # A look at the abstract class takes as long as all else that a single request needs of Python.
+    if type(value) is not int and (isinstance(value, bool) or not isinstance(value, numbers.Integral)):
         raise TypeError(f"{name} must be an integer, got {value!r} of type {type(value).__name__}")
     if value < minimum:
         raise ValueError(f"{name} must be at least {minimum}, got {value!r}")
@@ -55,7 +56,7 @@ def check_integer(name: str, value: Any, minimum: int) -> int:
 
 def check_flag(name: str, value: Any) -> bool:
     """Return `value` as a bool; it must be one."""
-    if not isinstance(value, (bool, np.bool_)):
+    if type(value) is not bool and not isinstance(value, np.bool_):
         raise TypeError(f"{name} must be True or False, got {value!r} of type {type(value).__name__}")
     return bool(value)
 

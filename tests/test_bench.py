@@ -6,6 +6,7 @@ import pytest
 import scipy.sparse as sp
 
 from bench import bench_quality, problems, report
+from bench.bench_index import recall
 from bench.objective import gradient, loss
 from bench.problems import Problem
 
@@ -154,6 +155,16 @@ def test_answers_are_medians_and_memory_is_the_most() -> None:
         "| ml-1m, k = 64 | peak memory of that, MB | **2.00** | 20.0 | - | 10.0x |",
         "| ml-1m, k = 64 | one user, ms | - | 1.00 | **0.500** | - |",
     ]
+
+
+def test_indexes_are_listed_with_their_recall() -> None:
+    info = {"problem": "ml-1m", "factors": 64, "index": "some index", "recall": 0.98765, "users": 6040}
+    runs = [*RUNS, {"stats": {"median": 0.5}, "extra_info": info}]
+    assert report.index_table(runs).splitlines()[2:] == ["| ml-1m, k = 64 | some index | 0.9877 | 12,080 |"]
+
+
+def test_recall_of_an_index_counts_shared_ids() -> None:
+    assert recall(np.array([[3, 1], [0, -1]]), np.array([[1, 2], [0, 5]])) == 0.5
 
 
 def test_rewrite_replaces_only_what_stands_between_the_markers() -> None:

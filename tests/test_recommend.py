@@ -165,6 +165,21 @@ def test_all_users_and_blocks_of_them(n_users):
     assert max(len(users) for users, _, _ in blocks) <= 700
 
 
+@pytest.mark.parametrize("form", ["lists", "sparse"])
+def test_blocks_with_filters_of_each_user(form):
+    model, _, _ = exact_model(True, "float32", 0)
+    rng = np.random.default_rng(0)
+    users = rng.integers(0, 20, 9)
+    exclude, allow = ([rng.integers(0, 15, size).tolist() for size in range(start, 9 + start)] for start in (0, 5))
+    filters = {"exclude": exclude, "allow": allow}
+    if form == "sparse":
+        filters = {name: sparse.csr_array(mask_of(lists, 15)) for name, lists in filters.items()}
+    ids, scores = model.recommend(users, 4, **filters)
+    blocks = list(model.recommend_blocks(users, 4, block_size=4, **filters))
+    assert np.array_equal(np.concatenate([block[1] for block in blocks]), ids)
+    assert np.array_equal(np.concatenate([block[2] for block in blocks]), scores)
+
+
 # Who has nothing, and who is new.
 
 
@@ -231,14 +246,22 @@ def test_wrong_requests(request_, error, sentence):
         model.recommend(**({"users": [0, 1]} | request_))
 
 
+def test_nobody_is_folded_in_for_a_wrong_request(monkeypatch):
+    model, _, _ = exact_model(False, "float32", 0)
+    monkeypatch.setattr(model, "_solve_users", lambda cells: pytest.fail("solved"))
+    for arguments in ({"n": 0}, {"min_score": "a"}, {"exclude": [99]}, {"exclude_seen": 0}):
+        with pytest.raises((ValueError, TypeError)):
+            model.recommend(np.ones((1, 15)), fold_in=True, **arguments)
+
+
 def test_wrong_requests_for_blocks():
     model, _, _ = exact_model(False, "float32", 0)
     for arguments, error, sentence in (
         ({"block_size": 0}, ValueError, "block_size must be at least 1"),
         ({"users": [77]}, ValueError, r"users\[0\] is 77"),
-        ({"fold_in": True}, TypeError, "recommend_blocks takes no argument 'fold_in'"),
-        ({"exclude": [[1]]}, TypeError, "exclude must be a 1-D array of items for all users"),
-        ({"allow": sparse.eye(3)}, TypeError, "allow must be a 1-D array of items for all users"),
+        ({"n": 0}, ValueError, "n must be at least 1, got 0"),
+        ({"exclude": [[1]]}, ValueError, "exclude must have one list for each of the 20 users asked for, got 1"),
+        ({"allow": sparse.eye(3)}, ValueError, r"allow has shape \(3, 3\): .* shape \(20, 15\)"),
     ):
         with pytest.raises(error, match=sentence):
             model.recommend_blocks(**arguments)

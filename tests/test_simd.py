@@ -35,6 +35,11 @@ def add_product(*arguments):
 
 
 @kernel
+def row_product(*arguments):
+    return kernels.row_product(*arguments)
+
+
+@kernel
 def transpose(*arguments):
     return kernels.transpose(*arguments)
 
@@ -125,6 +130,11 @@ def first_above(*arguments):
 
 
 @kernel
+def insert_sorted(*arguments):
+    return kernels.insert_sorted(*arguments)
+
+
+@kernel
 def lanes_of(A):
     return kernels.lanes_of(A)
 
@@ -204,6 +214,22 @@ def test_add_product_scales_and_reads_one_matrix_twice(rng, dtype):
     W = lanes(dtype)
     C, A = (rng.standard_normal((2 * W + 7, 2 * W)).astype(dtype) for _ in range(2))
     check(add_product, [C, 0, 2 * W, dtype(0.5), A, 0, 2 * W, A, W, 2 * W, 7, W, W], roundings=10)
+
+
+@pytest.mark.parametrize("count", WIDTHS + COUNTS[-1:])
+def test_row_product(rng, dtype, count):
+    width = target().tile(dtype().itemsize)[1] * lanes(dtype)
+    for k in (1, 2, 9):
+        x, y = rng.standard_normal(20).astype(dtype), rng.standard_normal((count + 1) * width).astype(dtype)
+        strips = rng.standard_normal((count + 1) * k * width).astype(dtype)
+        check(row_product, [y, 5, x, 3, strips, width, k, count], roundings=k + 2)
+        columns = strips[width : width + count * k * width].reshape(count, k, width).swapaxes(0, 1)
+        columns = columns.reshape(k, count * width).copy()
+        rows = np.repeat(x[3 : 3 + k, None], lanes(dtype), axis=1)
+        many = np.zeros((lanes(dtype), count * width), dtype)
+        add_product(many, 0, count * width, dtype(1), rows, 0, lanes(dtype), columns, 0, count * width, k, *many.shape)
+        row_product(y, 5, x, 3, strips, width, k, count)
+        assert y[5 : 5 + count * width].tobytes() == many[0].tobytes()
 
 
 @pytest.mark.parametrize("width", WIDTHS)
@@ -338,6 +364,20 @@ def test_first_above(rng, dtype):
             for limit in (-np.inf, 0.0, 1.0, 2.0):
                 arguments = x, 3, start, count, dtype(limit)
                 assert first_above(*arguments) == twins.first_above(*arguments)
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+def test_insert_sorted(rng, dtype, width):
+    n = width * lanes(dtype)
+    x, ids = rng.standard_normal(n + 9).astype(dtype), rng.integers(0, 99, n + 9).astype(np.int32)
+    x[4 : 4 + n] = -np.sort(-rng.integers(-3, 4, n).astype(dtype))
+    x[n + 1 : 4 + n] = -np.inf
+    for number, score in enumerate((-np.inf, -9.0, -1.5, 0.0, 2.0, 3.0, 9.0, np.inf)):
+        wanted, wanted_ids = x.copy(), ids.copy()
+        twins.insert_sorted(wanted, 4, wanted_ids, 3, n, score, number)
+        insert_sorted(x, 4, ids, 3, n, dtype(score), number)
+        np.testing.assert_array_equal(x, wanted)
+        np.testing.assert_array_equal(ids, wanted_ids)
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])

@@ -43,11 +43,10 @@ def test_it_is_the_full_sort(shape, n, density, n_rows, n_threads, dtype, seed):
     offsets = rng.integers(-2, 3, n_rows).astype(dtype), rng.integers(-2, 3, n_columns).astype(dtype)
     ids, scores = top_n(
         X[rows],
-        pack(Y),
+        pack(Y, offsets[1]),
         n,
         n_threads,
         row_offsets=offsets[0],
-        column_offsets=offsets[1],
         excluded=(lists(masks[0], rows), lists(masks[1], rows)),
         allowed=lists(masks[2], rows) if seed % 2 else None,
     )
@@ -63,10 +62,10 @@ def test_a_row_has_the_same_bits_alone_and_among_many(k, n_rows, dtype, seed):
     rng = np.random.default_rng(seed)
     X, Y = (rng.standard_normal((length, k)).astype(dtype) for length in (n_rows, 50))
     bias = rng.standard_normal(50).astype(dtype)
-    columns = pack(Y)
-    ids, scores = top_n(X, columns, 7, 1, column_offsets=bias)
+    columns = pack(Y, bias)
+    ids, scores = top_n(X, columns, 7, 1)
     for part in (slice(0, 1), slice(n_rows // 2, None), slice(0, -(-n_rows // 3))):
-        some_ids, some = top_n(X[part], columns, 7, 2, column_offsets=bias)
+        some_ids, some = top_n(X[part], columns, 7, 2)
         assert same_bits(some_ids, ids[part])
         assert same_bits(some, scores[part])
 

@@ -40,3 +40,17 @@ def as_panel(factors: np.ndarray, extra: np.ndarray | None = None) -> np.ndarray
     if extra is not None:
         panel[:, width] = extra
     return panel
+
+
+def with_gaps(factors: np.ndarray) -> np.ndarray:
+    """Return rows that lie apart, as those of a panel without its padding do, with what stands between them.
+
+    A C-contiguous array without a copy: its first columns are `factors`, the others are not to be looked at, as those
+    of the last row may not be there.
+    """
+    if factors.flags.c_contiguous:
+        return factors
+    apart, along = factors.strides
+    if along != factors.itemsize or apart % along or apart < along * factors.shape[1]:
+        return np.ascontiguousarray(factors)
+    return np.lib.stride_tricks.as_strided(factors, (len(factors), apart // along))

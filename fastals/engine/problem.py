@@ -35,7 +35,7 @@ class Cells(NamedTuple):
     @property
     def counts(self) -> np.ndarray:
         """Cells in each row, int64 (n_rows,)."""
-        return np.diff(self.indptr)
+        return self.indptr[1:] - self.indptr[:-1]  # np.diff takes five times as long for one row
 
     @property
     def all_values(self) -> np.ndarray:

@@ -14,6 +14,7 @@ Each also knows the row's minimum, for next to nothing: the loss of a half-step 
 
 from __future__ import annotations
 
+from itertools import accumulate
 from typing import NamedTuple
 
 import numpy as np
@@ -79,7 +80,8 @@ def workspace(kp: int, longest: int, dtype: np.dtype) -> Workspace:
     sizes = 3 * [m] + 6 * [kp] + [kp * kp, in_strips(kp, dtype) * max(kp, CHUNK)]
     # One allocation, since eleven take 0.1 ms: as much as 200 short rows. Each part is whole vectors, hence aligned.
     memory = aligned_empty(sum(sizes), dtype)
-    return Workspace(*np.split(memory, np.cumsum(sizes)[:-1]))
+    ends = list(accumulate(sizes))
+    return Workspace(*map(memory.__getitem__, map(slice, [0, *ends], ends)))
 
 
 # Predicted nanoseconds of a row of m cells by each way, fitted by `bench/cost_model.py` on one core with AVX-512 in

@@ -6,19 +6,18 @@ bits depend neither on the batch nor on the threads. No score outlives its tile.
 
 from __future__ import annotations
 
-from functools import lru_cache
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from .jit import inner, kernel, next_block
-from .panel import aligned_zeros
-from .simd.kernels import add_product, first_above, row_axpys
+from .jit import inlined, inner, kernel, next_block
+from .panel import aligned_zeros, with_gaps
+from .simd.kernels import add_product, first_above, insert_sorted, row_product
 from .simd.target import aligned_empty, target
 from .threads import spread
 
 ROWS = 64  # of a tile at most: each strip of columns is read from the cache once for so many rows
-COLUMNS = 256  # of a tile: 64 KB of float32 scores stay in the second-level cache
+COLUMNS = 256  # of a tile: 64 KB of float32 scores stay in the second-level cache; whole strips on every CPU
 CHUNKS_PER_THREAD = 4  # blocks of rows for each thread where there are few rows: they end at about the same time
 
 
@@ -26,7 +25,16 @@ class Columns(NamedTuple):
     """One side's factors, packed for scores: strips of columns, factor after factor, as wide as a tile of registers."""
 
     strips: np.ndarray  # T (n_strips, k, width)
+    offsets: np.ndarray  # T (n_tiles, COLUMNS), added to all scores of a column; -inf in the padding
     n: int  # columns in all
+    height: int  # rows of a tile of registers
+    lanes: int  # of a vector
+
+    def less(self, barred: np.ndarray) -> Columns:
+        """Return them without those that are True in `barred`, shape (n,): their offset is -inf."""
+        offsets = self.offsets.copy()
+        offsets.reshape(-1)[: self.n][barred] = -np.inf
+        return self._replace(offsets=offsets)
 
 
 class Lists(NamedTuple):
@@ -34,25 +42,27 @@ class Lists(NamedTuple):
 
     indptr: np.ndarray  # int64
     indices: np.ndarray  # int32
-    rows: np.ndarray  # intp (n_rows,)
+    rows: np.ndarray  # intp (n_rows,), or (1,) where all rows have the same list
 
 
-@lru_cache(maxsize=8)
-def no_lists(n_rows: int) -> Lists:
-    """Return empty lists for so many rows; kept, as single rows are asked for again and again."""
-    return Lists(np.zeros(2, np.int64), np.zeros(0, np.int32), np.zeros(n_rows, np.intp))
+# What stands for arguments that are not given, made once: making them anew takes a tenth of a single row's time.
+NO_OFFSETS = {np.dtype(kind): np.zeros(1, kind) for kind in ("float32", "float64")}
+NO_LISTS = Lists(np.zeros(2, np.int64), np.zeros(0, np.int32), np.zeros(1, np.intp))
 
 
-def pack(Y: np.ndarray) -> Columns:
-    """Return factors of shape (n, k) as columns for `top_n`."""
+def pack(Y: np.ndarray, offsets: np.ndarray | None = None) -> Columns:
+    """Return factors of shape (n, k), and offsets of shape (n,), as columns for `top_n`."""
     n, k = Y.shape
+    height, _ = target().tile(Y.dtype.itemsize)
     width = target().strip(Y.dtype.itemsize)
     whole, rest = divmod(n, width)
     strips = aligned_zeros((whole + (rest > 0), k, width), Y.dtype)
     strips[:whole] = Y[: whole * width].reshape(whole, width, k).swapaxes(1, 2)
     if rest:
         strips[whole, :, :rest] = Y[whole * width :].T
-    return Columns(strips, n)
+    tiles = np.full((-(-n // COLUMNS), COLUMNS), -np.inf, Y.dtype)
+    tiles.reshape(-1)[:n] = 0 if offsets is None else offsets
+    return Columns(strips, tiles, n, height, target().lanes(Y.dtype.itemsize))
 
 
 def top_n(
@@ -61,8 +71,8 @@ def top_n(
     n: int,
     n_threads: int,
     *,
+    rows: np.ndarray | None = None,
     row_offsets: np.ndarray | None = None,
-    column_offsets: np.ndarray | None = None,
     excluded: tuple[Lists, ...] = (),
     allowed: Lists | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
@@ -70,10 +80,12 @@ def top_n(
 
     Parameters
     ----------
-    X : ndarray, shape (n_rows, k)
+    X : ndarray, shape (n_all, k)
     columns : Columns
     n, n_threads : int
-    row_offsets, column_offsets : ndarray, shapes (n_rows,), (n_columns,), optional
+    rows : ndarray of intp, shape (n_rows,), optional
+        Which rows of X; None: all.
+    row_offsets : ndarray, shape (n_rows,), optional
         score = x.y + (row offset + column offset); a column of offset -inf is left out.
     excluded : tuple of at most two Lists
         Columns left out.
@@ -87,38 +99,41 @@ def top_n(
     scores : ndarray of T, shape (n_rows, n)
         -inf beside -1. A score that is not a number, or -inf, is none.
     """
-    ids = np.full((len(X), n), -1, np.int32)
-    scores = np.full((len(X), n), -np.inf, X.dtype)
-    if len(X) == 0 or columns.n == 0:
+    if rows is None:
+        rows = np.arange(len(X))
+    n_rows, k, dtype = len(rows), X.shape[1], X.dtype
+    ids, scores = np.empty((n_rows, n), np.int32), np.empty((n_rows, n), dtype)
+    if n_rows == 0:
         return ids, scores
-    group = target().tile(X.dtype.itemsize)[0]
-    block = -(-len(X) // (CHUNKS_PER_THREAD * n_threads * group)) * group if n_threads > 1 else ROWS
-    block = min(block, ROWS)
-    none = no_lists(len(X))
-    first, second = (*excluded, none, none)[:2]
-    offsets = np.zeros(len(X), X.dtype) if row_offsets is None else row_offsets.astype(X.dtype, copy=False)
-    padded = np.zeros((-(-columns.n // COLUMNS), COLUMNS), X.dtype)
-    if column_offsets is not None:
-        padded.flat[: columns.n] = column_offsets
-    padded[-1, COLUMNS - padded.size + columns.n :] = -np.inf
-    X = np.ascontiguousarray(X)
+    X = with_gaps(X)
+    group = columns.height
+    chunks = 1 if n_threads == 1 else CHUNKS_PER_THREAD * n_threads
+    block = min(ROWS, -(-n_rows // (chunks * group)) * group)
+    height: int = block
+    empty: Any = aligned_empty
+    if are_few(n_rows, group):
+        height, empty = n_rows, np.empty  # aligned memory takes microseconds to make, which a row does not win back
     kept = min(n, columns.n)
+    most = -(-kept // columns.lanes) * columns.lanes
+    offsets = NO_OFFSETS[dtype] if row_offsets is None else row_offsets.astype(dtype, copy=False)
+    first, second = (*excluded, NO_LISTS, NO_LISTS)[:2]
+    third = NO_LISTS if allowed is None else allowed
 
     def work(counter: np.ndarray) -> None:
-        height = -(-min(block, len(X)) // group) * group
         _top_n(
             counter,
             block,
             X,
+            rows,
             offsets,
             columns.strips,
-            padded,
-            first,
-            second,
-            none if allowed is None else allowed,
+            columns.offsets,
+            *first,
+            *second,
+            *third,
             allowed is not None,
-            aligned_empty((X.shape[1], height), X.dtype),
-            aligned_empty((height + 1, COLUMNS), X.dtype),
+            empty((height + 1) * COLUMNS + height * (most + k), dtype),
+            empty((height, most), np.int32),
             np.empty((3, height), np.int64),
             group,
             kept,
@@ -126,122 +141,128 @@ def top_n(
             scores,
         )
 
-    spread(work, min(n_threads, -(-len(X) // block)))
+    spread(work, min(n_threads, -(-n_rows // block)))
     return ids, scores
+
+
+def are_few(count, group):
+    """Tell whether rows are cheaper one by one than as a whole group, most of it padding."""
+    return 4 * count <= group
+
+
+_are_few = inlined(are_few)
 
 
 @kernel
 def _top_n(
     counter,  # inout int64 (1,)
     block,  # in    intp                      rows drawn at once
-    X,  # in    T (n_rows, k)
-    row_offsets,  # in    T (n_rows,)
+    X,  # in    T (n_all, >= k)
+    rows,  # in    intp (n_rows,)            of X
+    row_offsets,  # in    T (n_rows,) or (1,)
     strips,  # in    T (n_strips, k, width)
     column_offsets,  # in    T (n_tiles, COLUMNS)      -inf in the padding
-    first,  # in    Lists                     left out
-    second,  # in    Lists                     left out too
-    allowed,  # in    Lists
+    first_indptr,  # in    Lists                     left out; as arrays, since Numba looks 0.8 us at a named tuple
+    first_indices,
+    first_rows,
+    second_indptr,  # in    Lists                     left out too
+    second_indices,
+    second_rows,
+    allowed_indptr,  # in    Lists
+    allowed_indices,
+    allowed_rows,
     restricted,  # in    bool                      whether `allowed` counts
-    left,  # work  T (k, height)             a block's rows, transposed
-    tile,  # work  T (height + 1, COLUMNS)   the last row may be read, and is not used
+    work,  # work  T (.,)                    for tile, best and left
+    best_ids,  # work  int32 (height, most)
     at,  # work  int64 (3, height)         where each row stands in its lists
     group,  # in    intp                      rows of a tile of registers
     kept,  # in    intp                      columns kept for a row
-    ids,  # inout int32 (n_rows, n)         -1
-    scores,  # inout T (n_rows, n)             -inf
+    ids,  # out   int32 (n_rows, n)
+    scores,  # out   T (n_rows, n)
 ):
     """Offer every column to each row, in rising order of ids, so that a later tie never wins."""
     k, width = strips.shape[1], strips.shape[2]
     n_columns = len(strips) * width
+    most = best_ids.shape[1]
+    best = (len(best_ids) + 1) * COLUMNS  # of each row, falling; before it the tile, of whose last row nothing is used
+    left = best + len(best_ids) * most  # a block's rows, transposed
+    first, second = (first_indptr, first_indices, first_rows), (second_indptr, second_indices, second_rows)
+    allowed = allowed_indptr, allowed_indices, allowed_rows
     while True:
         begin = next_block(counter) * block
-        if begin >= len(X):
+        if begin >= len(rows):
             return
-        count = min(block, len(X) - begin)
-        # A few rows alone are cheaper one by one than as a whole group, most of it padding.
-        alone = 4 * count <= group
+        count = min(block, len(rows) - begin)
+        alone = _are_few(count, group)
         height = (count + group - 1) // group * group
         if not alone:
             for i in range(k):
                 for r in range(height):
-                    left[i, r] = X[begin + r, i] if r < count else 0
+                    work[left + i * height + r] = X[rows[begin + r], i] if r < count else 0
         for r in range(count):
-            at[0, r] = first.indptr[first.rows[begin + r]]
-            at[1, r] = second.indptr[second.rows[begin + r]]
-            at[2, r] = allowed.indptr[allowed.rows[begin + r]]
+            at[0, r], at[1, r], at[2, r] = (
+                _end(first, begin + r, 0),
+                _end(second, begin + r, 0),
+                _end(allowed, begin + r, 0),
+            )
+            for p in range(most):
+                work[best + r * most + p], best_ids[r, p] = -np.inf, -1
         for t in range(len(column_offsets)):
             start = t * COLUMNS
             stop = min(start + COLUMNS, n_columns)
             if alone:
                 for r in range(count):
-                    for j in range(COLUMNS):
-                        tile[r, j] = 0
-                    for j in range(start, stop, width):
-                        at_strip = j * k
-                        row_axpys(tile, r * COLUMNS + j - start, X, (begin + r) * k, strips, at_strip, width, k, width)
-                    for j in range(COLUMNS):
-                        tile[r, j] += row_offsets[begin + r] + column_offsets[t, j]
+                    offset, u = row_offsets[min(begin + r, len(row_offsets) - 1)], rows[begin + r]
+                    row_product(work, r * COLUMNS, X, u * X.shape[1], strips, start * k, k, (stop - start) // width)
+                    for j in range(stop - start):
+                        work[r * COLUMNS + j] += offset + column_offsets[t, j]
             else:
                 for r in range(height):
-                    offset = row_offsets[begin + min(r, count - 1)]
+                    offset = row_offsets[min(begin + min(r, count - 1), len(row_offsets) - 1)]
                     for j in range(COLUMNS):
-                        tile[r, j] = offset + column_offsets[t, j]
+                        work[r * COLUMNS + j] = offset + column_offsets[t, j]
                 for j in range(start, stop, width):
                     add_product(
-                        tile, j - start, COLUMNS, 1.0, left, 0, left.shape[1], strips, j * k, width, k, height, width
+                        work, j - start, COLUMNS, 1.0, work, left, height, strips, j * k, width, k, height, width
                     )
             for r in range(count):
-                u, row = begin + r, r * COLUMNS
+                row, worst = r * COLUMNS, best + r * most + kept - 1
                 if restricted:
-                    at[2, r] = _keep_only(tile, r, start, stop, allowed.indices, at[2, r], _end(allowed, u))
-                at[0, r] = _leave_out(tile, r, start, stop, first.indices, at[0, r], _end(first, u))
-                at[1, r] = _leave_out(tile, r, start, stop, second.indices, at[1, r], _end(second, u))
-                j = first_above(tile, row, 0, stop - start, scores[u, kept - 1])
+                    at[2, r] = _keep_only(work, row, start, stop, allowed[1], at[2, r], _end(allowed, begin + r, 1))
+                at[0, r] = _leave_out(work, row, start, stop, first[1], at[0, r], _end(first, begin + r, 1))
+                at[1, r] = _leave_out(work, row, start, stop, second[1], at[1, r], _end(second, begin + r, 1))
+                j = first_above(work, row, 0, stop - start, work[worst])
                 while j < stop - start:
-                    _insert(ids, scores, u, kept - 1, start + j, tile[r, j])
-                    j = first_above(tile, row, j + 1, stop - start, scores[u, kept - 1])
+                    insert_sorted(work, best + r * most, best_ids, r * most, most, work[row + j], start + j)
+                    j = first_above(work, row, j + 1, stop - start, work[worst])
+        for r in range(count):
+            for p in range(scores.shape[1]):
+                ids[begin + r, p] = best_ids[r, p] if p < kept else -1
+                scores[begin + r, p] = work[best + r * most + p] if p < kept else -np.inf
 
 
 @inner
-def _end(lists, u):
-    return lists.indptr[lists.rows[u] + 1]
+def _end(lists, i, side):
+    """Return where the list of row `i` begins (side 0) or ends (side 1)."""
+    indptr, _, rows = lists
+    return indptr[rows[min(i, len(rows) - 1)] + side]
 
 
 @inner
-def _leave_out(tile, r, start, stop, indices, p, end):
+def _leave_out(tile, row, start, stop, indices, p, end):
     """Put -inf at the columns start .. stop - 1 of a list that goes on at `p`; return where it goes on then."""
     while p < end and indices[p] < stop:
-        tile[r, indices[p] - start] = -np.inf
+        tile[row + indices[p] - start] = -np.inf
         p += 1
     return p
 
 
 @inner
-def _keep_only(tile, r, start, stop, indices, p, end):
+def _keep_only(tile, row, start, stop, indices, p, end):
     """Put -inf at the columns start .. stop - 1 that are not in a list; return where it goes on then."""
     for j in range(start, stop):
         if p < end and indices[p] == j:
             p += 1
         else:
-            tile[r, j - start] = -np.inf
+            tile[row + j - start] = -np.inf
     return p
-
-
-@inner
-def _insert(
-    ids,  # inout int32 (n_rows, n)
-    scores,  # inout T (n_rows, n)
-    u,
-    last,  # the worst place
-    j,
-    score,  # above that of the worst place
-):
-    """Put a column at its place among the best of row `u`, behind those of the same score.
-
-    Shifting beats a heap up to some hundred places: it has one branch that is hard to predict, not two a level.
-    """
-    place = last
-    while place > 0 and scores[u, place - 1] < score:
-        scores[u, place], ids[u, place] = scores[u, place - 1], ids[u, place - 1]
-        place -= 1
-    scores[u, place], ids[u, place] = score, j

@@ -156,8 +156,8 @@ class Vectors:
         return ir.Constant(self.vector, [ir.Constant(self.scalar, value)] * self.lanes)
 
     def splat(self, scalar: ir.Value) -> ir.Value:
-        """Return ``scalar`` in all lanes."""
-        undefined = ir.Constant(self.vector, ir.Undefined)
+        """Return ``scalar``, of any type, in all lanes."""
+        undefined = ir.Constant(ir.VectorType(scalar.type, self.lanes), ir.Undefined)
         return self.splat_lane(self.builder.insert_element(undefined, scalar, ir.IntType(32)(0)), 0)
 
     def splat_lane(self, vector: ir.Value, lane: int) -> ir.Value:

@@ -150,6 +150,36 @@ def add_product(v, C, c, ldc, scale, A, a, lda, B, b, ldb, depth, height, width)
 
 
 @micro_kernel
+def row_product(v, y, i, x, o, B, b, k, count):
+    """Multiply one row with strips, each as wide as a tile and k rows high: a product of height 1.
+
+    Computes   y[i + s * width : i + (s + 1) * width] = x[o : o + k]' B_s for the strips s < count; width is that of the
+               tile, B_s = B[b + s * k * width :], row after row. The bits are those of ``add_product``.
+    Requires   k and count above 0.
+    IR         Groups of r strips by v vectors: r * v sums in registers, and in each step one broadcast and r * v fma.
+               Where fewer strips are left, the last one is taken again.
+    """
+    y, x, B = v.at(y, i), v.at(x, o), v.at(B, b)
+    width = v.tile_vectors * v.lanes
+    places = range(v.tile_rows * v.tile_vectors)
+
+    def group(first):
+        numbers = [v.min(v.add(first, r), v.sub(count, 1)) for r in range(v.tile_rows)]
+        strips = [v.at(B, 0, number, v.mul(k, width)) for number in numbers]
+
+        def step(d, sums):
+            factor = v.broadcast(x, d)
+            row = v.mul(d, width)
+            rows = [v.load(v.at(strips[n // v.tile_vectors], row), n % v.tile_vectors * v.lanes) for n in places]
+            return [v.fma(factor, column, total) for column, total in zip(rows, sums, strict=True)]
+
+        for n, total in enumerate(v.loop(0, k, 1, [v.zero] * len(places), step)):
+            v.store(total, v.at(y, 0, numbers[n // v.tile_vectors], width), n % v.tile_vectors * v.lanes)
+
+    v.each(0, count, v.tile_rows, group)
+
+
+@micro_kernel
 def transpose(v, T, t, ldt, A, a, lda, height, width):
     """Transpose a matrix: the left operand of ``add_product`` for a product without a transposition.
 
@@ -655,3 +685,31 @@ def first_above(v, x, o, start, count, limit):
     answer.add_incoming(count, head)
     answer.add_incoming(place, found)
     return answer
+
+
+@micro_kernel
+def insert_sorted(v, x, o, ids, i, n, score, number):
+    """Put a score and its id where they belong in a falling sequence, whose last falls out.
+
+    Computes   x[o : o + n] and ids[i : i + n] <- the same with the score behind all that are not below it.
+    Requires   n padded; x falling, without NaN.
+    IR         From the last vector to the first: a lane keeps what it has, or takes the score, or its left neighbour's:
+               two compares and two selections, no branch to predict.
+    """
+    x, ids, builder = v.at(x, o), v.at(ids, i), v.builder
+    numbers = ir.VectorType(ir.IntType(32), v.lanes)
+    new, new_id = v.splat(score), v.splat(builder.trunc(number, numbers.element))
+    shift = range(v.lanes - 1, 2 * v.lanes - 1)
+
+    def place(i, left, left_ids):
+        here, here_ids = v.load(x, i), v.load_as(numbers, ids, i)
+        left, left_ids = v.shuffle(left, here, shift), v.shuffle(left_ids, here_ids, shift)
+        stays, behind = (builder.fcmp_ordered(">=", scores, new) for scores in (here, left))
+        v.store(builder.select(stays, here, builder.select(behind, new, left)), x, i)
+        v.store(builder.select(stays, here_ids, builder.select(behind, new_id, left_ids)), ids, i)
+
+    def with_neighbour(i):
+        place(i, v.load(x, v.sub(i, v.lanes)), v.load_as(numbers, ids, v.sub(i, v.lanes)))
+
+    v.each(v.sub(n, v.lanes), 0, -v.lanes, with_neighbour)
+    place(0, v.constant(float("inf")), ir.Constant(numbers, None))

@@ -30,6 +30,13 @@ def add_product(C, c, ldc, scale, A, a, lda, B, b, ldb, depth, height, width):
     C.flat[_at(c, ldc, height, width)] += scale * product
 
 
+def row_product(y, i, x, o, B, b, k, count):
+    """``y = x'B``, strip after strip."""
+    width = target().tile(y.dtype.itemsize)[1] * lanes(y.dtype)
+    for s in range(count):
+        y[i + s * width : i + (s + 1) * width] = x[o : o + k] @ B.flat[_at(b + s * k * width, width, k, width)]
+
+
 def transpose(T, t, ldt, A, a, lda, height, width):
     """``T = A'``."""
     T.flat[_at(t, ldt, width, height)] = A.flat[_at(a, lda, height, width)].T
@@ -150,3 +157,10 @@ def first_above(x, o, start, count, limit):
     """Return the first i with ``x[o + i] > limit``."""
     above = np.flatnonzero(x[o + start : o + count] > limit)
     return start + above[0] if len(above) else count
+
+
+def insert_sorted(x, o, ids, i, n, score, number):
+    """``x`` and ``ids`` with the score inserted, less the last."""
+    place = np.count_nonzero(x[o : o + n] >= score)
+    for part, new in ((x[o : o + n], score), (ids[i : i + n], number)):
+        part[place:] = np.insert(part[place:], 0, new)[:-1]
