@@ -79,7 +79,8 @@ def workspace(kp: int, longest: int, dtype: np.dtype) -> Workspace:
     sizes = 3 * [m] + 6 * [kp] + [kp * kp, kp * max(kp, CHUNK)]
     # One allocation, since eleven take 0.1 ms: as much as 200 short rows. Each part is whole vectors, hence aligned.
     memory = aligned_empty(sum(sizes), dtype)
-    return Workspace(*np.split(memory, np.cumsum(sizes)[:-1]))
+    ends = np.cumsum(sizes).tolist()
+    return Workspace(*(memory[end - size : end] for size, end in zip(sizes, ends, strict=True)))
 
 
 # Predicted nanoseconds of a row of m cells by each way, fitted by `bench/cost_model.py` on one core with AVX-512 in

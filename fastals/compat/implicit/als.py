@@ -56,6 +56,8 @@ from scipy import linalg, sparse
 
 from ...engine import topk
 from ...engine.loss import ridge
+from ...engine.panel import aligned_zeros, as_panel
+from ...engine.simd.target import padded
 from ...engine.threads import available
 from ...interactions import Interactions, MatrixLike, as_interactions
 from ...objectives import Objective, Statistics
@@ -70,7 +72,7 @@ from ...validation import (
     check_number,
     check_random_state,
 )
-from ..textbook import half_step
+from ..textbook import HalfStep, writable_panel
 
 __all__ = ["AlternatingLeastSquares"]
 
@@ -202,19 +204,22 @@ class AlternatingLeastSquares(Params):
                     "item_factors to None for a new start"
                 )
             starts.append(given)
-        X, Y = starts
+        X, Y = (writable_panel(start) for start in starts)
         statistics = objective.learn(cells)
-        users = objective.user_problem(cells.by_user, statistics)
-        items = objective.item_problem(cells.by_item, statistics, cells.shape[0])
+        problem = objective.user_problem(cells.by_user, statistics)
+        users = HalfStep(problem, "user", factors, n_threads, steps)
+        items = HalfStep(
+            objective.item_problem(cells.by_item, statistics, cells.shape[0]), "item", factors, n_threads, steps
+        )
         size = self._total_confidence(cells) + cells.shape[0] * cells.shape[1] - cells.nnz
         bar = Progress(iterations) if check_flag("show_progress", show_progress) else None
         try:
             for iteration in range(iterations):
                 began = time.perf_counter()
-                X, _ = half_step(users, Y, "user", n_threads, X if steps else None, steps)
-                Y, of_items = half_step(items, X, "item", n_threads, Y if steps else None, steps)
-                loss = (of_items + ridge(users, X)) / size
-                self.user_factors, self.item_factors = X, Y
+                users(X, Y)
+                loss = (items(Y, X) + ridge(problem, X)) / size
+                if callback is not None:
+                    self.user_factors, self.item_factors = X[:, :factors].copy(), Y[:, :factors].copy()
                 seconds = time.perf_counter() - began
                 if bar is not None:
                     bar(iteration, loss)
@@ -226,7 +231,7 @@ class AlternatingLeastSquares(Params):
         finally:
             if bar is not None:
                 bar.close()
-        self.user_factors, self.item_factors = X, Y
+        self.user_factors, self.item_factors = X[:, :factors].copy(), Y[:, :factors].copy()
 
     def _objective(self) -> Objective:
         return Objective(
@@ -589,7 +594,9 @@ class AlternatingLeastSquares(Params):
         other = self._factors("item" if side == "user" else "user")
         ones = np.ones(len(other))
         problem = self._objective().user_problem(rows.by_user, Statistics(0.0, ones, ones, 1.0))
-        return half_step(problem, other, side, self._threads)[0]
+        solved = aligned_zeros((rows.shape[0], padded(other.shape[1], other.dtype)), other.dtype)
+        HalfStep(problem, side, other.shape[1], self._threads)(solved, as_panel(other))
+        return np.ascontiguousarray(solved[:, : other.shape[1]])
 
     # What `implicit` computes beside the factors.
 
