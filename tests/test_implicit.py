@@ -343,12 +343,19 @@ def test_an_unsolvable_row_is_named():
 # recommend and its relatives.
 
 
-@given(seed=st.integers(0, 99), n=st.integers(1, 14), masked=st.booleans(), filtered=st.booleans())
-def test_recommend(seed, n, masked, filtered):
+# One row is ranked in another way than many.
+@given(
+    seed=st.integers(0, 99),
+    n=st.integers(1, 14),
+    masked=st.booleans(),
+    filtered=st.booleans(),
+    n_users=st.sampled_from([1, 20]),
+)
+def test_recommend(seed, n, masked, filtered, n_users):
     """Masked items stay in the list with -finfo.max, ties go to the higher id, ids are int32."""
     X, Y = integers(seed)
     model, R = with_factors(X, Y), confidences(seed)
-    users = np.random.default_rng(seed).integers(0, 12, 20)
+    users = np.random.default_rng(seed).integers(0, 12, n_users)
     deny = [1, 5] if filtered else None
     ids, scores = model.recommend(users, R[users], n, filter_already_liked_items=masked, filter_items=deny)
     assert ids.dtype == np.int32
@@ -377,6 +384,21 @@ def test_recommend_from_a_list(seed, n, masked):
     wanted_ids, wanted = ranking(X[3] @ Y.T, seen, min(n, 3), allow)
     np.testing.assert_array_equal(ids, wanted_ids)
     np.testing.assert_array_equal(scores, wanted)
+    twice = model.recommend([3, 3], R[[3, 3]], n, filter_already_liked_items=masked, items=allow)
+    for row in (0, 1):
+        np.testing.assert_array_equal(twice[0][row], wanted_ids)
+        np.testing.assert_array_equal(twice[1][row], wanted)
+
+
+@pytest.mark.parametrize("users", [[0], [0, 1]])
+def test_scores_that_are_not_finite_come_last(users):
+    """There NaN is the best of all."""
+    X, Y = (factors.astype(np.float32) for factors in integers(0))
+    X[:, 0], Y[[2, 5], 0], Y[7, 0] = 1, np.nan, -np.inf
+    ids, scores = with_factors(X, Y).recommend(users, None, 9, filter_already_liked_items=False)
+    assert ids[0, -3:].tolist() == [7, 5, 2]
+    assert (scores[0, -3:] == LOWEST).all()
+    assert np.isfinite(scores).all()
 
 
 def test_one_user_gets_one_row():

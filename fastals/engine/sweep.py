@@ -30,6 +30,8 @@ class Schedule(NamedTuple):
     """int64 (n_blocks + 1,): block `i` is `order[blocks[i]:blocks[i + 1]]`."""
     longest: int
     """Cells of the longest row."""
+    workspaces: list[Workspace]
+    """One for each thread, made by the first half-step: as long as a thread makes its own, others wait for the GIL."""
 
 
 class Outcome(NamedTuple):
@@ -75,15 +77,17 @@ def half_step(
     """
     if schedule is None:
         schedule = make_schedule(problem.cells.counts, Y.shape[1], plan, n_threads)
-    order, blocks, longest = schedule
+    order, blocks, longest, workspaces = schedule
+    n_threads = min(n_threads, len(blocks) - 1)
+    workspaces += [workspace(Y.shape[1], longest, Y.dtype) for _ in range(n_threads - len(workspaces))]
+    free = list(workspaces)
     losses = np.zeros(len(X))
     status = np.zeros(len(X), np.int8)
 
     def work(counter: np.ndarray) -> None:
-        ws: Workspace = workspace(Y.shape[1], longest, Y.dtype)
-        _solve_blocks(counter, order, blocks, problem, Y, g, width, X.reshape(-1), plan, losses, status, ws)
+        _solve_blocks(counter, order, blocks, problem, Y, g, width, X.reshape(-1), plan, losses, status, free.pop())
 
-    spread(work, min(n_threads, len(blocks) - 1))
+    spread(work, n_threads)
     return Outcome(float(losses.sum()), status)
 
 
@@ -99,7 +103,7 @@ def make_schedule(counts: np.ndarray, width: int, plan: Plan, n_threads: int) ->
     n_blocks = min(len(counts), BLOCKS_PER_THREAD * n_threads)
     ends = np.searchsorted(cost, cost[-1] * np.arange(1, n_blocks + 1) / n_blocks, side="left") + 1
     blocks = np.unique(np.concatenate(([0], np.minimum(ends, len(counts)))))
-    return Schedule(order, blocks, longest)
+    return Schedule(order, blocks, longest, [])
 
 
 @kernel

@@ -432,15 +432,11 @@ class AlternatingLeastSquares(Params):
         return (ids[0], scores[0]) if np.ndim(userid) == 0 else (ids, scores)
 
     def _directions(self, side: str) -> np.ndarray:
-        """Return factors divided by their lengths, made once for the array that stands there.
-
-        Stored back to front: `_rank` goes from the last id to the first, and then need not copy them.
-        """
+        """Return factors divided by their lengths, made once for the array that stands there."""
         factors = self._factors(side)
         kept = self._kept.get(side)
         if kept is None or kept[0] is not factors:
-            falling = np.ascontiguousarray((factors / _norms(factors)[:, None])[::-1])
-            kept = self._kept[side] = factors, falling[::-1]
+            kept = self._kept[side] = factors, factors / _norms(factors)[:, None]
         return kept[1]
 
     def explain(
@@ -699,7 +695,7 @@ def _candidates(allow_name: str, allowed: Any, deny_name: str, denied: Any, size
         deny = check_ids(deny_name, sorted(denied) if isinstance(denied, (set, frozenset)) else denied, size)
     if allowed is None:
         everything = np.arange(size)
-        return _Candidates(everything, np.delete(everything, deny), np.int32)
+        return _Candidates(everything, np.delete(everything, deny) if len(deny) else everything, np.int32)
     if len(deny):
         raise ValueError(f"{allow_name} and {deny_name} cannot both be given: take the one list off the other")
     chosen = np.unique(
@@ -713,11 +709,12 @@ def _candidates(allow_name: str, allowed: Any, deny_name: str, denied: Any, size
 def _rank(
     X: np.ndarray, Y: np.ndarray, n: int, candidates: _Candidates, liked: Interactions | None, n_threads: int
 ) -> Ranked:
-    """Return the best candidates of each row by falling score, then by falling id, then those that are left out.
-
-    The kernel orders ties by rising position, so it is given the candidates in falling order.
-    """
+    """Return the best candidates of each row by falling score, then by falling id, then those that are left out."""
     n = check_integer("N", n, 1)
+    if len(X) == 1:
+        ids, scores = _rank_one(X[0], Y, n, candidates, liked)
+        return ids[None], scores[None]
+    # The kernel orders ties by rising position, so it is given the candidates in falling order.
     falling = candidates.left[::-1]
     indptr, indices = _skipped(liked, falling, len(X), len(Y))
     Y = Y[::-1] if len(falling) == len(Y) else Y[falling]
@@ -730,6 +727,28 @@ def _rank(
         masked = np.setdiff1d(candidates.all, ids[row])[::-1][: len(free)]
         ids[row, free[: len(masked)]] = masked
     return ids, scores
+
+
+def _rank_one(x: np.ndarray, Y: np.ndarray, n: int, candidates: _Candidates, liked: Interactions | None) -> Ranked:
+    """Rank for a single row: to pack Y for the kernel would take longer than all of this."""
+    lowest = np.finfo(Y.dtype).min
+    scores = np.full(len(Y), lowest, Y.dtype)
+    left = slice(None) if len(candidates.left) == len(Y) else candidates.left
+    with np.errstate(over="ignore", invalid="ignore"):
+        scores[left] = np.fmax(Y[left] @ x, lowest)  # a score that is not a number is none
+    if liked is not None:
+        scores[liked.by_user.indices] = lowest
+    if len(candidates.all) < len(Y):
+        scores = scores[candidates.all]
+    # All that are as good as the n-th best are candidates for its place.
+    worst = np.partition(scores, len(scores) - n)[len(scores) - n] if n < len(scores) else -np.inf
+    best = np.flatnonzero(scores >= worst)
+    best = best[np.lexsort((-best, -scores[best]))][:n]
+    ids = np.full(n, -1, candidates.id_dtype)
+    ids[: len(best)] = candidates.all[best]
+    ids_scores = np.full(n, lowest, Y.dtype)
+    ids_scores[: len(best)] = scores[best]
+    return ids, ids_scores
 
 
 def _skipped(liked: Interactions | None, falling: np.ndarray, n_rows: int, n_ids: int) -> tuple[np.ndarray, np.ndarray]:
