@@ -100,6 +100,11 @@ def cg_advance(*arguments):
 
 
 @kernel
+def gather_gram(*arguments):
+    return kernels.gather_gram(*arguments)
+
+
+@kernel
 def gather_scaled(*arguments):
     return kernels.gather_scaled(*arguments)
 
@@ -321,6 +326,15 @@ def test_gathered_panels(rng, dtype, width):
         check(prefetch_rows, [Y, width * W, indices, 3, count], roundings=0)
 
 
+def test_gather_gram(rng, dtype):
+    W = lanes(dtype)
+    for count in COUNTS:
+        Y, indices = gathered(rng, 9, W, count, dtype)
+        A = rng.standard_normal((W + 1, W + 3)).astype(dtype)
+        r, w, b = (rng.standard_normal(size).astype(dtype) for size in (W + 3, count + 7, count + 7))
+        check(gather_gram, [A, 2, W + 3, r, w, b, 5, Y, indices, 3, count], roundings=count + 3)
+
+
 def test_first_above(rng, dtype):
     W = lanes(dtype)
     for count in COUNTS:
@@ -343,6 +357,8 @@ def test_what_is_not_finite_is_passed_on(rng, dtype, value):
         Y[4, position] = value
         check(gather_dots, [out, 0, Y, n, indices, 3, 7, x, 0], roundings=n + 2)
         check(gather_axpys, [x, 0, s, 0, Y, n, indices, 3, 7], roundings=9)
+        narrow = np.ascontiguousarray(Y[:, position // W * W :][:, :W])
+        check(gather_gram, [np.zeros((W, W), dtype), 0, W, x, s, e, 0, narrow, indices, 3, 7], roundings=10)
         check(gather_scaled, [np.zeros((9, n), dtype), 0, n, s, 0, Y, n, indices, 3, 7], roundings=2)
         check(gather_transposed, [np.zeros((n, 16), dtype), 0, 16, s, 0, e, 0, Y, n, indices, 3, 7], roundings=3)
         C = np.zeros((W, n), dtype)

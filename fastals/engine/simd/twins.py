@@ -118,6 +118,14 @@ def cg_advance(out, o, x, i, r, p, q, e, alpha, n):
     out[o] = r[:n] @ (e[:n] * r[:n])
 
 
+def gather_gram(A, a, lda, r, w, b, o, Y, indices, p, count):
+    """Add ``Y[indices]' diag(w) Y[indices]`` to A and ``Y[indices]' b`` to r."""
+    W = lanes(A.dtype)
+    y = _gathered(Y, W, indices, p, count)
+    A.flat[_at(a, lda, W, W)] += (w[o : o + count] * y.T) @ y
+    r[:W] += y.T @ b[o : o + count]
+
+
 def gather_scaled(P, p0, ldp, s, o, Y, ldy, indices, p, count):
     """``P = diag(s) Y[indices]``."""
     P.flat[_at(p0, ldp, count, ldy)] = s[o : o + count, None] * _gathered(Y, ldy, indices, p, count)
