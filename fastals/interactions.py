@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import numbers
+import re
 from collections.abc import Mapping
 from functools import cached_property
 from typing import Any, TypeAlias
@@ -16,7 +17,7 @@ from .events import column, event_values
 from .ids import Ids, as_id_array
 from .validation import check_dtype, check_option
 
-__all__ = ["Interactions", "MatrixLike", "as_interactions"]
+__all__ = ["Interactions", "MatrixLike", "as_interactions", "as_named_interactions"]
 
 MatrixLike: TypeAlias = Any
 """SciPy sparse matrix or array of any format, dense 2-D array, list of (user, item, value) tuples, Interactions."""
@@ -287,6 +288,14 @@ def as_interactions(
                 f"got {cells.shape[axis]}{turned}; pass the matrix with the {what} it was fitted on"
             )
     return cells
+
+
+def as_named_interactions(name: str, R: MatrixLike, dtype: Any = "float32") -> Interactions:
+    """Return `R` as Interactions; messages call it what the caller calls it."""
+    try:
+        return as_interactions(R, dtype)
+    except (TypeError, ValueError) as error:
+        raise type(error)(re.sub(r"\bR\b", name, str(error))) from None
 
 
 def _as_csr(R: MatrixLike, missing: str, dtype: np.dtype) -> sparse.csr_array:

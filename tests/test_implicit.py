@@ -475,6 +475,29 @@ def test_bad_calls(call, message):
 
 
 @pytest.mark.parametrize(
+    ("call", "name"),
+    [
+        (lambda model, bad: model.fit(bad, show_progress=False), "user_items"),
+        (lambda model, bad: model.recommend(0, bad), "user_items"),
+        (lambda model, bad: model.recommend_all(bad), "user_items"),
+        (lambda model, bad: model.recalculate_user(0, bad), "user_items"),
+        (lambda model, bad: model.recalculate_item(0, bad), "item_users"),
+        (lambda model, bad: model.similar_items(0, recalculate_item=True, item_users=bad), "item_users"),
+        (lambda model, bad: model.partial_fit_users([0], bad), "user_items"),
+        (lambda model, bad: model.partial_fit_items([0], bad), "item_users"),
+        (lambda model, bad: model.explain(0, bad, 0), "user_items"),
+    ],
+)
+@pytest.mark.filterwarnings("ignore:recommend_all is deprecated")
+def test_messages_name_the_argument(call, name):
+    model = fitted()
+    with pytest.raises(TypeError, match=f"^{name} must be a SciPy sparse matrix"):
+        call(model, "cells")
+    with pytest.raises(ValueError, match=f"^{name}.* not finite in 1 of 1 cells, the first at row 0, column 0"):
+        call(model, np.array([[np.nan]]))
+
+
+@pytest.mark.parametrize(
     "call",
     [
         lambda model: model.recommend(0, confidences()[0]),

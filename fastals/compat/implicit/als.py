@@ -59,7 +59,7 @@ from ...engine.loss import ridge
 from ...engine.panel import aligned_zeros, as_panel
 from ...engine.simd.target import padded
 from ...engine.threads import available
-from ...interactions import Interactions, MatrixLike, as_interactions
+from ...interactions import Interactions, MatrixLike, as_named_interactions
 from ...objectives import Objective, Statistics
 from ...progress import Progress
 from ...validation import (
@@ -191,7 +191,7 @@ class AlternatingLeastSquares(Params):
         callback = callback or self.fit_callback
         if callback is not None and not callable(callback):
             raise TypeError(f"callback must be callable (iteration, seconds, loss), got {type(callback).__name__}")
-        cells = as_interactions(user_items, self.dtype)
+        cells = as_named_interactions("user_items", user_items, self.dtype)
         before = self.user_factors, self.item_factors
         starts = []
         for side, given, n in zip(("user", "item"), before, cells.shape, strict=True):
@@ -336,7 +336,7 @@ class AlternatingLeastSquares(Params):
         warnings.warn(
             "recommend_all is deprecated. Use recommend with an array of userids", DeprecationWarning, stacklevel=2
         )
-        rows = as_interactions(user_items, self.dtype)
+        rows = as_named_interactions("user_items", user_items, self.dtype)
         userids = np.arange(rows.shape[0]) + check_integer("users_items_offset", users_items_offset, 0)
         return self.recommend(userids, rows, N, filter_already_liked_items, filter_items, recalculate_user)[0]
 
@@ -471,7 +471,7 @@ class AlternatingLeastSquares(Params):
         """
         Y = self._factors("item").astype(np.float64)
         item = int(check_ids("itemid", itemid, len(Y))[0])
-        given = as_interactions(user_items, self.dtype)
+        given = as_named_interactions("user_items", user_items, self.dtype)
         row = int(check_ids("userid", userid, given.shape[0])[0]) if given.shape[0] > 1 else 0
         self._check_columns("user_items", given, len(Y), "items")
         begin, end = given.by_user.indptr[row : row + 2]
@@ -568,7 +568,7 @@ class AlternatingLeastSquares(Params):
         factors = self._factors(columns[:-1])
         if n_rows == 0:
             return Interactions(sparse.csr_array((1, len(factors)), dtype=self.dtype), self.dtype)
-        rows = as_interactions(given, self.dtype)
+        rows = as_named_interactions(name, given, self.dtype)
         if rows.shape[0] != n_rows:
             asked = "users" if columns == "items" else "items"
             raise ValueError(
