@@ -203,7 +203,7 @@ def test_fitting_again_on_another_shape_is_refused(shape):
     """There: a crash, NaN, or reads outside the factors."""
     model = fitted()
     before = model.user_factors
-    with pytest.raises(ValueError, match=r"_factors are float32 of shape .* for a new start"):
+    with pytest.raises(ValueError, match=r"_factors have shape .* for a new start"):
         model.fit(confidences(shape=shape), show_progress=False)
     assert model.user_factors is before
 
@@ -465,6 +465,10 @@ def test_filter_items_may_be_an_array_or_a_set():
         (lambda model, R: model.partial_fit_users([1, 1], R[[0, 1]]), "userids has 1 more than once"),
         (lambda model, R: model.explain(0, R, 9), "itemid.0. is 9"),
         (lambda model, R: model.explain(12, R, 0), "userid.0. is 12"),
+        (lambda model, R: model.explain([0, 1], R, 0), "userid must be one id, got an array of shape .2,."),
+        (lambda model, R: model.explain(0, R, 0, user_weights=3), "user_weights must be what explain returned"),
+        (lambda model, R: model.explain(0, R, 0, user_weights=(np.eye(9), True)), "user_weights must be what explain"),
+        (lambda model, R: model.recommend(None, R[0]), "userid must be integers, got object .the first is None"),
         (lambda model, R: model.explain(0, R[:, :1].toarray().repeat(10, 1), 0), "columns are items"),
     ],
 )
@@ -472,6 +476,41 @@ def test_bad_calls(call, message):
     """There they crash, read foreign memory, or answer with something."""
     with pytest.raises((ValueError, TypeError), match=message):
         call(fitted(), confidences())
+
+
+@pytest.mark.parametrize(
+    ("factors", "message"),
+    [
+        (np.ones((12, 5)), r"user_factors have shape \(12, 5\) and item_factors \(9, 3\)"),
+        (np.ones(12), r"user_factors must be numbers of shape \(n, factors\), got float64 \(12,\)"),
+        ([["a"]], "user_factors must be numbers"),
+    ],
+)
+def test_factors_set_by_hand_are_checked(factors, message):
+    """There they are multiplied as they are, or read as if they were of the other side's length."""
+    model = with_factors(*integers())
+    model.user_factors = factors
+    with pytest.raises(ValueError, match=message):
+        model.recommend([0, 1], None, filter_already_liked_items=False)
+
+
+@pytest.mark.parametrize("users", [0, [0, 1]])
+def test_factors_set_by_hand_may_be_of_any_dtype(users):
+    X, Y = integers()
+    model = with_factors(X, Y)
+    wanted = model.recommend(users, None, filter_already_liked_items=False)
+    model.user_factors, model.item_factors = X.astype(np.float64), Y.tolist()
+    ids, scores = model.recommend(users, None, filter_already_liked_items=False)
+    np.testing.assert_array_equal(ids, wanted[0])
+    assert same_bits(scores, wanted[1])
+
+
+def test_factors_that_are_not_finite_are_refused():
+    model, R = fitted(), confidences()
+    model.item_factors[3, 1] = np.nan
+    for call in (lambda: model.recalculate_user(0, R[0]), lambda: model.fit(R, show_progress=False)):
+        with pytest.raises(ValueError, match="item_factors are not finite in row 3"):
+            call()
 
 
 @pytest.mark.parametrize(

@@ -31,6 +31,7 @@ Differences, and why:
 - A row that has no solution raises `numpy.linalg.LinAlgError`, a `ValueError`, and the model stays what it was.
 - Any sparse or dense matrix will do wherever a `csr_matrix` is wanted, duplicate cells are summed, and with
   `dtype=float64` the data keep float64.
+- Factors set by hand may be of any real dtype; they are used in that of the model.
 - `random_state` may be a `RandomState`. `filter_items` may be an array or a set.
 - `explain` takes the user's one row as well as the whole matrix.
 - `recommend_all` works with `users_items_offset`.
@@ -78,6 +79,7 @@ __all__ = ["AlternatingLeastSquares"]
 
 Callback = Callable[[int, float, float | None], Any]
 Ranked = tuple[np.ndarray, np.ndarray]
+Factors = tuple[np.ndarray, np.ndarray]
 FileOrPath = str | os.PathLike[str] | BinaryIO
 
 START = 0.01  # the start is uniform from 0 to this
@@ -197,13 +199,12 @@ class AlternatingLeastSquares(Params):
         for side, given, n in zip(("user", "item"), before, cells.shape, strict=True):
             if given is None:
                 given = rng.random((n, factors), dtype=self.dtype.type) * self.dtype.type(START)
-            elif given.shape != (n, factors) or given.dtype != self.dtype:
+            elif np.shape(given) != (n, factors):
                 raise ValueError(
-                    f"{side}_factors are {given.dtype} of shape {given.shape}, and user_items of shape {cells.shape} "
-                    f"with factors={factors} wants {self.dtype} of shape {(n, factors)}: set user_factors and "
-                    "item_factors to None for a new start"
+                    f"{side}_factors have shape {np.shape(given)}, and user_items of shape {cells.shape} with "
+                    f"factors={factors} wants {(n, factors)}: set user_factors and item_factors to None for a new start"
                 )
-            starts.append(given)
+            starts.append(_finite(side, self._as_factors(side, given)))
         X, Y = (writable_panel(start) for start in starts)
         statistics = objective.learn(cells)
         problem = objective.user_problem(cells.by_user, statistics)
@@ -254,7 +255,22 @@ class AlternatingLeastSquares(Params):
         factors: np.ndarray | None = getattr(self, f"{side}_factors")
         if factors is None:
             raise NotFittedError("this AlternatingLeastSquares is not fitted yet: call fit(user_items) first")
-        return factors
+        return self._as_factors(side, factors)
+
+    def _as_factors(self, side: str, given: Any) -> np.ndarray:
+        """Return factors, which anybody may have set, as an array of the model's dtype."""
+        array = np.asarray(given)
+        if array.ndim != 2 or array.dtype.kind not in "iuf":
+            raise ValueError(f"{side}_factors must be numbers of shape (n, factors), got {array.dtype} {array.shape}")
+        return np.ascontiguousarray(array, self.dtype)
+
+    def _both_factors(self) -> Factors:
+        X, Y = self._factors("user"), self._factors("item")
+        if X.shape[1] != Y.shape[1]:
+            raise ValueError(
+                f"user_factors have shape {X.shape} and item_factors {Y.shape}: one number of columns is wanted"
+            )
+        return X, Y
 
     # Answers.
 
@@ -290,7 +306,8 @@ class AlternatingLeastSquares(Params):
         ids : ndarray of int32, or of int64 where `items` is given, shape (number of users, N), or (N,) for one number
             By falling score, then by falling id. Items left out come last, then -1 where there are no more items.
         scores : ndarray of the factors' dtype, same shape
-            `-finfo.max` beside what is left out and beside -1.
+            `-finfo.max` beside what is left out and beside -1. One user's may differ in the last bit from the same
+            user's among many.
         """
         Y = self._factors("item")
         n_queries, liked = np.size(userid), None
@@ -303,7 +320,7 @@ class AlternatingLeastSquares(Params):
         if check_flag("recalculate_user", recalculate_user) and liked is not None:
             X = self._fold_in(liked, "user")
         else:
-            X = self._factors("user")
+            X, Y = self._both_factors()
             X = X[check_ids("userid", userid, len(X))]
         candidates = _candidates("items", items, "filter_items", filter_items, len(Y))
         if items is not None:
@@ -470,6 +487,9 @@ class AlternatingLeastSquares(Params):
         Hu, Koren, Volinsky 2008).
         """
         Y = self._factors("item").astype(np.float64)
+        for name, number in (("userid", userid), ("itemid", itemid)):
+            if np.ndim(number):
+                raise ValueError(f"{name} must be one id, got an array of shape {np.shape(number)}")
         item = int(check_ids("itemid", itemid, len(Y))[0])
         given = as_named_interactions("user_items", user_items, self.dtype)
         row = int(check_ids("userid", userid, given.shape[0])[0]) if given.shape[0] > 1 else 0
@@ -481,6 +501,11 @@ class AlternatingLeastSquares(Params):
         if user_weights is None:
             matrix = Y.T @ Y + check_number("regularization", self.regularization, 0.0) * np.eye(Y.shape[1])
             user_weights = linalg.cho_factor(matrix + (Y[liked].T * (confidence - 1)) @ Y[liked])
+        elif not (isinstance(user_weights, tuple) and np.shape(user_weights[0]) == (Y.shape[1],) * 2):
+            raise ValueError(
+                f"user_weights must be what explain returned for this user, a matrix of shape {(Y.shape[1],) * 2} in "
+                f"a tuple, got {type(user_weights).__name__}"
+            )
         scores = (Y[liked] @ linalg.cho_solve(user_weights, Y[item])) * confidence
         counted = values >= 0
         liked, scores = liked[counted], scores[counted]
@@ -587,7 +612,8 @@ class AlternatingLeastSquares(Params):
             )
 
     def _fold_in(self, rows: Interactions, side: str) -> np.ndarray:
-        other = self._factors("item" if side == "user" else "user")
+        fixed = "item" if side == "user" else "user"
+        other = _finite(fixed, self._factors(fixed))
         ones = np.ones(len(other))
         problem = self._objective().user_problem(rows.by_user, Statistics(0.0, ones, ones, 1.0))
         solved = aligned_zeros((rows.shape[0], padded(other.shape[1], other.dtype)), other.dtype)
@@ -760,6 +786,13 @@ def _skipped(liked: Interactions | None, falling: np.ndarray, n_rows: int, n_ids
     rows, at = np.repeat(np.arange(n_rows), liked.by_user.counts), places[liked.by_user.indices]
     rows, at = rows[at >= 0], at[at >= 0]
     return np.searchsorted(rows, np.arange(n_rows + 1)), at[np.lexsort((at, rows))]
+
+
+def _finite(side: str, factors: np.ndarray) -> np.ndarray:
+    if not np.isfinite(factors).all():
+        row = int(np.flatnonzero(~np.isfinite(factors).all(axis=1))[0])
+        raise ValueError(f"{side}_factors are not finite in row {row}: set both sides to None and fit anew")
+    return factors
 
 
 def _norms(factors: np.ndarray) -> np.ndarray:

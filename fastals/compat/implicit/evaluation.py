@@ -134,7 +134,9 @@ def ranking_metrics_at_k(
     """
     K = check_integer("K", K, 1)
     check_integer("num_threads", num_threads, 0)
-    train = sparse.csr_matrix(train_user_items)
+    if not callable(getattr(model, "recommend", None)):
+        raise TypeError(f"model must have a method recommend, got {type(model).__name__}")
+    train = sparse.csr_matrix(as_named_interactions("train_user_items", train_user_items).csr)
     relevant = as_named_interactions("test_user_items", test_user_items).csr.copy()
     if relevant.shape != train.shape:
         raise ValueError(
