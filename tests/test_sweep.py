@@ -15,7 +15,7 @@ from tests.reference import Implicit
 def test_a_schedule_has_every_row_once_and_long_ones_first(counts, n_threads):
     counts = np.array(counts)
     plan = fit.plan_for("auto", np.dtype("float32"), True, warm=True, last=False)
-    order, blocks, longest, _ = sweep.make_schedule(counts, 32, plan, n_threads)
+    order, blocks, longest = sweep.make_schedule(counts, 32, plan, n_threads)
     assert sorted(order) == list(range(len(counts)))
     assert blocks[0] == 0
     assert blocks[-1] == len(counts)
@@ -27,7 +27,7 @@ def test_a_schedule_has_every_row_once_and_long_ones_first(counts, n_threads):
 def test_blocks_cost_about_the_same():
     counts = (1000 / np.arange(1, 3000)).astype(int) + 1
     plan = fit.plan_for("auto", np.dtype("float32"), True, warm=True, last=False)
-    order, blocks, *_ = sweep.make_schedule(counts, 64, plan, 2)
+    order, blocks, _ = sweep.make_schedule(counts, 64, plan, 2)
     cost = sweep.predicted_cost(counts[order], 64, plan)
     shares = np.add.reduceat(cost, blocks[:-1])
     # A block ends with the row that carries it over its share.

@@ -30,8 +30,6 @@ class Schedule(NamedTuple):
     """int64 (n_blocks + 1,): block `i` is `order[blocks[i]:blocks[i + 1]]`."""
     longest: int
     """Cells of the longest row."""
-    workspaces: list[Workspace]
-    """One for each thread, made by the first half-step: as long as a thread makes its own, others wait for the GIL."""
 
 
 class Outcome(NamedTuple):
@@ -77,10 +75,10 @@ def half_step(
     """
     if schedule is None:
         schedule = make_schedule(problem.cells.counts, Y.shape[1], plan, n_threads)
-    order, blocks, longest, workspaces = schedule
+    order, blocks, longest = schedule
     n_threads = min(n_threads, len(blocks) - 1)
-    workspaces += [workspace(Y.shape[1], longest, Y.dtype) for _ in range(n_threads - len(workspaces))]
-    free = list(workspaces)
+    # Made before the threads start: as long as one makes its own, the others wait for the GIL.
+    free: list[Workspace] = [workspace(Y.shape[1], longest, Y.dtype) for _ in range(n_threads)]
     losses = np.zeros(len(X))
     status = np.zeros(len(X), np.int8)
 
@@ -103,7 +101,7 @@ def make_schedule(counts: np.ndarray, width: int, plan: Plan, n_threads: int) ->
     n_blocks = min(len(counts), BLOCKS_PER_THREAD * n_threads)
     ends = np.searchsorted(cost, cost[-1] * np.arange(1, n_blocks + 1) / n_blocks, side="left") + 1
     blocks = np.unique(np.concatenate(([0], np.minimum(ends, len(counts)))))
-    return Schedule(order, blocks, longest, [])
+    return Schedule(order, blocks, longest)
 
 
 @kernel
