@@ -117,7 +117,7 @@ def check_ids(name: str, ids: Any, size: int) -> np.ndarray:
     if array.size == 0:
         return np.empty(0, np.intp)
     if array.dtype.kind not in "iu":
-        raise TypeError(f"{name} must be integers, got {array.dtype} (the first is {array[0].item()!r})")
+        raise TypeError(f"{name} must be integers, got {array.dtype} (the first is {array[:1].tolist()[0]!r})")
     outside = (array < 0) | (array >= size)
     if outside.any():
         first = int(np.argmax(outside))

@@ -203,7 +203,7 @@ def test_fitting_again_on_another_shape_is_refused(shape):
     """There: a crash, NaN, or reads outside the factors."""
     model = fitted()
     before = model.user_factors
-    with pytest.raises(ValueError, match=r"_factors are float32 of shape .* for a new start"):
+    with pytest.raises(ValueError, match=r"_factors have shape .* for a new start"):
         model.fit(confidences(shape=shape), show_progress=False)
     assert model.user_factors is before
 
@@ -343,12 +343,19 @@ def test_an_unsolvable_row_is_named():
 # recommend and its relatives.
 
 
-@given(seed=st.integers(0, 99), n=st.integers(1, 14), masked=st.booleans(), filtered=st.booleans())
-def test_recommend(seed, n, masked, filtered):
+# One row is ranked in another way than many.
+@given(
+    seed=st.integers(0, 99),
+    n=st.integers(1, 14),
+    masked=st.booleans(),
+    filtered=st.booleans(),
+    n_users=st.sampled_from([1, 20]),
+)
+def test_recommend(seed, n, masked, filtered, n_users):
     """Masked items stay in the list with -finfo.max, ties go to the higher id, ids are int32."""
     X, Y = integers(seed)
     model, R = with_factors(X, Y), confidences(seed)
-    users = np.random.default_rng(seed).integers(0, 12, 20)
+    users = np.random.default_rng(seed).integers(0, 12, n_users)
     deny = [1, 5] if filtered else None
     ids, scores = model.recommend(users, R[users], n, filter_already_liked_items=masked, filter_items=deny)
     assert ids.dtype == np.int32
@@ -377,6 +384,21 @@ def test_recommend_from_a_list(seed, n, masked):
     wanted_ids, wanted = ranking(X[3] @ Y.T, seen, min(n, 3), allow)
     np.testing.assert_array_equal(ids, wanted_ids)
     np.testing.assert_array_equal(scores, wanted)
+    twice = model.recommend([3, 3], R[[3, 3]], n, filter_already_liked_items=masked, items=allow)
+    for row in (0, 1):
+        np.testing.assert_array_equal(twice[0][row], wanted_ids)
+        np.testing.assert_array_equal(twice[1][row], wanted)
+
+
+@pytest.mark.parametrize("users", [[0], [0, 1]])
+def test_scores_that_are_not_finite_come_last(users):
+    """There NaN is the best of all."""
+    X, Y = (factors.astype(np.float32) for factors in integers(0))
+    X[:, 0], Y[[2, 5], 0], Y[7, 0] = 1, np.nan, -np.inf
+    ids, scores = with_factors(X, Y).recommend(users, None, 9, filter_already_liked_items=False)
+    assert ids[0, -3:].tolist() == [7, 5, 2]
+    assert (scores[0, -3:] == LOWEST).all()
+    assert np.isfinite(scores).all()
 
 
 def test_one_user_gets_one_row():
@@ -443,6 +465,10 @@ def test_filter_items_may_be_an_array_or_a_set():
         (lambda model, R: model.partial_fit_users([1, 1], R[[0, 1]]), "userids has 1 more than once"),
         (lambda model, R: model.explain(0, R, 9), "itemid.0. is 9"),
         (lambda model, R: model.explain(12, R, 0), "userid.0. is 12"),
+        (lambda model, R: model.explain([0, 1], R, 0), "userid must be one id, got an array of shape .2,."),
+        (lambda model, R: model.explain(0, R, 0, user_weights=3), "user_weights must be what explain returned"),
+        (lambda model, R: model.explain(0, R, 0, user_weights=(np.eye(9), True)), "user_weights must be what explain"),
+        (lambda model, R: model.recommend(None, R[0]), "userid must be integers, got object .the first is None"),
         (lambda model, R: model.explain(0, R[:, :1].toarray().repeat(10, 1), 0), "columns are items"),
     ],
 )
@@ -450,6 +476,64 @@ def test_bad_calls(call, message):
     """There they crash, read foreign memory, or answer with something."""
     with pytest.raises((ValueError, TypeError), match=message):
         call(fitted(), confidences())
+
+
+@pytest.mark.parametrize(
+    ("factors", "message"),
+    [
+        (np.ones((12, 5)), r"user_factors have shape \(12, 5\) and item_factors \(9, 3\)"),
+        (np.ones(12), r"user_factors must be numbers of shape \(n, factors\), got float64 \(12,\)"),
+        ([["a"]], "user_factors must be numbers"),
+    ],
+)
+def test_factors_set_by_hand_are_checked(factors, message):
+    """There they are multiplied as they are, or read as if they were of the other side's length."""
+    model = with_factors(*integers())
+    model.user_factors = factors
+    with pytest.raises(ValueError, match=message):
+        model.recommend([0, 1], None, filter_already_liked_items=False)
+
+
+@pytest.mark.parametrize("users", [0, [0, 1]])
+def test_factors_set_by_hand_may_be_of_any_dtype(users):
+    X, Y = integers()
+    model = with_factors(X, Y)
+    wanted = model.recommend(users, None, filter_already_liked_items=False)
+    model.user_factors, model.item_factors = X.astype(np.float64), Y.tolist()
+    ids, scores = model.recommend(users, None, filter_already_liked_items=False)
+    np.testing.assert_array_equal(ids, wanted[0])
+    assert same_bits(scores, wanted[1])
+
+
+def test_factors_that_are_not_finite_are_refused():
+    model, R = fitted(), confidences()
+    model.item_factors[3, 1] = np.nan
+    for call in (lambda: model.recalculate_user(0, R[0]), lambda: model.fit(R, show_progress=False)):
+        with pytest.raises(ValueError, match="item_factors are not finite in row 3"):
+            call()
+
+
+@pytest.mark.parametrize(
+    ("call", "name"),
+    [
+        (lambda model, bad: model.fit(bad, show_progress=False), "user_items"),
+        (lambda model, bad: model.recommend(0, bad), "user_items"),
+        (lambda model, bad: model.recommend_all(bad), "user_items"),
+        (lambda model, bad: model.recalculate_user(0, bad), "user_items"),
+        (lambda model, bad: model.recalculate_item(0, bad), "item_users"),
+        (lambda model, bad: model.similar_items(0, recalculate_item=True, item_users=bad), "item_users"),
+        (lambda model, bad: model.partial_fit_users([0], bad), "user_items"),
+        (lambda model, bad: model.partial_fit_items([0], bad), "item_users"),
+        (lambda model, bad: model.explain(0, bad, 0), "user_items"),
+    ],
+)
+@pytest.mark.filterwarnings("ignore:recommend_all is deprecated")
+def test_messages_name_the_argument(call, name):
+    model = fitted()
+    with pytest.raises(TypeError, match=f"^{name} must be a SciPy sparse matrix"):
+        call(model, "cells")
+    with pytest.raises(ValueError, match=f"^{name}.* not finite in 1 of 1 cells, the first at row 0, column 0"):
+        call(model, np.array([[np.nan]]))
 
 
 @pytest.mark.parametrize(

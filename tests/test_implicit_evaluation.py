@@ -79,6 +79,13 @@ def test_every_cell_may_be_left_out():
         (lambda R: leave_k_out_split(R, 1, 1.0), "train_only_size is a share"),
         (lambda R: ranking_metrics_at_k(Fixed([[0]]), R, R, K=0), "K must be at least 1"),
         (lambda R: ranking_metrics_at_k(Fixed([[0]]), R, R.T, K=1), "one is wanted"),
+        (lambda R: ranking_metrics_at_k(None, R, R), "model must have a method recommend, got NoneType"),
+        (lambda R: ranking_metrics_at_k(Fixed([[0]]), None, R), "train_user_items must be a SciPy sparse matrix"),
+        (lambda R: ranking_metrics_at_k(Fixed([[0]]), R, "R"), "test_user_items must be a SciPy sparse matrix"),
+        (lambda R: tfidf_weight("cells"), "X must be a matrix of numbers"),
+        (lambda R: tfidf_weight(-R), "X must be finite and at least 0: row .*, column"),
+        (lambda R: bm25_weight(np.array([[1.0, np.inf]])), "row 0, column 1 is inf"),
+        (lambda R: normalize(np.array([[1.0, np.nan]])), "X must be finite: row 0, column 1 is nan"),
         (lambda R: ranking_metrics_at_k(Fixed([[0]]), R, R * 0, K=1, show_progress=False), "test has no cell"),
     ],
 )
@@ -146,3 +153,12 @@ def test_weightings():
     counts = sparse.csr_matrix(X.astype(np.int32))
     np.testing.assert_allclose(bm25_weight(counts).toarray(), bm25_weight(X).toarray())
     assert counts.dtype == np.int32  # what is given stays what it is
+
+
+def test_weightings_of_nothing_are_zero():
+    """There they are 0 / 0."""
+    nothing = sparse.csr_matrix((np.zeros(1), ([0], [1])), shape=(2, 2))
+    for weighting in (tfidf_weight, bm25_weight, normalize, lambda X: bm25_weight(X, K1=0)):
+        for X in (nothing, sparse.csr_matrix((2, 2))):
+            assert (weighting(X).toarray() == 0).all()
+    assert normalize(-np.eye(2)).toarray().tolist() == [[-1, 0], [0, -1]]

@@ -110,6 +110,11 @@ def scaled(*arguments):
 
 
 @kernel
+def gather_gram(*arguments):
+    return kernels.gather_gram(*arguments)
+
+
+@kernel
 def gather_scaled(*arguments):
     return kernels.gather_scaled(*arguments)
 
@@ -355,6 +360,15 @@ def test_gathered_panels(rng, dtype, width):
         check(prefetch_rows, [Y, width * W, indices, 3, count], roundings=0)
 
 
+def test_gather_gram(rng, dtype):
+    W = lanes(dtype)
+    for count in COUNTS:
+        Y, indices = gathered(rng, 9, W, count, dtype)
+        A = rng.standard_normal((W + 1, W + 3)).astype(dtype)
+        r, w, b = (rng.standard_normal(size).astype(dtype) for size in (W + 3, count + 7, count + 7))
+        check(gather_gram, [A, 2, W + 3, r, w, b, 5, Y, indices, 3, count], roundings=count + 3)
+
+
 def test_first_above(rng, dtype):
     W = lanes(dtype)
     for count in COUNTS:
@@ -396,6 +410,8 @@ def test_what_is_not_finite_is_passed_on(rng, dtype, value):
         check(gather_scaled, [P, 0, 9, s, 0, Y, n, indices, 3, 7], roundings=2)
         T = np.zeros(n * in_strips(16, dtype), dtype)
         check(gather_transposed, [T, 0, n, s, 0, e, 0, Y, n, indices, 3, 7], roundings=3)
+        narrow = np.ascontiguousarray(Y[:, position // W * W :][:, :W])
+        check(gather_gram, [np.zeros((W, W), dtype), 0, W, x, s, e, 0, narrow, indices, 3, 7], roundings=10)
         C = np.zeros((W, n), dtype)
         check(add_product, [C, 0, n, dtype(1.0), Y, 0, n, Y, 0, n, 9, W, n], roundings=12)
         U, inv = triangular(rng, n, n, 0, dtype)

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fastals.compat.textbook import half_step
+from fastals.compat.textbook import HalfStep, writable_panel
 from fastals.interactions import Interactions
 from fastals.objectives import Objective
 from tests import helpers
@@ -21,6 +21,13 @@ def problem_of(case, R, dtype):
     return objective.user_problem(cells.by_user, objective.learn(cells)), reference
 
 
+def solve(problem, Y, n_threads, start=None, steps=0):
+    factors = Y.shape[1]
+    X = writable_panel(np.zeros((problem.cells.n_rows, factors), Y.dtype) if start is None else start)
+    loss = HalfStep(problem, "user", factors, n_threads, steps)(X, writable_panel(Y))
+    return X[:, :factors], loss
+
+
 def items(R, k, dtype, seed):
     return np.random.default_rng(seed).normal(size=(R.shape[1], k)).astype(dtype)
 
@@ -31,9 +38,15 @@ def items(R, k, dtype, seed):
 def test_rows_are_exact_in_the_basis_of_what_is_given(case, R, k, dtype, seed):
     problem, reference = problem_of(case, R, dtype)
     Y = items(R, k, dtype, seed)
-    before = Y.copy()
-    X, _ = half_step(problem, Y, "user", 2)
-    assert same_bits(Y, before)
+    panel = writable_panel(Y)
+    X = writable_panel(np.zeros((len(R), k), dtype))
+    step = HalfStep(problem, "user", k, 2)
+    step(X, panel)
+    assert same_bits(panel, writable_panel(Y))
+    again = X.copy()
+    step(again, panel)  # what it starts from is of no account
+    assert same_bits(again, X)
+    X = X[:, :k]
     assert X.shape == (len(R), k)
     assert X.dtype == Y.dtype
     wanted, bounds, _ = helpers.half_step(reference, R, Y.astype(np.float64), "user", dtype)
@@ -44,7 +57,7 @@ def test_the_loss_is_that_of_the_solution():
     R = helpers.observed(np.random.default_rng(0), 20, 15, 0.3)
     problem, reference = problem_of(CASES["implicit, everything"], R, "float64")
     Y = items(R, 4, "float64", 0)
-    X, loss = half_step(problem, Y, "user", 1)
+    X, loss = solve(problem, Y, 1)
     assert loss + reference.ridges(R)[1] @ np.sum(Y**2, 1) == pytest.approx(reference.loss(R, X, Y))
 
 
@@ -53,8 +66,8 @@ def test_steps_from_a_start_come_nearer_with_each():
     problem, _ = problem_of(CASES["implicit"], R, "float64")
     Y = items(R, 32, "float64", 0)
     start = items(R.T, 32, "float64", 1)
-    exact, _ = half_step(problem, Y, "user", 1)
-    errors = [np.linalg.norm(half_step(problem, Y, "user", 1, start, steps)[0] - exact) for steps in (1, 2, 4)]
+    exact, _ = solve(problem, Y, 1)
+    errors = [np.linalg.norm(solve(problem, Y, 1, start, steps)[0] - exact) for steps in (1, 2, 4)]
     assert np.linalg.norm(start - exact) > errors[0] > errors[1] > errors[2]
 
 
@@ -63,4 +76,4 @@ def test_a_row_without_a_solution_is_named():
     objective = Objective(1.0, 0.0, 0.0, 1.0, (0.0, 0.0))
     problem = objective.user_problem(cells.by_user, objective.learn(cells))
     with pytest.raises(np.linalg.LinAlgError, match="user 1 with 1 cells cannot be solved in float64"):
-        half_step(problem, np.eye(2), "user", 1)
+        solve(problem, np.eye(2), 1)

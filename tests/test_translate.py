@@ -116,6 +116,51 @@ def test_from_lenskit(rated):
     assert both.params["regularization"] == (0.1, 0.2)
 
 
+def test_damped_means():
+    R = sparse.csr_matrix(np.array([[5.0, 3.0, 0.0, 0.0], [4.0, 0.0, 0.0, 0.0], [0.0, 0.0, 0.0, 0.0]]))
+    means = translate.damped_means(R, {"user": 1.0, "item": 2.0})
+    assert means.mean == 4
+    item = np.array([1 / (2 + 2), -1 / (1 + 2), 0, 0])
+    np.testing.assert_allclose(means.item, item, rtol=1e-15)
+    user = [(1 - item[0] - 1 - item[1]) / (2 + 1), (0 - item[0]) / (1 + 1), 0]
+    np.testing.assert_allclose(means.user, user, rtol=1e-15)
+    plain = translate.damped_means(R, 0.0)
+    assert plain.item.tolist() == [0.5, -1, 0, 0]
+    assert plain.user[2] == 0
+
+
+@pytest.mark.parametrize("damping", [0.0, (1.0, 5.0)])
+def test_from_lenskit_biased(damping):
+    R = data(-1)
+    translation = translate.from_lenskit_biased(K, {"user": 0.3, "item": 0.6}, damping)
+    means = translate.damped_means(R, damping)
+    cells = R.tocoo()
+    left = R.copy()
+    left.data = cells.data - means.mean - means.user[cells.row] - means.item[cells.col]
+    X, Y = factors()
+    ridge = 0.3 * np.diff(R.indptr) @ np.sum(X**2, 1) + 0.6 * np.bincount(R.indices, minlength=7) @ np.sum(Y**2, 1)
+    wanted = formula(left, np.ones_like, lambda r: r, 0, flat(0.0)) + ridge
+    assert ours(translation, R) == pytest.approx(wanted, rel=1e-12)
+    assert translation.cells(R).nnz == R.nnz
+
+
+def test_a_rating_that_the_means_explain_stays_a_cell():
+    cells = translate.from_lenskit_biased(K).cells(np.full((2, 3), 4.0))
+    assert cells.nnz == 6
+    assert (cells.by_user.all_values == 0).all()
+
+
+def test_ratings_to_lenskit_and_back():
+    model = ExplicitALS(4, (0.3, 0.6), biases=False, iterations=7)
+    there = translate.to_lenskit_biased(model, damping=(1.0, 2.0))
+    assert there.params["damping"] == {"user": 1.0, "item": 2.0}
+    back = translate.from_lenskit_biased(**there.params)
+    assert ExplicitALS(**back.params).get_params() == model.get_params()
+    R = data(-1)
+    assert there.cells(R).nnz == R.nnz
+    np.testing.assert_array_equal(there.cells(R).toarray(), R.toarray())
+
+
 def test_from_spark():
     R = data(-1)
     explicit = translate.from_spark(K, regParam=0.3)
@@ -215,6 +260,16 @@ def test_sizes_are_translated():
         (lambda: translate.to_cmfrec(ImplicitALS()).cells(data(-1)), "cmfrec wants cells above 0"),
         (lambda: translate.to_cmfrec(ExplicitALS(regularization_exponent=0.5)), "0 or 1"),
         (lambda: translate.to_cmfrec(ExplicitALS(regularization=(1, 2))), "one or the other"),
+        (lambda: translate.to_lenskit_biased(ExplicitALS()), "LensKit's BiasedMF has no biases that are learned"),
+        (lambda: translate.to_lenskit_biased(ImplicitALS()), "LensKit's BiasedMF has no ImplicitALS"),
+        (
+            lambda: translate.to_lenskit_biased(ExplicitALS(biases=False, regularization_exponent=0.0)),
+            "LensKit's BiasedMF has no regularization_exponent but 1",
+        ),
+        (lambda: translate.damped_means(data(), -1.0), "damping must be at least 0"),
+        (lambda: translate.damped_means(data(), (1.0, 2.0, 3.0)), "damping must be one number, .user, item."),
+        (lambda: translate.from_lenskit_biased(regularization={"user": 1.0}), "regularization must be one number"),
+        (lambda: translate.damped_means(sparse.csr_matrix((2, 3))), "no stored cells"),
         (lambda: translate.to_spark(ExplicitALS()), "Spark has no biases"),
         (lambda: translate.to_spark(ImplicitALS()), "Spark has no ImplicitALS"),
     ],

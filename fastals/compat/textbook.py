@@ -1,4 +1,4 @@
-"""One half-step as textbooks have it: the other side stays as it is, and the solutions are in its basis.
+"""Half-steps as textbooks have them: the other side stays as it is, and the solutions are in its basis.
 
 `fastals.engine.fit` rotates and balances both sides as it goes along and ends with the users: the same model in other
 factors. Code that was written for a plain loop wants the factors of that loop.
@@ -10,62 +10,68 @@ import numpy as np
 
 from ..engine import basis, sweep
 from ..engine import fit as engine
-from ..engine.panel import aligned_zeros, as_panel
+from ..engine.panel import as_panel
 from ..engine.problem import BACKGROUND, RowProblem
+from ..engine.simd.target import padded
 from ..estimators import solve_error
 
-__all__ = ["half_step"]
+__all__ = ["HalfStep", "writable_panel"]
 
 
-def half_step(
-    problem: RowProblem,
-    Y: np.ndarray,
-    side: str,
-    n_threads: int,
-    start: np.ndarray | None = None,
-    steps: int = 0,
-) -> tuple[np.ndarray, float]:
-    """Solve every row of `problem` for the fixed factors `Y`.
+class HalfStep:
+    """Solve every row of a problem, as often as wanted: what all half-steps of one side share is made once.
 
     Parameters
     ----------
     problem : RowProblem
-    Y : ndarray, shape (n_columns, k)
     side : {'user', 'item'}
         What the rows are, for the message where one cannot be solved.
+    factors : int
     n_threads : int
-    start : ndarray, shape (n_rows, k), optional
-        Where conjugate gradients begin. None: every row is solved exactly, by Cholesky.
-    steps : int
-        Of conjugate gradients, at most; rows for which Cholesky is cheaper are still solved by it.
-
-    Returns
-    -------
-    X : ndarray, shape (n_rows, k)
-    loss : float
-        The objective of X and Y, less the ridge of Y.
-
-    Raises
-    ------
-    numpy.linalg.LinAlgError
-        A row's equations have no solution; the message names row and remedy.
+    steps : int, default 0
+        Of conjugate gradients, at most, from what is there; rows for which Cholesky is cheaper are still solved by it.
+        0: every row is solved exactly.
     """
-    panel, background, width = as_panel(Y), problem.columns[:, BACKGROUND], Y.shape[1]
-    fixed = basis.fix(panel, background, width, n_threads)
-    X = aligned_zeros((problem.cells.n_rows, panel.shape[1]), panel.dtype)
-    plan = engine.plan_for("cholesky", X.dtype, bool(background.any()), warm=False, last=True)
-    if start is not None:
-        X[:, :width] = start
-        if fixed.rotation is not None:
+
+    def __init__(self, problem: RowProblem, side: str, factors: int, n_threads: int, steps: int = 0):
+        self._problem, self._side, self._factors, self._n_threads = problem, side, factors, n_threads
+        dtype, background = problem.rows.dtype, bool(problem.columns[:, BACKGROUND].any())
+        self._warm = steps > 0
+        solver = "auto" if self._warm else "cholesky"
+        self._plan = engine.plan_for(solver, dtype, background, warm=self._warm, last=not self._warm)
+        if self._warm:
+            self._plan = self._plan._replace(steps=steps, expected=steps)
+        self._schedule = sweep.make_schedule(problem.cells.counts, padded(factors, dtype), self._plan, n_threads)
+
+    def __call__(self, X: np.ndarray, Y: np.ndarray) -> float:
+        """Overwrite X by the solutions for Y, and return the objective of both, less the ridge of Y.
+
+        Parameters
+        ----------
+        X : ndarray, shape (n_rows, padded factors)
+            As `writable_panel` makes it; where conjugate gradients begin.
+        Y : ndarray, shape (n_columns, padded factors)
+            As `as_panel` makes it.
+
+        Raises
+        ------
+        numpy.linalg.LinAlgError
+            A row's equations have no solution; the message names row and remedy.
+        """
+        problem, width, n_threads = self._problem, self._factors, self._n_threads
+        fixed = basis.fix(Y, problem.columns[:, BACKGROUND], width, n_threads)
+        if fixed.rotation is not None and self._warm:
             basis.rotate(X, fixed.rotation, n_threads)
-        plan = engine.plan_for("auto", X.dtype, bool(background.any()), warm=True, last=False)._replace(
-            steps=steps, expected=steps
-        )
-    outcome = sweep.half_step(problem, fixed.panel, fixed.g, width, X, plan, n_threads)
-    failed = np.flatnonzero(outcome.status)
-    if len(failed):
-        failure = engine.Failure(side, int(failed[0]), int(outcome.status[failed[0]]))
-        raise solve_error(failure, problem.cells, X.dtype)
-    if fixed.rotation is not None:
-        basis.rotate(X, fixed.rotation.T, n_threads)
-    return np.ascontiguousarray(X[:, :width]), outcome.loss
+        outcome = sweep.half_step(problem, fixed.panel, fixed.g, width, X, self._plan, n_threads, self._schedule)
+        failed = np.flatnonzero(outcome.status)
+        if len(failed):
+            failure = engine.Failure(self._side, int(failed[0]), int(outcome.status[failed[0]]))
+            raise solve_error(failure, problem.cells, X.dtype)
+        if fixed.rotation is not None:
+            basis.rotate(X, fixed.rotation.T, n_threads)
+        return outcome.loss
+
+
+def writable_panel(factors: np.ndarray) -> np.ndarray:
+    """Return a copy of `factors` as a panel."""
+    return as_panel(factors.copy())

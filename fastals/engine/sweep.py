@@ -76,15 +76,19 @@ def half_step(
     if schedule is None:
         schedule = make_schedule(problem.cells.counts, Y.shape[1], plan, n_threads)
     order, blocks, longest = schedule
+    n_threads = min(n_threads, len(blocks) - 1)
+    # Made before the threads start: as long as one makes its own, the others wait for the GIL.
+    free: list[Workspace] = [workspace(Y.shape[1], longest, Y.dtype) for _ in range(n_threads)]
     losses = np.zeros(len(X))
     status = np.zeros(len(X), np.int8)
+    lowest = g[:width].min()  # here, since a minimum is not a vector loop: 100 ns a row at k = 64
 
     def work(counter: np.ndarray) -> None:
-        ws: Workspace = workspace(Y.shape[1], longest, Y.dtype)
-        lowest = g[:width].min()  # here, since a minimum is not a vector loop: 100 ns a row at k = 64
-        _solve_blocks(counter, order, blocks, problem, Y, g, lowest, width, X.reshape(-1), plan, losses, status, ws)
+        _solve_blocks(
+            counter, order, blocks, problem, Y, g, lowest, width, X.reshape(-1), plan, losses, status, free.pop()
+        )
 
-    spread(work, min(n_threads, len(blocks) - 1))
+    spread(work, n_threads)
     return Outcome(float(losses.sum()), status)
 
 

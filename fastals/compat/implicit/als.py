@@ -31,6 +31,7 @@ Differences, and why:
 - A row that has no solution raises `numpy.linalg.LinAlgError`, a `ValueError`, and the model stays what it was.
 - Any sparse or dense matrix will do wherever a `csr_matrix` is wanted, duplicate cells are summed, and with
   `dtype=float64` the data keep float64.
+- Factors set by hand may be of any real dtype; they are used in that of the model.
 - `random_state` may be a `RandomState`. `filter_items` may be an array or a set.
 - `explain` takes the user's one row as well as the whole matrix.
 - `recommend_all` works with `users_items_offset`.
@@ -56,8 +57,10 @@ from scipy import linalg, sparse
 
 from ...engine import topk
 from ...engine.loss import ridge
+from ...engine.panel import aligned_zeros, as_panel
+from ...engine.simd.target import padded
 from ...engine.threads import available
-from ...interactions import Interactions, MatrixLike, as_interactions
+from ...interactions import Interactions, MatrixLike, as_named_interactions
 from ...objectives import Objective, Statistics
 from ...progress import Progress
 from ...validation import (
@@ -70,12 +73,13 @@ from ...validation import (
     check_number,
     check_random_state,
 )
-from ..textbook import half_step
+from ..textbook import HalfStep, writable_panel
 
 __all__ = ["AlternatingLeastSquares"]
 
 Callback = Callable[[int, float, float | None], Any]
 Ranked = tuple[np.ndarray, np.ndarray]
+Factors = tuple[np.ndarray, np.ndarray]
 FileOrPath = str | os.PathLike[str] | BinaryIO
 
 START = 0.01  # the start is uniform from 0 to this
@@ -189,32 +193,34 @@ class AlternatingLeastSquares(Params):
         callback = callback or self.fit_callback
         if callback is not None and not callable(callback):
             raise TypeError(f"callback must be callable (iteration, seconds, loss), got {type(callback).__name__}")
-        cells = as_interactions(user_items, self.dtype)
+        cells = as_named_interactions("user_items", user_items, self.dtype)
         before = self.user_factors, self.item_factors
         starts = []
         for side, given, n in zip(("user", "item"), before, cells.shape, strict=True):
             if given is None:
                 given = rng.random((n, factors), dtype=self.dtype.type) * self.dtype.type(START)
-            elif given.shape != (n, factors) or given.dtype != self.dtype:
+            elif np.shape(given) != (n, factors):
                 raise ValueError(
-                    f"{side}_factors are {given.dtype} of shape {given.shape}, and user_items of shape {cells.shape} "
-                    f"with factors={factors} wants {self.dtype} of shape {(n, factors)}: set user_factors and "
-                    "item_factors to None for a new start"
+                    f"{side}_factors have shape {np.shape(given)}, and user_items of shape {cells.shape} with "
+                    f"factors={factors} wants {(n, factors)}: set user_factors and item_factors to None for a new start"
                 )
-            starts.append(given)
-        X, Y = starts
+            starts.append(_finite(side, self._as_factors(side, given)))
+        X, Y = (writable_panel(start) for start in starts)
         statistics = objective.learn(cells)
-        users = objective.user_problem(cells.by_user, statistics)
-        items = objective.item_problem(cells.by_item, statistics, cells.shape[0])
+        problem = objective.user_problem(cells.by_user, statistics)
+        users = HalfStep(problem, "user", factors, n_threads, steps)
+        items = HalfStep(
+            objective.item_problem(cells.by_item, statistics, cells.shape[0]), "item", factors, n_threads, steps
+        )
         size = self._total_confidence(cells) + cells.shape[0] * cells.shape[1] - cells.nnz
         bar = Progress(iterations) if check_flag("show_progress", show_progress) else None
         try:
             for iteration in range(iterations):
                 began = time.perf_counter()
-                X, _ = half_step(users, Y, "user", n_threads, X if steps else None, steps)
-                Y, of_items = half_step(items, X, "item", n_threads, Y if steps else None, steps)
-                loss = (of_items + ridge(users, X)) / size
-                self.user_factors, self.item_factors = X, Y
+                users(X, Y)
+                loss = (items(Y, X) + ridge(problem, X)) / size
+                if callback is not None:
+                    self.user_factors, self.item_factors = X[:, :factors].copy(), Y[:, :factors].copy()
                 seconds = time.perf_counter() - began
                 if bar is not None:
                     bar(iteration, loss)
@@ -226,7 +232,7 @@ class AlternatingLeastSquares(Params):
         finally:
             if bar is not None:
                 bar.close()
-        self.user_factors, self.item_factors = X, Y
+        self.user_factors, self.item_factors = X[:, :factors].copy(), Y[:, :factors].copy()
 
     def _objective(self) -> Objective:
         return Objective(
@@ -249,7 +255,22 @@ class AlternatingLeastSquares(Params):
         factors: np.ndarray | None = getattr(self, f"{side}_factors")
         if factors is None:
             raise NotFittedError("this AlternatingLeastSquares is not fitted yet: call fit(user_items) first")
-        return factors
+        return self._as_factors(side, factors)
+
+    def _as_factors(self, side: str, given: Any) -> np.ndarray:
+        """Return factors, which anybody may have set, as an array of the model's dtype."""
+        array = np.asarray(given)
+        if array.ndim != 2 or array.dtype.kind not in "iuf":
+            raise ValueError(f"{side}_factors must be numbers of shape (n, factors), got {array.dtype} {array.shape}")
+        return np.ascontiguousarray(array, self.dtype)
+
+    def _both_factors(self) -> Factors:
+        X, Y = self._factors("user"), self._factors("item")
+        if X.shape[1] != Y.shape[1]:
+            raise ValueError(
+                f"user_factors have shape {X.shape} and item_factors {Y.shape}: one number of columns is wanted"
+            )
+        return X, Y
 
     # Answers.
 
@@ -285,7 +306,8 @@ class AlternatingLeastSquares(Params):
         ids : ndarray of int32, or of int64 where `items` is given, shape (number of users, N), or (N,) for one number
             By falling score, then by falling id. Items left out come last, then -1 where there are no more items.
         scores : ndarray of the factors' dtype, same shape
-            `-finfo.max` beside what is left out and beside -1.
+            `-finfo.max` beside what is left out and beside -1. One user's may differ in the last bit from the same
+            user's among many.
         """
         Y = self._factors("item")
         n_queries, liked = np.size(userid), None
@@ -298,7 +320,7 @@ class AlternatingLeastSquares(Params):
         if check_flag("recalculate_user", recalculate_user) and liked is not None:
             X = self._fold_in(liked, "user")
         else:
-            X = self._factors("user")
+            X, Y = self._both_factors()
             X = X[check_ids("userid", userid, len(X))]
         candidates = _candidates("items", items, "filter_items", filter_items, len(Y))
         if items is not None:
@@ -331,7 +353,7 @@ class AlternatingLeastSquares(Params):
         warnings.warn(
             "recommend_all is deprecated. Use recommend with an array of userids", DeprecationWarning, stacklevel=2
         )
-        rows = as_interactions(user_items, self.dtype)
+        rows = as_named_interactions("user_items", user_items, self.dtype)
         userids = np.arange(rows.shape[0]) + check_integer("users_items_offset", users_items_offset, 0)
         return self.recommend(userids, rows, N, filter_already_liked_items, filter_items, recalculate_user)[0]
 
@@ -427,15 +449,11 @@ class AlternatingLeastSquares(Params):
         return (ids[0], scores[0]) if np.ndim(userid) == 0 else (ids, scores)
 
     def _directions(self, side: str) -> np.ndarray:
-        """Return factors divided by their lengths, made once for the array that stands there.
-
-        Stored back to front: `_rank` goes from the last id to the first, and then need not copy them.
-        """
+        """Return factors divided by their lengths, made once for the array that stands there."""
         factors = self._factors(side)
         kept = self._kept.get(side)
         if kept is None or kept[0] is not factors:
-            falling = np.ascontiguousarray((factors / _norms(factors)[:, None])[::-1])
-            kept = self._kept[side] = factors, falling[::-1]
+            kept = self._kept[side] = factors, factors / _norms(factors)[:, None]
         return kept[1]
 
     def explain(
@@ -469,8 +487,11 @@ class AlternatingLeastSquares(Params):
         Hu, Koren, Volinsky 2008).
         """
         Y = self._factors("item").astype(np.float64)
+        for name, number in (("userid", userid), ("itemid", itemid)):
+            if np.ndim(number):
+                raise ValueError(f"{name} must be one id, got an array of shape {np.shape(number)}")
         item = int(check_ids("itemid", itemid, len(Y))[0])
-        given = as_interactions(user_items, self.dtype)
+        given = as_named_interactions("user_items", user_items, self.dtype)
         row = int(check_ids("userid", userid, given.shape[0])[0]) if given.shape[0] > 1 else 0
         self._check_columns("user_items", given, len(Y), "items")
         begin, end = given.by_user.indptr[row : row + 2]
@@ -480,6 +501,11 @@ class AlternatingLeastSquares(Params):
         if user_weights is None:
             matrix = Y.T @ Y + check_number("regularization", self.regularization, 0.0) * np.eye(Y.shape[1])
             user_weights = linalg.cho_factor(matrix + (Y[liked].T * (confidence - 1)) @ Y[liked])
+        elif not (isinstance(user_weights, tuple) and np.shape(user_weights[0]) == (Y.shape[1],) * 2):
+            raise ValueError(
+                f"user_weights must be what explain returned for this user, a matrix of shape {(Y.shape[1],) * 2} in "
+                f"a tuple, got {type(user_weights).__name__}"
+            )
         scores = (Y[liked] @ linalg.cho_solve(user_weights, Y[item])) * confidence
         counted = values >= 0
         liked, scores = liked[counted], scores[counted]
@@ -567,7 +593,7 @@ class AlternatingLeastSquares(Params):
         factors = self._factors(columns[:-1])
         if n_rows == 0:
             return Interactions(sparse.csr_array((1, len(factors)), dtype=self.dtype), self.dtype)
-        rows = as_interactions(given, self.dtype)
+        rows = as_named_interactions(name, given, self.dtype)
         if rows.shape[0] != n_rows:
             asked = "users" if columns == "items" else "items"
             raise ValueError(
@@ -586,10 +612,13 @@ class AlternatingLeastSquares(Params):
             )
 
     def _fold_in(self, rows: Interactions, side: str) -> np.ndarray:
-        other = self._factors("item" if side == "user" else "user")
+        fixed = "item" if side == "user" else "user"
+        other = _finite(fixed, self._factors(fixed))
         ones = np.ones(len(other))
         problem = self._objective().user_problem(rows.by_user, Statistics(0.0, ones, ones, 1.0))
-        return half_step(problem, other, side, self._threads)[0]
+        solved = aligned_zeros((rows.shape[0], padded(other.shape[1], other.dtype)), other.dtype)
+        HalfStep(problem, side, other.shape[1], self._threads)(solved, as_panel(other))
+        return np.ascontiguousarray(solved[:, : other.shape[1]])
 
     # What `implicit` computes beside the factors.
 
@@ -692,7 +721,7 @@ def _candidates(allow_name: str, allowed: Any, deny_name: str, denied: Any, size
         deny = check_ids(deny_name, sorted(denied) if isinstance(denied, (set, frozenset)) else denied, size)
     if allowed is None:
         everything = np.arange(size)
-        return _Candidates(everything, np.delete(everything, deny), np.int32)
+        return _Candidates(everything, np.delete(everything, deny) if len(deny) else everything, np.int32)
     if len(deny):
         raise ValueError(f"{allow_name} and {deny_name} cannot both be given: take the one list off the other")
     chosen = np.unique(
@@ -706,11 +735,12 @@ def _candidates(allow_name: str, allowed: Any, deny_name: str, denied: Any, size
 def _rank(
     X: np.ndarray, Y: np.ndarray, n: int, candidates: _Candidates, liked: Interactions | None, n_threads: int
 ) -> Ranked:
-    """Return the best candidates of each row by falling score, then by falling id, then those that are left out.
-
-    The kernel orders ties by rising position, so it is given the candidates in falling order.
-    """
+    """Return the best candidates of each row by falling score, then by falling id, then those that are left out."""
     n = check_integer("N", n, 1)
+    if len(X) == 1:
+        ids, scores = _rank_one(X[0], Y, n, candidates, liked)
+        return ids[None], scores[None]
+    # The kernel orders ties by rising position, so it is given the candidates in falling order.
     falling = candidates.left[::-1]
     indptr, indices = _skipped(liked, falling, len(X), len(Y))
     Y = Y[::-1] if len(falling) == len(Y) else Y[falling]
@@ -725,6 +755,28 @@ def _rank(
     return ids, scores
 
 
+def _rank_one(x: np.ndarray, Y: np.ndarray, n: int, candidates: _Candidates, liked: Interactions | None) -> Ranked:
+    """Rank for a single row: to pack Y for the kernel would take longer than all of this."""
+    lowest = np.finfo(Y.dtype).min
+    scores = np.full(len(Y), lowest, Y.dtype)
+    left = slice(None) if len(candidates.left) == len(Y) else candidates.left
+    with np.errstate(over="ignore", invalid="ignore"):
+        scores[left] = np.fmax(Y[left] @ x, lowest)  # a score that is not a number is none
+    if liked is not None:
+        scores[liked.by_user.indices] = lowest
+    if len(candidates.all) < len(Y):
+        scores = scores[candidates.all]
+    # All that are as good as the n-th best are candidates for its place.
+    worst = np.partition(scores, len(scores) - n)[len(scores) - n] if n < len(scores) else -np.inf
+    best = np.flatnonzero(scores >= worst)
+    best = best[np.lexsort((-best, -scores[best]))][:n]
+    ids = np.full(n, -1, candidates.id_dtype)
+    ids[: len(best)] = candidates.all[best]
+    ids_scores = np.full(n, lowest, Y.dtype)
+    ids_scores[: len(best)] = scores[best]
+    return ids, ids_scores
+
+
 def _skipped(liked: Interactions | None, falling: np.ndarray, n_rows: int, n_ids: int) -> tuple[np.ndarray, np.ndarray]:
     """Return the cells of `liked` as compressed rows of places in `falling`, sorted."""
     if liked is None or n_rows == 0:
@@ -734,6 +786,13 @@ def _skipped(liked: Interactions | None, falling: np.ndarray, n_rows: int, n_ids
     rows, at = np.repeat(np.arange(n_rows), liked.by_user.counts), places[liked.by_user.indices]
     rows, at = rows[at >= 0], at[at >= 0]
     return np.searchsorted(rows, np.arange(n_rows + 1)), at[np.lexsort((at, rows))]
+
+
+def _finite(side: str, factors: np.ndarray) -> np.ndarray:
+    if not np.isfinite(factors).all():
+        row = int(np.flatnonzero(~np.isfinite(factors).all(axis=1))[0])
+        raise ValueError(f"{side}_factors are not finite in row {row}: set both sides to None and fit anew")
+    return factors
 
 
 def _norms(factors: np.ndarray) -> np.ndarray:

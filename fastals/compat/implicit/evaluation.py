@@ -28,7 +28,7 @@ import numpy as np
 from scipy import sparse
 
 from ...evaluation import user_ranking_metrics
-from ...interactions import MatrixLike, as_interactions
+from ...interactions import MatrixLike, as_named_interactions
 from ...progress import Progress
 from ...validation import check_flag, check_integer, check_number, check_random_state
 
@@ -134,8 +134,10 @@ def ranking_metrics_at_k(
     """
     K = check_integer("K", K, 1)
     check_integer("num_threads", num_threads, 0)
-    train = sparse.csr_matrix(train_user_items)
-    relevant = as_interactions(test_user_items).csr.copy()
+    if not callable(getattr(model, "recommend", None)):
+        raise TypeError(f"model must have a method recommend, got {type(model).__name__}")
+    train = sparse.csr_matrix(as_named_interactions("train_user_items", train_user_items).csr)
+    relevant = as_named_interactions("test_user_items", test_user_items).csr.copy()
     if relevant.shape != train.shape:
         raise ValueError(
             f"train_user_items has shape {train.shape} and test_user_items {relevant.shape}: one is wanted"

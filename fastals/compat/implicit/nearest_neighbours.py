@@ -1,4 +1,8 @@
-"""`implicit.nearest_neighbours`: the weightings of a matrix that come before ALS."""
+"""`implicit.nearest_neighbours`: the weightings of a matrix that come before ALS.
+
+Rows and cells of 0 stay 0, and cells that are not finite, or negative under a square root or as counts, are refused;
+there all of these become NaN.
+"""
 
 from __future__ import annotations
 
@@ -25,7 +29,7 @@ def tfidf_weight(X: Any) -> sparse.coo_matrix:
     coo_matrix
         `sqrt(x) (log(rows) - log(1 + cells of the column))`.
     """
-    X = _as_float_coo(X)
+    X = _as_float_coo(X, negative=False)
     X.data = np.sqrt(X.data) * _idf(X)
     return X
 
@@ -53,10 +57,11 @@ def bm25_weight(X: Any, K1: float = 100, B: float = 0.8) -> sparse.coo_matrix:
     Robertson, Zaragoza: The probabilistic relevance framework: BM25 and beyond. 2009.
     """
     K1, B = check_number("K1", K1, 0.0), check_number("B", B, 0.0)
-    X = _as_float_coo(X)
+    X = _as_float_coo(X, negative=False)
     lengths = np.asarray(X.sum(axis=1)).ravel()
-    relative = 1 - B + B * lengths / lengths.mean()
-    X.data = X.data * (K1 + 1) / (K1 * relative[X.row] + X.data) * _idf(X)
+    relative = 1 - B + B * lengths / (lengths.mean() or 1)
+    below = K1 * relative[X.row] + X.data
+    X.data = np.divide(X.data * (K1 + 1), below, out=np.zeros_like(X.data), where=below > 0) * _idf(X)
     return X
 
 
@@ -71,16 +76,26 @@ def normalize(X: Any) -> sparse.coo_matrix:
     -------
     coo_matrix
     """
-    X = _as_float_coo(X)
-    X.data = X.data / np.sqrt(np.bincount(X.row, X.data**2))[X.row]
+    X = _as_float_coo(X, negative=True)
+    lengths = np.sqrt(np.bincount(X.row, X.data**2))[X.row]
+    X.data = np.divide(X.data, lengths, out=np.zeros_like(X.data), where=lengths > 0)
     return X
 
 
-def _as_float_coo(X: Any) -> sparse.coo_matrix:
+def _as_float_coo(X: Any, *, negative: bool) -> sparse.coo_matrix:
     """Return a copy; integers become float64."""
+    if not sparse.issparse(X):
+        X = np.asarray(X)
+    if X.dtype.kind not in "biuf" or X.ndim != 2:
+        raise TypeError(f"X must be a matrix of numbers, got {X.dtype} of shape {X.shape}")
     X = sparse.coo_matrix(X, copy=True)
     if X.dtype.kind != "f":
         X.data = X.data.astype(np.float64)
+    bad = ~np.isfinite(X.data) if negative else ~(np.isfinite(X.data) & (X.data >= 0))
+    if bad.any():
+        first = int(np.argmax(bad))
+        wanted = "finite" if negative else "finite and at least 0"
+        raise ValueError(f"X must be {wanted}: row {X.row[first]}, column {X.col[first]} is {X.data[first].item()!r}")
     return X
 
 

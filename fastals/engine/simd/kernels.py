@@ -493,6 +493,33 @@ def gather_residual(v, q, i, s, b, w, o, Y, ldy, indices, p, count, x, j, ahead)
     v.each(start, count, v.tile_rows, lambda first: group(first, v.tile_rows, lambda r: v.min(r, last)))
 
 
+@micro_kernel
+def gather_gram(v, A, a, lda, r, w, b, o, Y, indices, p, count):
+    """Add the weighted Gram matrix of gathered rows of one vector, and multiples of the same rows to another vector.
+
+    Computes   A[0:W, 0:W] += sum_r w[o + r] y_r y_r' and r[0:W] += sum_r b[o + r] y_r, with y_r = Y[indices[p + r]]
+    Requires   rows of Y of length W; count any, 0 too; w of any sign.
+    IR         W + 1 sums in registers, and for each row two loads, W + 2 broadcasts and as many multiplications. The
+               panel, square roots and second pass of the general way take twice as long.
+    """
+    A, w, b, n = v.at(A, a), v.at(w, o), v.at(b, o), v.lanes
+    address = _gathered(v, Y, n, indices, p)
+    last = v.sub(count, 1)
+
+    def step(j, sums):
+        _fetch(v, address, v.add(j, AHEAD), 1, last, n)
+        row = address(j)
+        y = v.load(row)
+        weighted = v.times(y, v.broadcast(w, j))
+        square = [v.fma(v.broadcast(row, i), weighted, total) for i, total in enumerate(sums[:n])]
+        return [*square, v.fma(v.broadcast(b, j), y, sums[n])]
+
+    sums = v.loop(0, count, 1, [v.zero] * (n + 1), step)
+    places = [*(v.at(A, 0, i, lda) for i in range(n)), r]
+    for place, total in zip(places, sums, strict=True):
+        v.store(v.plus(v.load(place), total), place)
+
+
 # Conjugate gradients
 #
 # What a step does to vectors of one row's length, in as few passes as its two products allow. As loops of jitted code,

@@ -137,6 +137,14 @@ def scaled(P, p0, rows, s, o, M, m, ldm, count, width):
     P.flat[_in_strips(p0, rows, count, width, P.dtype)] = s[o : o + count, None] * M.flat[_at(m, ldm, count, width)]
 
 
+def gather_gram(A, a, lda, r, w, b, o, Y, indices, p, count):
+    """Add ``Y[indices]' diag(w) Y[indices]`` to A and ``Y[indices]' b`` to r."""
+    W = lanes(A.dtype)
+    y = _gathered(Y, W, indices, p, count)
+    A.flat[_at(a, lda, W, W)] += (w[o : o + count] * y.T) @ y
+    r[:W] += y.T @ b[o : o + count]
+
+
 def gather_scaled(P, p0, rows, s, o, Y, ldy, indices, p, count):
     """``P = diag(s) Y[indices]``, in strips."""
     P.flat[_in_strips(p0, rows, count, ldy, P.dtype)] = s[o : o + count, None] * _gathered(Y, ldy, indices, p, count)
