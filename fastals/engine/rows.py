@@ -1,13 +1,14 @@
 """One row: its cells in, its factors out.
 
 Solves A x = r with A = diag(d) + sum_j w_j y_j y_j', r = sum_j b_j y_j and d = background_row g + ridge: in its own
-eigenbasis the background is a diagonal. Four ways to the same x:
+eigenbasis the background is a diagonal. Five ways to the same x:
 
 - diagonal: all w are 0, as where zeros are data and all weights are equal. Nothing to factorise.
 - primal: Cholesky of the k x k matrix. m k^2 + k^3 / 3 multiply-adds for m cells.
 - dual: with Z = diag(sqrt w) Y_S diag(d)^(-1/2), x = diag(d)^(-1/2) Z' (I + Z Z')^(-1) (b / sqrt w), Cholesky of an
   m x m matrix. m^2 k + m^3 / 3; needs all w and d above 0.
 - cg: conjugate gradients preconditioned by 1 / d. 2 m k a step; a row that does not get there ends in primal or dual.
+- single: a row of one cell has a closed form.
 
 Each also knows the row's minimum, for next to nothing: the loss of a half-step is their sum.
 """
@@ -216,8 +217,11 @@ def solve_row(
     _fill(ws.d, width, kp - width, 1)
     least = background * lowest + ridge
 
-    way = choose(m, kp, plan)
     positive = negative == 0 and zero == 0 and least > 0
+    if m == 1 and positive:
+        gain = _single(Y, np.uintp(indices[begin]), x, o, ws)
+        return _checked(gain, constant)
+    way = choose(m, kp, plan)
     if (way == DUAL and not positive) or (way == CG and not least > 0):
         way = PRIMAL
     if least > 0 and zero == m:
@@ -268,6 +272,19 @@ def _diagonal(Y, indices, begin, m, x, o, ws):  # -> gain
     for i in range(kp):
         x[o + i] = ws.r[i] / ws.d[i]
     return np.float64(_dot(x, o, ws.r, kp))
+
+
+@inner
+def _single(Y, j, x, o, ws):  # -> gain
+    """X = D^-1 y b / (1 + w y' D^-1 y), by Sherman and Morrison: a third of the time of one step of anything else."""
+    scale = ws.b[0] * 0
+    for i in range(Y.shape[1]):
+        x[o + i] = Y[j, i] / ws.d[i]
+        scale += Y[j, i] * x[o + i]
+    fitted = ws.b[0] / (1 + ws.w[0] * scale)
+    for i in range(Y.shape[1]):
+        x[o + i] *= fitted
+    return np.float64(ws.b[0]) * np.float64(fitted * scale)
 
 
 @inner

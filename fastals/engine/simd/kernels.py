@@ -336,8 +336,8 @@ def _solve_in_lanes(v, right, scale, order, vectors):
 
 # Products of a vector with rows, contiguous or gathered
 #
-# Rows are taken in groups of r, the rows of a tile. Where fewer are left, the last one is taken again, with a factor of
-# zero: no row beyond the last is read.
+# Rows are taken in groups of r, the rows of a tile. Where fewer are left, dots take the last one again and drop what
+# they get: no row beyond the last is read.
 
 
 def _dots(v, out, address, count, width, x):
@@ -366,16 +366,11 @@ def _fetch(v, address, first, rows, last, width):
 def _axpys(v, y, address, count, width, s, ahead=0):
     """y[0:width] += sum_r s[r] * row r; rows that many further on are fetched meanwhile."""
 
-    def group(first):
+    def group(first, n):
         if ahead:
-            _fetch(v, address, v.add(first, ahead), v.tile_rows, v.sub(count, 1), width)
-        rows = [address(v.min(v.add(first, r), v.sub(count, 1))) for r in range(v.tile_rows)]
-        factors = []
-        for r in range(v.tile_rows):
-            number = v.add(first, r)
-            factor = v.load_scalar(s, v.min(number, v.sub(count, 1)))
-            inside = v.builder.icmp_signed("<", number, count)
-            factors.append(v.splat(v.builder.select(inside, factor, v.scalar(0.0))))
+            _fetch(v, address, v.add(first, ahead), n, v.sub(count, 1), width)
+        rows = [address(v.add(first, r)) for r in range(n)]
+        factors = [v.broadcast(s, v.add(first, r)) for r in range(n)]
 
         def columns(j):
             total = v.load(y, j)
@@ -385,7 +380,11 @@ def _axpys(v, y, address, count, width, s, ahead=0):
 
         v.each(0, width, v.lanes, columns)
 
-    v.each(0, count, v.tile_rows, group)
+    start = INDEX(0)
+    for n in (v.tile_rows, 2, 1):
+        stop = v.sub(count, v.builder.srem(count, INDEX(n)))
+        v.each(start, stop, n, lambda first, n=n: group(first, n))
+        start = stop
 
 
 def _contiguous(v, M, m, ldm):
@@ -415,7 +414,7 @@ def row_axpys(v, y, i, s, o, M, m, ldm, count, width):
 
     Computes   y[i : i + width] += M[0:count, 0:width]' s[o : o + count]
     Requires   width padded; count any, 0 too.
-    IR         Groups of rows: y is read and written once for each group, with one fma for each row.
+    IR         Groups of r rows, then of 2 and 1: y is read and written once for each group, with one fma for each row.
     """
     _axpys(v, v.at(y, i), _contiguous(v, M, m, ldm), count, width, v.at(s, o))
 
