@@ -13,7 +13,7 @@ from fastals.engine import rows, sweep
 from fastals.engine.panel import as_panel
 from fastals.engine.problem import CellRule, Cells, RowProblem
 
-LENGTHS = (1, 3, 8, 16, 24, 32, 48, 64, 96, 128, 192, 256, 512, 1024)
+LENGTHS = (2, 3, 8, 16, 24, 32, 48, 64, 96, 128, 192, 256, 512, 1024)
 FACTORS = (16, 32, 64, 128, 256)
 TERMS = {
     "primal": lambda m, k, steps: [1 + 0 * m, k * k, k**3, m * k, m * k * k],

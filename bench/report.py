@@ -242,21 +242,23 @@ def main(argv: list[str] | None = None) -> int:
         "--only", nargs="+", choices=TABLES, default=list(TABLES), metavar="TABLE", help=", ".join(TABLES)
     )
     parser.add_argument("--quick", action="store_true", help="small cells, few repeats; the README stays as it is")
-    parser.add_argument("--json", type=Path, help="read these results instead of running anything")
+    parser.add_argument(
+        "--json", type=Path, nargs="+", default=[], help="read these files of results instead of running anything"
+    )
     for option in ("problems", "contenders", "factors", "repeats"):
         parser.add_argument(f"--{option}", nargs=1 if option == "repeats" else "+", help="as the suites have it")
     arguments = parser.parse_args(argv)
 
     exit_code = 0
-    file = arguments.json or CACHE / "results.json"
+    files = arguments.json or [CACHE / "results.json"]
     if not arguments.json:
         options = list(QUICK) if arguments.quick else []
         for option in ("problems", "contenders", "factors", "repeats"):
             if values := getattr(arguments, option):
                 options += [f"--{option}", *values]
         suites = list(dict.fromkeys(suite for name in arguments.only if (suite := TABLES[name][0])))
-        exit_code = run_suites(suites, options, file)
-    runs = json.loads(file.read_text())["benchmarks"]
+        exit_code = run_suites(suites, options, files[0])
+    runs = [run for file in files for run in json.loads(file.read_text())["benchmarks"]]
 
     text = README.read_text()
     for name in dict.fromkeys(["machine", *arguments.only]):
