@@ -183,6 +183,49 @@ def kernel_table(runs: list[Run]) -> str:
     return _table(["one thread", "GFLOP/s", "share of peak"], rows)
 
 
+def short_rows_table(runs: list[Run]) -> str:
+    """Seconds of an iteration by k, and the exponent of k between two neighbours; the same as a picture."""
+    seconds: dict[str, dict[int, float]] = {}
+    for run in runs:
+        info = run["extra_info"]
+        if info.get("short_rows"):
+            seconds.setdefault(info["contender"], {})[info["factors"]] = statistics.median(info["iteration_seconds"])
+    if not seconds:
+        return ""
+    plot_short_rows(seconds, CACHE / "short-rows.svg")
+    header = ["k"]
+    for name in seconds:
+        header += [name.replace("-", " ", 1), "exponent"]
+    rows = []
+    factors = sorted(next(iter(seconds.values())))
+    for before, k in zip([None, *factors], factors, strict=False):
+        row = [str(k)]
+        for times in seconds.values():
+            exponent = math.log(times[k] / times[before]) / math.log(k / before) if before else None
+            row += [_number(times[k]), "" if exponent is None else f"{exponent:.2f}"]
+        rows.append(row)
+    return _table(header, rows)
+
+
+def plot_short_rows(seconds: dict[str, dict[int, float]], file: Path) -> None:
+    """Draw the time of an iteration over k beside a line in proportion to k, where matplotlib is installed."""
+    try:
+        from matplotlib.figure import Figure
+    except ImportError:
+        return
+    axes = Figure(figsize=(5, 4), layout="constrained").subplots()
+    for name, times in seconds.items():
+        axes.loglog(list(times), list(times.values()), "o-", label=name.replace("-", " ", 1))
+    first = next(iter(seconds.values()))
+    k = list(first)
+    axes.loglog(k, [first[k[0]] * factors / k[0] for factors in k], ":", color="0.5", label="in proportion to k")
+    axes.set(xlabel="factors", ylabel="seconds an iteration", xticks=k, xticklabels=k)
+    axes.minorticks_off()
+    axes.legend()
+    file.parent.mkdir(parents=True, exist_ok=True)
+    axes.figure.savefig(file)
+
+
 def machine_table(runs: list[Run]) -> str:
     """What the numbers were measured on."""
     info = runs[0]["extra_info"]
@@ -191,6 +234,7 @@ def machine_table(runs: list[Run]) -> str:
     return _table(["measured on", ""], rows)
 
 
+FACTORS = "bench/bench_factors.py"
 FIT, KERNELS, SERVE = "bench/bench_fit.py", "bench/bench_kernels.py", "bench/bench_serve.py"
 INDEX = "bench/bench_index.py"
 TABLES: dict[str, tuple[str | None, Callable[[list[Run]], str]]] = {
@@ -199,6 +243,7 @@ TABLES: dict[str, tuple[str | None, Callable[[list[Run]], str]]] = {
     "iteration": (FIT, iteration_table),
     "memory": (FIT, memory_table),
     "kernels": (KERNELS, kernel_table),
+    "short-rows": (FACTORS, short_rows_table),
     "serve": (SERVE, serve_table),
     "index": (INDEX, index_table),
 }

@@ -203,3 +203,20 @@ def test_report_from_results_fills_the_readme(
     table = report.time_to_loss_table(RUNS)
     assert table in readme.read_text()
     assert table in capsys.readouterr().out
+
+
+def test_short_rows_table_tells_how_time_grows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(report, "CACHE", tmp_path)
+    runs = [
+        {"extra_info": {"short_rows": True, "contender": name, "factors": k, "iteration_seconds": [seconds]}}
+        for name, k, seconds in (
+            ("fastals-auto", 16, 0.1),
+            ("fastals-cholesky", 16, 0.2),
+            ("fastals-auto", 32, 0.2),
+            ("fastals-cholesky", 32, 0.8),
+        )
+    ]
+    lines = report.short_rows_table([*runs, *RUNS]).splitlines()
+    assert lines[0] == "| k | fastals auto | exponent | fastals cholesky | exponent |"
+    assert lines[2:] == ["| 16 | 0.100 |  | 0.200 |  |", "| 32 | 0.200 | 1.00 | 0.800 | 2.00 |"]
+    assert report.short_rows_table(RUNS) == ""
