@@ -143,7 +143,8 @@ class Alternation:
     def _sweep(self, side: str, Y: np.ndarray, g: np.ndarray, plan: Plan) -> sweep.Outcome:
         problem, _, X, _ = self._sides(side)
         if side not in self._schedules:
-            cost = plan_for(self.solver, Y.dtype, True, warm=True, last=False)
+            background = bool(problem.columns[:, BACKGROUND].any())
+            cost = plan_for(self.solver, Y.dtype, background, warm=True, last=False)
             self._schedules[side] = sweep.make_schedule(problem.cells.counts, Y.shape[1], cost, self.n_threads)
         return sweep.half_step(problem, Y, g, self.model.width, X, plan, self.n_threads, self._schedules[side])
 
