@@ -47,21 +47,21 @@ TEXT_IMPLICIT: dict[str, Any] = {"factors": 64, "alpha": 10.0, "regularization":
 TUNED_IMPLICIT: dict[str, Any] = {
     "factors": 128,
     "alpha": 0.0,
-    "unobserved_weight": 0.1,
-    "regularization": 0.024,
-    "popularity_exponent": 0.4,
+    "unobserved_weight": 0.3,
+    "regularization": 0.01,
+    "popularity_exponent": 0.0,
     "regularization_exponent": 1.0,
-    "iterations": 15,
+    "iterations": 16,
 }
 TUNED_RATINGS: dict[str, Any] = {
-    "factors": 64,
-    "regularization": (4.0, 0.5),
-    "regularization_exponent": 0.5,
-    "iterations": 15,
+    "factors": 100,
+    "regularization": (0.23, 0.06),
+    "regularization_exponent": 1.0,
+    "iterations": 5,
 }
 TUNED_SIGNS: dict[str, Any] = {
-    "factors": 2,
-    "regularization": (8.0, 4.0),
+    "factors": 5,
+    "regularization": (17.0, 1.3),
     "regularization_exponent": 0.0,
     "iterations": 15,
 }
