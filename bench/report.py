@@ -38,13 +38,14 @@ class Result:
 
 
 def fit_results(runs: Iterable[Run]) -> dict[Cell, dict[str, Result]]:
-    """Return the medians over turns: cell -> contender -> result, in the order of the runs."""
+    """Return the medians over turns: cell -> contender -> result, problems in the order of the runs, factors rising."""
     turns: dict[Cell, dict[str, list[Run]]] = {}
     for run in runs:
         info = run["extra_info"]
-        if "contender" in info:
+        if "iterations_to_target" in info:
             cell = turns.setdefault((info["problem"], info["factors"]), {})
             cell.setdefault(info["contender"], []).append(run)
+    problems = list(dict.fromkeys(problem for problem, _ in turns))
     return {
         cell: {
             contender: Result(
@@ -55,7 +56,7 @@ def fit_results(runs: Iterable[Run]) -> dict[Cell, dict[str, Result]]:
             )
             for contender, taken in contenders.items()
         }
-        for cell, contenders in turns.items()
+        for cell, contenders in sorted(turns.items(), key=lambda item: (problems.index(item[0][0]), item[0][1]))
     }
 
 

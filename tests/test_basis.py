@@ -91,7 +91,7 @@ def test_balance_keeps_the_model_and_shares_the_ridge(width, seed):
 
 @given(width=st.integers(1, 24), seed=st.integers(0, 99))
 def test_balance_of_a_diagonal_is_that_of_any_other_matrix(width, seed):
-    """What a fit passes is diagonal, and takes a shorter way; both Gram matrices end up the same."""
+    """What a fit with one ridge passes is diagonal, and takes a shorter way; both Gram matrices end up the same."""
     diagonal = np.diag(np.random.default_rng(seed).random(width) + 0.1)
     theirs = panel(50, width, np.float64, seed)[:, :width]
     theirs = theirs.T @ theirs
