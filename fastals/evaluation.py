@@ -460,7 +460,8 @@ def evaluate_sampled(
         raise ValueError(f"negatives[{case}, {place}] is item {held_out[case]}, which is held out of this very case")
     n_negatives = others.shape[1]
     of_held_out = model.predict(cases, held_out)
-    if (fitted := getattr(model, "item_factors_", None)) is not None:
+    fitted = getattr(model, "item_factors_", None)
+    if fitted is not None and getattr(model, "item_ids_", None) is None:
         outside = np.argwhere((others < 0) | (others >= len(fitted)))
         if outside.size:
             case, place = outside[0]

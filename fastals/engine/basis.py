@@ -43,11 +43,12 @@ def gram(panel: np.ndarray, weights: np.ndarray, width: int, n_threads: int) -> 
     n_bands = -(-kp // BAND)
     groups = min(-(-n // PIECE), -(-TASKS // n_bands))
     partial = np.zeros((groups, kp, kp))
-    scales = np.full(PIECE, np.sqrt(weights[0])) if len(weights) == 1 else np.sqrt(weights)
+    scales = np.sqrt(weights).astype(panel.dtype)
+    scales = np.full(PIECE, scales[0]) if len(weights) == 1 else scales
 
     def work(counter: np.ndarray) -> None:
         buffers = (aligned_empty(size, panel.dtype) for size in (PIECE * in_strips(kp, panel.dtype), BAND * kp))
-        _gram_bands(counter, panel, scales.astype(panel.dtype), len(weights) > 1, partial.reshape(-1), *buffers)
+        _gram_bands(counter, panel, scales, len(weights) > 1, partial.reshape(-1), *buffers)
 
     spread(work, min(n_threads, groups * n_bands))
     upper = np.triu(partial.sum(axis=0)[:width, :width])
@@ -91,7 +92,7 @@ def _zero(array, count):
 
 @inner
 def _add(total, t, sums, s, count):
-    # A function of flat arrays, as only so it becomes a vector loop: half the time of a Gram matrix at k = 64.
+    # A function of flat arrays, as only so it becomes a vector loop: 15% of a Gram matrix at k = 64.
     for i in range(count):
         total[t + i] += sums[s + i]
 
@@ -130,7 +131,7 @@ def balance(ours: np.ndarray, theirs: np.ndarray) -> tuple[np.ndarray, np.ndarra
     """
     ours, theirs = (matrix + np.eye(len(matrix)) * (FLOOR * matrix.trace()) for matrix in (ours, theirs))
     with one_blas_thread():
-        if np.count_nonzero(ours) == len(ours):  # diagonal, as in a fit with one ridge for all: half the time
+        if np.count_nonzero(ours) == len(ours):  # diagonal, as in a fit with one ridge for all
             root = np.sqrt(ours.diagonal())[:, None]
             squares, turn = np.linalg.eigh(root * theirs * root.T)
             apart, along = turn / root, turn * root
@@ -138,7 +139,8 @@ def balance(ours: np.ndarray, theirs: np.ndarray) -> tuple[np.ndarray, np.ndarra
             lower = np.linalg.cholesky(ours)
             squares, turn = np.linalg.eigh(lower.T @ theirs @ lower)
             apart, along = np.linalg.solve(lower.T, turn), lower @ turn
-    scale = np.sqrt(np.sqrt(squares))
+    # Both at the floor, a direction is 1e-14 of the first, and rounding may take it below 0.
+    scale = np.sqrt(np.sqrt(np.maximum(squares, FLOOR**2 * squares[-1])))
     return apart * scale, along / scale
 
 

