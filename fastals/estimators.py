@@ -305,9 +305,8 @@ class _ALS(Incremental, Serving):
         width = self.item_factors_.shape[1] + (biases is not None)
         fixed = self._fixed_side(fixed_side, problem.columns[:, BACKGROUND])
         X, status = engine.fold_in(problem, fixed, width, self.solver, self._threads)
-        failed = np.flatnonzero(status)
-        if len(failed):
-            failure = engine.Failure(side, int(failed[0]), int(status[failed[0]]))
+        failure = engine.first_failure(side, status)
+        if failure is not None:
             raise solve_error(failure, problem.cells, X.dtype)
         return X[:, :width]
 

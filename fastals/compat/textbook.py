@@ -60,12 +60,11 @@ class HalfStep:
         """
         problem, width, n_threads = self._problem, self._factors, self._n_threads
         fixed = basis.fix(Y, problem.columns[:, BACKGROUND], width, n_threads)
-        if fixed.rotation is not None and self._warm:
+        if self._warm:
             basis.rotate(X, fixed.rotation, n_threads)
         outcome = sweep.half_step(problem, fixed.panel, fixed.g, width, X, self._plan, n_threads, self._schedule)
-        failed = np.flatnonzero(outcome.status)
-        if len(failed):
-            failure = engine.Failure(self._side, int(failed[0]), int(outcome.status[failed[0]]))
+        failure = engine.first_failure(self._side, outcome.status)
+        if failure is not None:
             raise solve_error(failure, problem.cells, X.dtype)
         if fixed.rotation is not None:
             basis.rotate(X, fixed.rotation.T, n_threads)

@@ -41,6 +41,12 @@ class Failure(NamedTuple):
     status: int
 
 
+def first_failure(side: str, status: np.ndarray) -> Failure | None:
+    """Return the first row of a half-step that could not be solved."""
+    failed = np.flatnonzero(status)
+    return Failure(side, int(failed[0]), int(status[failed[0]])) if len(failed) else None
+
+
 class Alternation:
     """The half-steps of one fit, and what one leaves for the next."""
 
@@ -128,10 +134,8 @@ class Alternation:
                 g = self._fix(Y, weights)
             plan = plan_for(self.solver, Y.dtype, bool(weights.any()), warm=warm and not last, last=last)
             outcome = self._sweep(side, Y, g, plan)
-        failed = np.flatnonzero(outcome.status)
-        if len(failed):
-            return Failure(side, int(failed[0]), int(outcome.status[failed[0]])), 0.0
-        return None, outcome.loss + ridge(other, Y)
+        failure = first_failure(side, outcome.status)
+        return (failure, 0.0) if failure else (None, outcome.loss + ridge(other, Y))
 
     def _fix(self, Y: np.ndarray, weights: np.ndarray) -> np.ndarray:
         """Return the eigenvalues of the background of Y, rotated once more where a rotation has not made it diagonal.
