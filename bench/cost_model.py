@@ -39,7 +39,7 @@ def seconds_a_row(way: str, m: int, k: int, steps: int) -> float:
     Y = as_panel((np.random.default_rng(k).standard_normal((4000, k)) / np.sqrt(k)).astype(np.float32))
     cells, X = problem(m, n_rows, len(Y)), np.zeros((n_rows, k), np.float32)
     only = {"primal": rows.PRIMAL, "dual": rows.DUAL, "cg": rows.CG}[way]
-    plan = rows.Plan(False, True, True, True, steps, steps, np.float32(0), only, False)
+    plan = rows.Plan(False, True, True, True, steps, steps, np.float32(0), only, False, np.float32(0))
     best = np.inf
     for _ in range(7):
         start = time.perf_counter()

@@ -191,7 +191,7 @@ class _ALS(Incremental, Serving):
                 alternation.sketch(checked.rng)
             if places is not None:
                 _go_on_from(start, places, model, checked.factors)
-            failure = alternation.fit(checked.iterations, after, warm=not more)
+            failure = alternation.fit(checked.iterations, after, done=0 if more else start.n_iter_)
             if failure is not None:
                 side = cells.by_user if failure.side == "user" else cells.by_item
                 raise solve_error(failure, side, checked.dtype)
@@ -390,7 +390,8 @@ class ImplicitALS(_ALS):
     alpha : float, default 1.0
         Confidence of a cell is 1 + alpha |r|.
     iterations : int, default 15
-        Half-steps of users and of items; the users are solved once more at the end.
+        Half-steps of users and of items, over-relaxed from the second iteration on, under which the loss still never
+        rises; the users are solved once more, exactly, at the end.
     unobserved_weight : float, default 1.0
         Weight of the cells not in R, with target 0.
     popularity_exponent : float, default 0.0

@@ -212,7 +212,8 @@ def successive_halving(
     search = _Search(model, _candidates(candidates), splits, metric, refit, journal, options)
     if any("iterations" in trial.parameters for trial in search.trials):
         raise ValueError("candidates sets iterations, which halving shares out: set them in model")
-    racing, budget = list(search.trials), min(min_iterations, most)
+    racing = list(search.trials)
+    budget = most if len(racing) == 1 else min(min_iterations, most)
     rungs: list[int] = []
     search.pauses = lambda until: [*(rung for rung in rungs if rung < until), until]
     with search.reporting(len(racing), progress) as report:

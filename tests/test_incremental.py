@@ -368,15 +368,9 @@ def test_refit_with_fewer_factors_is_refused():
 @every_case
 def test_a_pause_costs_less_than_an_iteration(case):
     R = stored(example())
-    five, six, three, more = (
-        case.build(example(), **SMALL | {"solver": "cholesky", "iterations": n})[0] for n in (5, 6, 3, 3)
-    )
+    five, three, more = (case.build(example(), **SMALL | {"solver": "cholesky", "iterations": n})[0] for n in (5, 3, 3))
     before = three.fit(R).item_factors_.copy()
-    after = more.fit(R, start=three).loss(R)
-    assert after < five.fit(R).loss(R)
-    if case.params.get("unobserved_weight", 1.0 if case.model is ImplicitALS else 0.0) == 0:
-        # The users' first half-step finds them solved. With a background the panels are balanced once more in between.
-        assert after == pytest.approx(six.fit(R).loss(R), rel=1e-12)
+    assert more.fit(R, start=three).loss(R) < five.fit(R).loss(R)
     np.testing.assert_array_equal(three.item_factors_, before)
 
 

@@ -117,6 +117,34 @@ def test_steps_of_conjugate_gradients_lower_the_loss_that_they_report(m, k, step
     assert abs(outcome.loss - after) <= slack
 
 
+@every_way
+@given(
+    m=st.integers(0, 70),
+    k=st.integers(1, 40),
+    steps=st.integers(0, 4),
+    beyond=st.sampled_from([0.25, 0.7, 1.0]),
+    seed=st.integers(0, 99),
+)
+def test_a_row_goes_beyond_its_solution_and_knows_its_loss_there(way, m, k, steps, beyond, seed):
+    problem, Y, g, A, r, constant = one_row(min(m, k) if way == "dual" else m, k, np.float64, seed)
+    X = np.zeros((1, Y.shape[1]))
+    X[0, :k] = np.random.default_rng(seed).standard_normal(k)
+    before, solution = X[0, :k].copy(), X.copy()
+    there = plan(way, np.float64, warm=True, steps=steps, finish=False, tolerance=np.float64(0))
+    sweep.half_step(problem, Y, g, k, solution, there, 1)
+    outcome = sweep.half_step(problem, Y, g, k, X, there._replace(beyond=np.float64(beyond)), 1)
+    x, wanted = X[0, :k], solution[0, :k] + beyond * (solution[0, :k] - before)
+    if m == 0:
+        assert not x.any()
+        return
+    assert np.linalg.norm(x - wanted) <= rounding(np.float64, 3, np.linalg.norm(before) + np.linalg.norm(wanted))
+    start, loss = (constant - 2 * r @ at + at @ A @ at for at in (before, x))
+    size = constant + abs(r @ before) + before @ A @ before + abs(r @ x) + x @ A @ x
+    slack = rounding(np.float64, m + k, size, np.linalg.cond(A))
+    assert abs(outcome.loss - loss) <= slack
+    assert loss <= start + slack
+
+
 def test_what_conjugate_gradients_leave_is_finished_by_cholesky():
     problem, Y, g, A, r, _ = one_row(60, 40, np.float64)
     short = plan("cg", np.float64, steps=1)

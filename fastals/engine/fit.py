@@ -20,6 +20,10 @@ TOLERANCE = {4: 1e-5, 8: 1e-14}
 STEPS = 3
 LAST_STEPS, LAST_EXPECTED = 32, 10
 POWER_STEPS = 2
+# How far half-steps go beyond their solution at most. Loss over that without, after 2, 4, 8 and 30 iterations: lastfm,
+# k = 128: 0.992, 0.989, 0.992, 0.998; MovieLens 1M, k = 64: 0.994, 0.994, 0.997, 0.9995. Bounds of 0.5 to 1 differ by
+# 0.0005 at most; what a fit settles to is the same.
+BEYOND = 0.7
 
 
 class Model(NamedTuple):
@@ -81,13 +85,13 @@ class Alternation:
                 basis.whiten(self.model.Y, factors, self.n_threads)
             for side in ("user", "item"):
                 _, _, X, Y = self._sides(side)
-                plan = SKETCH._replace(tolerance=Y.dtype.type(0))
+                plan = SKETCH._replace(tolerance=Y.dtype.type(0), beyond=Y.dtype.type(0))
                 squares = self._sweep(side, Y, np.zeros(Y.shape[1], Y.dtype), plan).loss
                 # An overflow is left to the rows, which can name the first of them.
                 if 0 < squares < np.inf:
                     np.multiply(X, np.sqrt((len(X) if side == "item" else 1) / squares), out=X)
 
-    def fit(self, iterations: int, after: Callable[[int, float, bool], bool], *, warm: bool = False) -> Failure | None:
+    def fit(self, iterations: int, after: Callable[[int, float, bool], bool], *, done: int = 0) -> Failure | None:
         """Alternate from the start in `model.Y`; on return the users are exact for the items.
 
         Parameters
@@ -96,8 +100,8 @@ class Alternation:
             Half-steps of users and of items.
         after : callable (iteration, loss, last) -> bool
             Called when an iteration is done, with the objective then; True ends the fit.
-        warm : bool, default False
-            `model.X` is a start as well.
+        done : int, default 0
+            Iterations that the start comes from; if any, `model.X` is a start as well.
 
         Returns
         -------
@@ -105,10 +109,13 @@ class Alternation:
             The first row that could not be solved; the panels are then of no use.
         """
         for iteration in range(iterations):
-            failure, _ = self._half_step("user", warm=warm or iteration > 0)
+            # Growing as in Nesterov's method, and not in the first iteration, which comes from a rough start.
+            age = done + iteration
+            beyond = min(BEYOND, (age + 1) / (age + 4)) if age else 0
+            failure, _ = self._half_step("user", warm=age > 0, beyond=beyond)
             if failure:
                 return failure
-            failure, items_loss = self._half_step("item", warm=True)
+            failure, items_loss = self._half_step("item", warm=True, beyond=beyond)
             if failure:
                 return failure
             if iteration == iterations - 1:
@@ -123,7 +130,9 @@ class Alternation:
             after(iterations - 1, users_loss, True)
         return None
 
-    def _half_step(self, side: str, *, warm: bool, last: bool = False) -> tuple[Failure | None, float]:
+    def _half_step(
+        self, side: str, *, warm: bool, last: bool = False, beyond: float = 0
+    ) -> tuple[Failure | None, float]:
         """Solve one side; return the first failure, and the objective after it."""
         problem, other, _, Y = self._sides(side)
         weights = problem.columns[:, BACKGROUND]
@@ -132,7 +141,7 @@ class Alternation:
                 g = self._to_eigenbasis(side, warm)
             if last or not weights.any():
                 g = self._fix(Y, weights)
-            plan = plan_for(self.solver, Y.dtype, bool(weights.any()), warm=warm and not last, last=last)
+            plan = plan_for(self.solver, Y.dtype, bool(weights.any()), warm=warm and not last, last=last, beyond=beyond)
             outcome = self._sweep(side, Y, g, plan)
         failure = first_failure(side, outcome.status)
         return (failure, 0.0) if failure else (None, outcome.loss + ridge(other, Y))
@@ -207,10 +216,11 @@ SKETCH = Plan(
     tolerance=np.float32(0),
     only=CHEAPEST,
     finish=False,
+    beyond=np.float32(0),
 )
 
 
-def plan_for(solver: str, dtype: np.dtype, background: bool, *, warm: bool, last: bool) -> Plan:
+def plan_for(solver: str, dtype: np.dtype, background: bool, *, warm: bool, last: bool, beyond: float = 0) -> Plan:
     """Return how rows are solved in a half-step of a fit, or in its last one, which is what fold-in does.
 
     Without a background `auto` is Cholesky throughout: the preconditioner is the background.
@@ -226,6 +236,7 @@ def plan_for(solver: str, dtype: np.dtype, background: bool, *, warm: bool, last
         tolerance=real(TOLERANCE[dtype.itemsize]),
         only=CHEAPEST,
         finish=last,
+        beyond=real(beyond),
     )
 
 

@@ -28,6 +28,7 @@ from .simd.kernels import (
     cg_direction,
     dot,
     gather_axpys,
+    gather_dots,
     gather_gram,
     gather_residual,
     gather_scaled,
@@ -58,6 +59,7 @@ class Plan(NamedTuple):
     tolerance: float  # fewer where what is left to gain is at most its square times the gain so far
     only: int  # PRIMAL, DUAL or CG for all rows, where they can be solved so; CHEAPEST: as `choose` says
     finish: bool  # a row that has not got there by then is solved by Cholesky
+    beyond: float  # how far X goes: to solution + beyond * (solution - what X held before), see `_go_beyond`
 
 
 class Workspace(NamedTuple):
@@ -72,6 +74,7 @@ class Workspace(NamedTuple):
     p: np.ndarray  # T (kp,)  direction
     q: np.ndarray  # T (kp,)  A p
     inv: np.ndarray  # T (kp,)  reciprocals of the factor's diagonal
+    before: np.ndarray  # T (kp,)  what X held; the way from there
     A: np.ndarray  # T (kp * kp,)
     panel: np.ndarray  # T (kp in whole strips * max(kp, CHUNK),)
 
@@ -79,8 +82,8 @@ class Workspace(NamedTuple):
 def workspace(kp: int, longest: int, dtype: np.dtype) -> Workspace:
     """Return memory for rows of up to `longest` cells and `kp` factors."""
     m = padded(longest, dtype)
-    sizes = 3 * [m] + 6 * [kp] + [kp * kp, in_strips(kp, dtype) * max(kp, CHUNK)]
-    # One allocation, since eleven take 0.1 ms: as much as 200 short rows. Each part is whole vectors, hence aligned.
+    sizes = 3 * [m] + 7 * [kp] + [kp * kp, in_strips(kp, dtype) * max(kp, CHUNK)]
+    # One allocation, since twelve take 0.1 ms: as much as 200 short rows. Each part is whole vectors, hence aligned.
     memory = aligned_empty(sum(sizes), dtype)
     ends = list(accumulate(sizes))
     return Workspace(*map(memory.__getitem__, map(slice, [0, *ends], ends)))
@@ -192,10 +195,10 @@ def solve_row(
     g,  # in    T (kp,)             eigenvalues of the background
     lowest,  # in    T                   the least of them
     width,  # in    intp               columns of the panels in use
-    x,  # inout T (n_rows * kp,)    row u: a start where the plan is warm; the solution
+    x,  # inout T (n_rows * kp,)    row u: a start where the plan is warm; the solution, or beyond it
     plan,  # in    Plan
     ws,  # work  Workspace
-):  # -> status, minimum of the row: its cells, background and ridge; of a sketch |x|^2
+):  # -> status, objective of the row: its cells, background and ridge; of a sketch |x|^2
     """Solve one row in the cheapest way that the plan allows."""
     kp = Y.shape[1]
     o, begin, m = u * kp, problem.cells.indptr[u], problem.cells.indptr[u + 1] - problem.cells.indptr[u]
@@ -215,37 +218,63 @@ def solve_row(
     for i in range(width):
         ws.d[i] = background * g[i] + ridge
     _fill(ws.d, width, kp - width, 1)
-    least = background * lowest + ridge
+    if plan.beyond > 0:
+        for i in range(kp):
+            ws.before[i] = x[o + i]
+    solved, gain, gained = _solve(
+        problem, u, Y, indices, begin, m, negative, zero, background * lowest + ridge, x, o, plan, ws
+    )
+    if not solved:
+        return NOT_POSITIVE, 0.0
+    if plan.beyond > 0:
+        gain -= _go_beyond(Y, indices, begin, m, x, o, gained, plan, ws)
+    # A solution that is not finite shows in the gain.
+    return (OK if np.isfinite(gain) else NOT_FINITE), constant - gain
 
+
+@inlined
+def _solve(problem, u, Y, indices, begin, m, negative, zero, least, x, o, plan, ws):  # -> solved, gain, gained
+    """Solve A x = r; `gained` is what was gained from the start on, NaN where that is not known."""
+    kp = Y.shape[1]
     positive = negative == 0 and zero == 0 and least > 0
     if m == 1 and positive:
-        gain = _single(Y, np.uintp(indices[begin]), x, o, ws)
-        return _checked(gain, constant)
+        return True, _single(Y, np.uintp(indices[begin]), x, o, ws), np.nan
+    if least > 0 and zero == m:
+        return True, _diagonal(Y, indices, begin, m, x, o, ws), np.nan
     way = choose(m, kp, plan)
     if (way == DUAL and not (positive and m <= kp)) or (way == CG and not least > 0):
         way = PRIMAL
-    if least > 0 and zero == m:
-        gain = _diagonal(Y, indices, begin, m, x, o, ws)
-        return _checked(gain, constant)
     if way == CG:
-        converged, gain = _conjugate_gradients(Y, indices, begin, m, x, o, plan, ws)
+        converged, gain, gained = _conjugate_gradients(Y, indices, begin, m, x, o, plan, ws)
         if converged or not plan.finish:
-            return _checked(gain, constant)
+            return True, gain, gained
         gather_cells(problem, u, ws)  # the steps have used up b
         way = DUAL if positive and m < kp and _dual_cost(m, kp) < _primal_cost(m, kp) else PRIMAL
     if way == DUAL:
         solved, gain = _dual(Y, indices, begin, m, x, o, ws)
     else:
         solved, gain = _primal(Y, indices, begin, m, negative, x, o, ws)
-    if not solved:
-        return NOT_POSITIVE, 0.0
-    return _checked(gain, constant)
+    return solved, gain, np.nan
 
 
-@inlined
-def _checked(gain, constant):
-    """Return status and minimum; a solution that is not finite shows in the gain."""
-    return (OK if np.isfinite(gain) else NOT_FINITE), constant - gain
+@inner
+def _go_beyond(Y, indices, begin, m, x, o, gained, plan, ws):  # -> what the row's objective is above its minimum
+    """Over-relax: with s = x - before, X <- x + beyond * s, where the objective is beyond^2 s'A s above the minimum.
+
+    It was s'A s above it before, so that with beyond < 1 a half-step never lets the loss rise.
+    """
+    kp = Y.shape[1]
+    for i in range(kp):
+        ws.before[i] = x[o + i] - ws.before[i]
+        x[o + i] += plan.beyond * ws.before[i]
+    if np.isnan(gained):
+        gather_dots(ws.s, 0, Y, kp, indices, begin, m, ws.before, 0)
+        gained = 0.0
+        for i in range(m):
+            gained += np.float64(ws.w[i] * ws.s[i] * ws.s[i])
+        for i in range(kp):
+            gained += np.float64(ws.d[i] * ws.before[i] * ws.before[i])
+    return np.float64(plan.beyond * plan.beyond) * gained
 
 
 @inlined
@@ -367,7 +396,7 @@ def _dual(Y, indices, begin, m, x, o, ws):  # -> solved, gain
 
 
 @inner
-def _conjugate_gradients(Y, indices, begin, m, x, o, plan, ws):  # -> converged, gain
+def _conjugate_gradients(Y, indices, begin, m, x, o, plan, ws):  # -> converged, gain, gained from x on
     """Conjugate gradients preconditioned by e = 1 / d, from x or from 0.
 
     The gain is known throughout: each step adds alpha r.z. What is left to gain is r' A^-1 r, at most r.z = r' D^-1 r,
@@ -375,7 +404,7 @@ def _conjugate_gradients(Y, indices, begin, m, x, o, plan, ws):  # -> converged,
     """
     kp = Y.shape[1]
     wanted = plan.tolerance * plan.tolerance
-    gain = 0.0
+    gain, first = 0.0, np.nan
     # From 0, m steps solve a row of m cells: D^-1/2 A D^-1/2 is I plus a matrix of rank m. From elsewhere it takes one
     # more, and a pass over the cells for the residual.
     if plan.warm and m > plan.steps:
@@ -386,6 +415,7 @@ def _conjugate_gradients(Y, indices, begin, m, x, o, plan, ws):  # -> converged,
         gather_residual(ws.r, 0, ws.s, ws.b, ws.w, 0, Y, kp, indices, begin, m, x, o, AHEAD)
         for i in range(m):
             gain += np.float64((2 * ws.b[i] - ws.w[i] * ws.s[i]) * ws.s[i])
+        first = gain
     else:
         _fill(x, o, kp, 0)
         _right_hand_side(Y, indices, begin, m, ws)
@@ -401,15 +431,15 @@ def _conjugate_gradients(Y, indices, begin, m, x, o, plan, ws):  # -> converged,
     rz = ws.s[0]
     for _ in range(plan.steps):
         if rz <= wanted * gain:
-            return True, gain
+            return True, gain, gain - first
         cg_direction(ws.p, ws.q, ws.d, ws.e, ws.r, beta, kp)
         gather_residual(ws.q, 0, ws.s, ws.b, ws.w, 0, Y, kp, indices, begin, m, ws.p, 0, 0)  # now q = -A p
         dot(ws.s, 0, ws.p, 0, ws.q, 0, kp)
         curvature = -ws.s[0]
         if not curvature > 0:
-            return False, gain
+            return False, gain, gain - first
         alpha = rz / curvature
         gain += np.float64(alpha * rz)
         cg_advance(ws.s, 0, x, o, ws.r, ws.p, ws.q, ws.e, alpha, kp)
         beta, rz = ws.s[0] / rz, ws.s[0]
-    return rz <= wanted * gain, gain
+    return rz <= wanted * gain, gain, gain - first
