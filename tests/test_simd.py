@@ -105,6 +105,11 @@ def cg_advance(*arguments):
 
 
 @kernel
+def go_beyond(*arguments):
+    return kernels.go_beyond(*arguments)
+
+
+@kernel
 def scaled(*arguments):
     return kernels.scaled(*arguments)
 
@@ -341,6 +346,7 @@ def test_vectors_of_conjugate_gradients(rng, dtype, width):
     check(dot, [out, 2, x, 3, r, 5, n], roundings=n + 2)
     check(cg_direction, [p, q, d, e, r, dtype(0.3), n], roundings=4)
     check(cg_advance, [out, 2, x, 3, r, p, q, e, dtype(0.3), n], roundings=n + 8)
+    check(go_beyond, [out, 2, x, 3, p, d, dtype(0.3), n], roundings=n + 8)
 
 
 @pytest.mark.parametrize("width", WIDTHS)

@@ -33,6 +33,7 @@ from .simd.kernels import (
     gather_residual,
     gather_scaled,
     gather_transposed,
+    go_beyond,
     lanes_of,
 )
 from .simd.target import aligned_empty, in_strips, padded
@@ -210,10 +211,8 @@ def solve_row(
     if plan.sketch:
         _fill(x, o, kp, 0)
         gather_axpys(x, o, ws.b, 0, Y, kp, indices, begin, m)
-        square = 0.0
-        for i in range(o, o + kp):
-            square += np.float64(x[i]) * np.float64(x[i])
-        return OK, square
+        dot(ws.s, 0, x, o, x, o, kp)
+        return OK, np.float64(ws.s[0])
     background, ridge = problem.rows[u, 1], problem.rows[u, 2]
     for i in range(width):
         ws.d[i] = background * g[i] + ridge
@@ -258,22 +257,24 @@ def _solve(problem, u, Y, indices, begin, m, negative, zero, least, x, o, plan, 
 
 
 @inner
+def _weighted_square(w, x, n):
+    total = x.dtype.type(0)
+    for i in range(n):
+        total += w[i] * x[i] * x[i]
+    return total
+
+
+@inner
 def _go_beyond(Y, indices, begin, m, x, o, gained, plan, ws):  # -> what the row's objective is above its minimum
     """Over-relax: with s = x - before, X <- x + beyond * s, where the objective is beyond^2 s'A s above the minimum.
 
     It was s'A s above it before, so that with beyond < 1 a half-step never lets the loss rise.
     """
     kp = Y.shape[1]
-    for i in range(kp):
-        ws.before[i] = x[o + i] - ws.before[i]
-        x[o + i] += plan.beyond * ws.before[i]
+    go_beyond(ws.inv, 0, x, o, ws.before, ws.d, plan.beyond, kp)
     if np.isnan(gained):
         gather_dots(ws.s, 0, Y, kp, indices, begin, m, ws.before, 0)
-        gained = 0.0
-        for i in range(m):
-            gained += np.float64(ws.w[i] * ws.s[i] * ws.s[i])
-        for i in range(kp):
-            gained += np.float64(ws.d[i] * ws.before[i] * ws.before[i])
+        gained = np.float64(ws.inv[0] + _weighted_square(ws.w, ws.s, m))
     return np.float64(plan.beyond * plan.beyond) * gained
 
 

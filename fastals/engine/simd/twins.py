@@ -132,6 +132,13 @@ def cg_advance(out, o, x, i, r, p, q, e, alpha, n):
     out[o] = r[:n] @ (e[:n] * r[:n])
 
 
+def go_beyond(out, at, x, o, before, d, beyond, n):
+    """``before = x - before; x += beyond * before; out[at] = before'(d * before)``."""
+    before[:n] = x[o : o + n] - before[:n]
+    x[o : o + n] += beyond * before[:n]
+    out[at] = before[:n] @ (d[:n] * before[:n])
+
+
 def scaled(P, p0, rows, s, o, M, m, ldm, count, width):
     """``P = diag(s) M``, in strips."""
     P.flat[_in_strips(p0, rows, count, width, P.dtype)] = s[o : o + count, None] * M.flat[_at(m, ldm, count, width)]
