@@ -130,8 +130,8 @@ def prefetch_rows(*arguments):
 
 
 @kernel
-def first_above(*arguments):
-    return kernels.first_above(*arguments)
+def first_better(*arguments):
+    return kernels.first_better(*arguments)
 
 
 @kernel
@@ -369,15 +369,18 @@ def test_gather_gram(rng, dtype):
         check(gather_gram, [A, 2, W + 3, r, w, b, 5, Y, indices, 3, count], roundings=count + 3)
 
 
-def test_first_above(rng, dtype):
+def test_first_better(rng, dtype):
     W = lanes(dtype)
     for count in COUNTS:
-        x = rng.integers(-2, 3, 3 + count + W).astype(dtype)
+        size = padded(count, dtype)
+        x, ids = rng.integers(-2, 3, 3 + size).astype(dtype), rng.permutation(5 + size).astype(np.int32)
         x[rng.integers(0, len(x), 2)] = np.nan
-        for start in range(count + 1):
-            for limit in (-np.inf, 0.0, 1.0, 2.0):
-                arguments = x, 3, start, count, dtype(limit)
-                assert first_above(*arguments) == twins.first_above(*arguments)
+        taken = rng.integers(-(2**31), 2**31, 2 + -(-size // 32)).astype(np.int32)
+        for bits in (taken, taken * 0, ~(taken * 0)):
+            for start in range(0, count + 1, 1 if count < 4 * W else 5):
+                for score, number in ((-np.inf, -1), (0.0, 2 + count // 2), (1.0, -1), (2.0, 9 + count), (np.nan, 5)):
+                    arguments = x, 3, ids, 5, bits, 2, start, count, dtype(score), number
+                    assert first_better(*arguments) == twins.first_better(*arguments)
 
 
 @pytest.mark.parametrize("width", WIDTHS)
@@ -386,12 +389,15 @@ def test_insert_sorted(rng, dtype, width):
     x, ids = rng.standard_normal(n + 9).astype(dtype), rng.integers(0, 99, n + 9).astype(np.int32)
     x[4 : 4 + n] = -np.sort(-rng.integers(-3, 4, n).astype(dtype))
     x[n + 1 : 4 + n] = -np.inf
-    for number, score in enumerate((-np.inf, -9.0, -1.5, 0.0, 2.0, 3.0, 9.0, np.inf)):
-        wanted, wanted_ids = x.copy(), ids.copy()
-        twins.insert_sorted(wanted, 4, wanted_ids, 3, n, score, number)
-        insert_sorted(x, 4, ids, 3, n, dtype(score), number)
-        np.testing.assert_array_equal(x, wanted)
-        np.testing.assert_array_equal(ids, wanted_ids)
+    ids[3 : 3 + n] = np.sort(rng.permutation(2 * n)[:n])
+    ids[n : 3 + n] = -1
+    for score in (-9.0, -1.5, 0.0, 2.0, 3.0, 9.0, np.inf):
+        for number in (0, n, 2 * n):
+            wanted, wanted_ids = x.copy(), ids.copy()
+            twins.insert_sorted(wanted, 4, wanted_ids, 3, n, score, number)
+            insert_sorted(x, 4, ids, 3, n, dtype(score), number)
+            np.testing.assert_array_equal(x, wanted)
+            np.testing.assert_array_equal(ids, wanted_ids)
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])

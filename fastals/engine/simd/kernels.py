@@ -674,36 +674,59 @@ def prefetch_rows(v, Y, ldy, indices, p, count):
 
 
 @micro_kernel
-def first_above(v, x, o, start, count, limit):
-    """Find the next number above a limit.
+def first_better(v, x, o, ids, i, taken, t, start, count, score, number):
+    """Find the next column that comes before a score and its id: by higher score, then by lower id.
 
-    Computes   the first i in start .. count - 1 with x[o + i] > limit, which NaN never is; count where there is none.
-    Requires   x readable up to W - 1 numbers beyond o + count.
-    IR         A compare of W numbers and a branch, until a lane is set.
+    Computes   the first c in start .. count - 1 with x[o + c] > score, or x[o + c] = score and ids[i + c] < number, and
+               bit c % 32 of taken[t + c / 32] not set; count where there is none. A score that is not a number is not
+               better than any.
+    Requires   x and ids readable from column start, rounded down to a multiple of W, to count, rounded up.
+    IR         A compare of W numbers and a branch, until a lane is not below the score; ids and bits are looked at then.
     """
-    x, limit, builder = v.at(x, o), v.splat(limit), v.builder
+    x, ids, taken, builder = v.at(x, o), v.at(ids, i), v.at(taken, t), v.builder
+    word = ir.IntType(32)
+    numbers = ir.VectorType(word, v.lanes)
+    score, number = v.splat(score), v.splat(builder.trunc(number, word))
+    lane = builder.and_(start, INDEX(v.lanes - 1))
+    everywhere, from_start = word(-1), builder.shl(word(-1), builder.trunc(lane, word))
     entry = builder.block
-    head, compare, again, found, done = (
-        builder.append_basic_block(name) for name in ("head", "compare", "again", "found", "done")
+    head, compare, refine, again, found, done = (
+        builder.append_basic_block(name) for name in ("head", "compare", "refine", "again", "found", "done")
     )
+
+    def as_bits(lanes):
+        return builder.zext(builder.bitcast(lanes, ir.IntType(v.lanes)), word)
+
+    first = v.sub(start, lane)
     builder.branch(head)
 
     builder.position_at_end(head)
-    i = builder.phi(INDEX)
-    i.add_incoming(start, entry)
-    builder.cbranch(builder.icmp_signed("<", i, count), compare, done)
+    c, asked = builder.phi(INDEX), builder.phi(word)
+    c.add_incoming(first, entry)
+    asked.add_incoming(from_start, entry)
+    builder.cbranch(builder.icmp_signed("<", c, count), compare, done)
 
     builder.position_at_end(compare)
-    bits = builder.bitcast(builder.fcmp_ordered(">", v.load(x, i), limit), ir.IntType(v.lanes))
-    builder.cbranch(builder.icmp_unsigned("==", bits, bits.type(0)), again, found)
+    scores = v.load(x, c)
+    level = builder.fcmp_ordered(">=", scores, score)
+    builder.cbranch(builder.icmp_unsigned("==", as_bits(level), word(0)), again, refine)
+
+    builder.position_at_end(refine)
+    above = builder.fcmp_ordered(">", scores, score)
+    before = builder.icmp_signed("<", v.load_as(numbers, ids, c), number)
+    free = builder.not_(builder.load(builder.gep(taken, [builder.lshr(c, INDEX(5))])))
+    free = builder.lshr(free, builder.trunc(builder.and_(c, INDEX(31)), word))
+    better = as_bits(builder.or_(above, builder.and_(level, before)))
+    bits = builder.and_(builder.and_(better, asked), free)
+    builder.cbranch(builder.icmp_unsigned("==", bits, word(0)), again, found)
 
     builder.position_at_end(again)
-    i.add_incoming(v.add(i, v.lanes), again)
+    c.add_incoming(v.add(c, v.lanes), again)
+    asked.add_incoming(everywhere, again)
     builder.branch(head)
 
     builder.position_at_end(found)
-    lane = builder.cttz(builder.zext(bits, INDEX), ir.IntType(1)(1))
-    place = v.min(v.add(i, lane), count)
+    place = v.min(v.add(c, builder.zext(builder.cttz(bits, ir.IntType(1)(1)), INDEX)), count)
     builder.branch(done)
 
     builder.position_at_end(done)
@@ -715,22 +738,26 @@ def first_above(v, x, o, start, count, limit):
 
 @micro_kernel
 def insert_sorted(v, x, o, ids, i, n, score, number):
-    """Put a score and its id where they belong in a falling sequence, whose last falls out.
+    """Put a score and its id where they belong in a sequence of falling scores, equal ones of rising ids.
 
-    Computes   x[o : o + n] and ids[i : i + n] <- the same with the score behind all that are not below it.
-    Requires   n padded; x falling, without NaN.
+    Computes   x[o : o + n] and ids[i : i + n] <- the same with the score inserted, less the last.
+    Requires   n padded; x without NaN; ids and number from -1 on.
     IR         From the last vector to the first: a lane keeps what it has, or takes the score, or its left neighbour's:
-               two compares and two selections, no branch to predict.
+               compares and selections, no branch to predict.
     """
     x, ids, builder = v.at(x, o), v.at(ids, i), v.builder
     numbers = ir.VectorType(ir.IntType(32), v.lanes)
     new, new_id = v.splat(score), v.splat(builder.trunc(number, numbers.element))
     shift = range(v.lanes - 1, 2 * v.lanes - 1)
 
+    def before(scores, score_ids):
+        level = builder.and_(builder.fcmp_ordered("==", scores, new), builder.icmp_signed("<", score_ids, new_id))
+        return builder.or_(builder.fcmp_ordered(">", scores, new), level)
+
     def place(i, left, left_ids):
         here, here_ids = v.load(x, i), v.load_as(numbers, ids, i)
         left, left_ids = v.shuffle(left, here, shift), v.shuffle(left_ids, here_ids, shift)
-        stays, behind = (builder.fcmp_ordered(">=", scores, new) for scores in (here, left))
+        stays, behind = before(here, here_ids), before(left, left_ids)
         v.store(builder.select(stays, here, builder.select(behind, new, left)), x, i)
         v.store(builder.select(stays, here_ids, builder.select(behind, new_id, left_ids)), ids, i)
 
@@ -738,4 +765,4 @@ def insert_sorted(v, x, o, ids, i, n, score, number):
         place(i, v.load(x, v.sub(i, v.lanes)), v.load_as(numbers, ids, v.sub(i, v.lanes)))
 
     v.each(v.sub(n, v.lanes), 0, -v.lanes, with_neighbour)
-    place(0, v.constant(float("inf")), ir.Constant(numbers, None))
+    place(0, v.constant(float("inf")), v.splat(ir.IntType(32)(-2)))  # before everything

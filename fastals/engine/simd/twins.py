@@ -161,14 +161,18 @@ def prefetch_rows(Y, ldy, indices, p, count):
     """Nothing: a prefetch has no value."""
 
 
-def first_above(x, o, start, count, limit):
-    """Return the first i with ``x[o + i] > limit``."""
-    above = np.flatnonzero(x[o + start : o + count] > limit)
-    return start + above[0] if len(above) else count
+def first_better(x, o, ids, i, taken, t, start, count, score, number):
+    """Return the first column, of those whose bit is not set, that comes before the score and its number."""
+    for c in range(start, count):
+        comes_before = x[o + c] > score or (x[o + c] == score and ids[i + c] < number)
+        if comes_before and not taken[t + c // 32] >> c % 32 & 1:
+            return c
+    return count
 
 
 def insert_sorted(x, o, ids, i, n, score, number):
-    """``x`` and ``ids`` with the score inserted, less the last."""
-    place = np.count_nonzero(x[o : o + n] >= score)
-    for part, new in ((x[o : o + n], score), (ids[i : i + n], number)):
+    """``x`` and ``ids`` with the score and its number inserted, less the last."""
+    scores, numbers = x[o : o + n], ids[i : i + n]
+    place = np.count_nonzero((scores > score) | ((scores == score) & (numbers < number)))
+    for part, new in ((scores, score), (numbers, number)):
         part[place:] = np.insert(part[place:], 0, new)[:-1]
