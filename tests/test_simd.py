@@ -130,13 +130,8 @@ def prefetch_rows(*arguments):
 
 
 @kernel
-def first_better(*arguments):
-    return kernels.first_better(*arguments)
-
-
-@kernel
-def insert_sorted(*arguments):
-    return kernels.insert_sorted(*arguments)
+def keep_best(*arguments):
+    return kernels.keep_best(*arguments)
 
 
 @kernel
@@ -369,35 +364,23 @@ def test_gather_gram(rng, dtype):
         check(gather_gram, [A, 2, W + 3, r, w, b, 5, Y, indices, 3, count], roundings=count + 3)
 
 
-def test_first_better(rng, dtype):
-    W = lanes(dtype)
-    for count in COUNTS:
-        size = padded(count, dtype)
-        x, ids = rng.integers(-2, 3, 3 + size).astype(dtype), rng.permutation(5 + size).astype(np.int32)
-        x[rng.integers(0, len(x), 2)] = np.nan
-        taken = rng.integers(-(2**31), 2**31, 2 + -(-size // 32)).astype(np.int32)
-        for bits in (taken, taken * 0, ~(taken * 0)):
-            for start in range(0, count + 1, 1 if count < 4 * W else 5):
-                for score, number in ((-np.inf, -1), (0.0, 2 + count // 2), (1.0, -1), (2.0, 9 + count), (np.nan, 5)):
-                    arguments = x, 3, ids, 5, bits, 2, start, count, dtype(score), number
-                    assert first_better(*arguments) == twins.first_better(*arguments)
-
-
 @pytest.mark.parametrize("width", WIDTHS)
-def test_insert_sorted(rng, dtype, width):
+def test_keep_best(rng, dtype, width):
     n = width * lanes(dtype)
-    x, ids = rng.standard_normal(n + 9).astype(dtype), rng.integers(0, 99, n + 9).astype(np.int32)
-    x[4 : 4 + n] = -np.sort(-rng.integers(-3, 4, n).astype(dtype))
-    x[n + 1 : 4 + n] = -np.inf
-    ids[3 : 3 + n] = np.sort(rng.permutation(2 * n)[:n])
-    ids[n : 3 + n] = -1
-    for score in (-9.0, -1.5, 0.0, 2.0, 3.0, 9.0, np.inf):
-        for number in (0, n, 2 * n):
-            wanted, wanted_ids = x.copy(), ids.copy()
-            twins.insert_sorted(wanted, 4, wanted_ids, 3, n, score, number)
-            insert_sorted(x, 4, ids, 3, n, dtype(score), number)
-            np.testing.assert_array_equal(x, wanted)
-            np.testing.assert_array_equal(ids, wanted_ids)
+    for strips in range(7):
+        count = strips * target().strip(np.dtype(dtype).itemsize)
+        for kept in {1, n // 2, n}:
+            for values in (range(-2, 3), [0], [-np.inf, np.inf, np.nan, 0], rng.standard_normal(99)):
+                best, best_ids = np.full(n + 9, -np.inf, dtype), np.full(n + 9, -1, np.int32)
+                best[:4], best[4 + n :], best_ids[:3], best_ids[3 + n :] = 7, 7, 7, 7
+                x, ids = rng.choice(values, (2, 3 + count)).astype(dtype), rng.permutation(5 + 2 * count).astype(np.int32)
+                for turn, taken in enumerate((rng.integers(-(2**31), 2**31, 99).astype(np.int32), np.zeros(99, np.int32))):
+                    wanted, wanted_ids = best.copy(), best_ids.copy()
+                    arguments = n, kept, x[turn], 3, ids, 5 + turn * count, taken, 2, count
+                    twins.keep_best(wanted, 4, wanted_ids, 3, *arguments)
+                    keep_best(best, 4, best_ids, 3, *arguments)
+                    np.testing.assert_array_equal(best, wanted)
+                    np.testing.assert_array_equal(best_ids, wanted_ids)
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])

@@ -16,14 +16,13 @@ import numpy as np
 
 from .jit import inlined, inner, kernel, next_block
 from .panel import aligned_zeros, with_gaps
-from .simd.kernels import add_product, first_better, insert_sorted, row_product
+from .simd.kernels import add_product, keep_best, row_product
 from .simd.target import aligned_empty, target
 from .threads import spread
 
 ROWS = 64  # of a tile at most: each strip of columns is read from the cache once for so many rows
 COLUMNS = 256  # of a tile: 64 KB of float32 scores stay in the second-level cache; whole strips on every CPU
 CHUNKS_PER_THREAD = 4  # blocks of rows for each thread where there are few rows: they end at about the same time
-PACKED = 16 * COLUMNS  # columns packed at a time: what is gathered for it stays small
 WORD = 32  # bits of a number
 
 
@@ -61,7 +60,7 @@ class Lists(NamedTuple):
 NO_OFFSETS = {np.dtype(kind): np.zeros(1, kind) for kind in ("float32", "float64")}
 NO_LISTS = Lists(np.zeros(2, np.int64), np.zeros(0, np.int32), np.zeros(1, np.intp))
 
-TINY = float(np.finfo(np.float64).tiny)  # more than the squares of a norm can lose below what float64 resolves
+TINY = float(np.finfo(np.float32).tiny)  # more than a square can lose that falls below what its dtype resolves
 
 
 def pack(Y: np.ndarray, offsets: np.ndarray | None = None) -> Columns:
@@ -70,14 +69,15 @@ def pack(Y: np.ndarray, offsets: np.ndarray | None = None) -> Columns:
     height, _ = target().tile(Y.dtype.itemsize)
     width = target().strip(Y.dtype.itemsize)
     n_tiles = -(-n // COLUMNS)
-    norms = np.sqrt(np.einsum("nk,nk->n", Y, Y, dtype=np.float64) + TINY)
+    finfo = np.finfo(Y.dtype)
+    norms = np.sqrt(np.einsum("nk,nk->n", Y, Y).astype(np.float64) + k * TINY)
     norms[np.isnan(norms)] = 0  # a score that is not a number is never chosen
-    order = np.argsort(-norms, kind="stable")
+    order = np.argsort(-norms)
     ids, places = np.zeros(n_tiles * COLUMNS, np.int32), np.empty(n, np.int32)
     ids[:n], places[order] = order, np.arange(n, dtype=np.int32)
     strips = aligned_zeros((-(-n // width), k, width), Y.dtype)
-    for start in range(0, n, PACKED):
-        some = Y[order[start : start + PACKED]]
+    for start in range(0, n, COLUMNS):
+        some = Y[order[start : start + COLUMNS]]
         whole, rest = divmod(len(some), width)
         first = start // width
         strips[first : first + whole] = some[: whole * width].reshape(whole, width, k).swapaxes(1, 2)
@@ -85,7 +85,6 @@ def pack(Y: np.ndarray, offsets: np.ndarray | None = None) -> Columns:
             strips[first + whole, :, :rest] = some[whole * width :].T
     tiles = np.full((n_tiles, COLUMNS), -np.inf, Y.dtype)
     tiles.reshape(-1)[:n] = 0 if offsets is None else offsets[order]
-    finfo = np.finfo(Y.dtype)
     slack = float(2 * (k + 8) * finfo.eps)
     greatest = np.maximum.accumulate(tiles.max(axis=1, initial=-np.inf)[::-1])[::-1].astype(np.float64)
     reach = np.empty((n_tiles, 2))
@@ -251,11 +250,11 @@ def _top_n(
         for p in range(count * words):
             numbers[taken + p] = -restricted
         for r in range(count):
-            square = 0.0
+            square = work.dtype.type(0)
             for i in range(k):
-                square += np.float64(X[rows[begin + r], i]) * np.float64(X[rows[begin + r], i])
+                square += X[rows[begin + r], i] * X[rows[begin + r], i]
             offset = np.float64(row_offsets[min(begin + r, len(row_offsets) - 1)])
-            bounds[r, 0], bounds[r, 1] = np.sqrt(square + TINY), offset + slack * abs(offset)
+            bounds[r, 0], bounds[r, 1] = np.sqrt(np.float64(square) + k * TINY), offset + slack * abs(offset)
             numbers[live + r] = r
             bits = taken + r * words
             if restricted:
@@ -300,27 +299,21 @@ def _top_n(
                     )
             for s in range(n_live):
                 r = numbers[live + s]
-                row, worst, bits = s * COLUMNS, r * most + kept - 1, taken + r * words + start // WORD
-                j = 0
-                while True:
-                    j = first_better(
-                        work,
-                        row,
-                        column_ids,
-                        start,
-                        numbers,
-                        bits,
-                        j,
-                        stop - start,
-                        work[best + worst],
-                        numbers[worst],
-                    )
-                    if j == stop - start:
-                        break
-                    insert_sorted(
-                        work, best + r * most, numbers, r * most, most, work[row + j], column_ids[start + j]
-                    )
-                    j += 1
+                keep_best(
+                    work,
+                    best + r * most,
+                    numbers,
+                    r * most,
+                    most,
+                    kept,
+                    work,
+                    s * COLUMNS,
+                    column_ids,
+                    start,
+                    numbers,
+                    taken + r * words + start // WORD,
+                    stop - start,
+                )
         for r in range(count):
             for p in range(scores.shape[1]):
                 ids[begin + r, p] = numbers[r * most + p] if p < kept else -1

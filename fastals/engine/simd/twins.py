@@ -161,18 +161,13 @@ def prefetch_rows(Y, ldy, indices, p, count):
     """Nothing: a prefetch has no value."""
 
 
-def first_better(x, o, ids, i, taken, t, start, count, score, number):
-    """Return the first column, of those whose bit is not set, that comes before the score and its number."""
-    for c in range(start, count):
-        comes_before = x[o + c] > score or (x[o + c] == score and ids[i + c] < number)
-        if comes_before and not taken[t + c // 32] >> c % 32 & 1:
-            return c
-    return count
-
-
-def insert_sorted(x, o, ids, i, n, score, number):
-    """``x`` and ``ids`` with the score and its number inserted, less the last."""
-    scores, numbers = x[o : o + n], ids[i : i + n]
-    place = np.count_nonzero((scores > score) | ((scores == score) & (numbers < number)))
-    for part, new in ((scores, score), (numbers, number)):
-        part[place:] = np.insert(part[place:], 0, new)[:-1]
+def keep_best(best, o, best_ids, i, n, kept, x, p, ids, q, taken, t, count):
+    """Insert the columns whose bit is not set into ``best``, sorted by falling score, then by rising id."""
+    scores, numbers = best[o : o + n], best_ids[i : i + n]
+    for c in range(count):
+        score, number = x[p + c], ids[q + c]
+        before = (scores > score) | ((scores == score) & (numbers < number))
+        if not (before[kept - 1] or np.isnan(score) or taken[t + c // 32] >> c % 32 & 1):
+            place = np.count_nonzero(before)
+            scores[place:] = np.insert(scores[place:], 0, score)[:-1]
+            numbers[place:] = np.insert(numbers[place:], 0, number)[:-1]
