@@ -373,8 +373,13 @@ def test_keep_best(rng, dtype, width):
             for values in (range(-2, 3), [0], [-np.inf, np.inf, np.nan, 0], rng.standard_normal(99)):
                 best, best_ids = np.full(n + 9, -np.inf, dtype), np.full(n + 9, -1, np.int32)
                 best[:4], best[4 + n :], best_ids[:3], best_ids[3 + n :] = 7, 7, 7, 7
-                x, ids = rng.choice(values, (2, 3 + count)).astype(dtype), rng.permutation(5 + 2 * count).astype(np.int32)
-                for turn, taken in enumerate((rng.integers(-(2**31), 2**31, 99).astype(np.int32), np.zeros(99, np.int32))):
+                x, ids = (
+                    rng.choice(values, (2, 3 + count)).astype(dtype),
+                    rng.permutation(5 + 2 * count).astype(np.int32),
+                )
+                for turn, taken in enumerate(
+                    (rng.integers(-(2**31), 2**31, 99).astype(np.int32), np.zeros(99, np.int32))
+                ):
                     wanted, wanted_ids = best.copy(), best_ids.copy()
                     arguments = n, kept, x[turn], 3, ids, 5 + turn * count, taken, 2, count
                     twins.keep_best(wanted, 4, wanted_ids, 3, *arguments)

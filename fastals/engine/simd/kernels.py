@@ -677,11 +677,12 @@ def prefetch_rows(v, Y, ldy, indices, p, count):
 def keep_best(v, best, o, best_ids, i, n, kept, x, p, ids, q, taken, t, count):
     """Put columns that are better than the worst that is kept where they belong: by falling score, equal by rising id.
 
-    Computes   best[o : o + n] and best_ids[i : i + n] <- the first n of themselves and of the scores x[p + c] with their
-               ids[q + c], of the c < count whose bit c % 32 of taken[t + c / 32] is not set and that come before place
-               kept - 1. A score that is not a number comes before none.
+    Computes   best[o : o + n] and best_ids[i : i + n] <- the first n of themselves and of the scores x[p + c] with
+               their ids[q + c], of the c < count whose bit c % 32 of taken[t + c / 32] is not set and that come before
+               place kept - 1. A score that is not a number comes before none.
     Requires   n padded; count a multiple of S; best in order, without NaN; ids from -1 on.
-    IR         A compare of S numbers and a branch, until a lane is not below the worst; ids and bits are looked at then.
+    IR         A compare of S numbers and a branch, until a lane is not below the worst; only then a look at
+               ids and bits.
                From the last vector to the first, a lane of best keeps what it has, or takes the score, or its left
                neighbour's: compares and selections, no branch to predict.
     """
