@@ -4,8 +4,8 @@ A score is one chain of multiply-adds in the order of the factors, whether its r
 bits depend neither on the batch nor on the threads. No score outlives its tile.
 
 Columns are tried by falling norm. A row is done as soon as no column that is left can reach its worst kept score, by
-the inequality of Cauchy and Schwarz: |x.y| <= |x| |y|. Of 27,000 columns of a model of 20 million cells 92% are
-never tried (k = 64). That changes no id and no bit: what is bounded is the score as computed.
+the inequality of Cauchy and Schwarz: |x.y| <= |x| |y|. Of the 27,000 columns of a model of 20 million cells, k = 64, 92%
+are never tried; of the 3,260 of MovieLens 1M 21%. That changes no id and no bit: what is bounded is the computed score.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ WORD = 32  # bits of a number
 class Columns(NamedTuple):
     """One side's factors, packed for scores: strips of columns, factor after factor, as wide as a tile of registers.
 
-    They stand by falling norm, equal ones by rising id. A column's number in this order is its place.
+    They stand by falling norm; a column's number in this order is its place.
     """
 
     strips: np.ndarray  # T (n_strips, k, width)
@@ -42,14 +42,14 @@ class Columns(NamedTuple):
     lanes: int  # of a vector
 
     def less(self, barred: np.ndarray) -> Columns:
-        """Return them without those that are True in `barred`, shape (n,): their offset is -inf."""
+        """Return them without those that are True in `barred`, shape (n,): their offset is -inf, within its old bound."""
         offsets = self.offsets.copy()
         offsets.reshape(-1)[self.places[barred]] = -np.inf
         return self._replace(offsets=offsets)
 
 
 class Lists(NamedTuple):
-    """A list of columns for each row: row `i` has `indices[indptr[rows[i]] : indptr[rows[i] + 1]]`, sorted."""
+    """A list of columns for each row: row `i` has `indices[indptr[rows[i]] : indptr[rows[i] + 1]]`."""
 
     indptr: np.ndarray  # int64
     indices: np.ndarray  # int32
