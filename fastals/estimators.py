@@ -18,7 +18,7 @@ from .engine.simd.target import padded
 from .engine.threads import available
 from .ids import Ids
 from .incremental import Incremental
-from .interactions import Interactions, MatrixLike, as_interactions
+from .interactions import Interactions, MatrixLike, as_interactions, canonical_row
 from .objectives import ExponentialWeights, ItemWeights, LinearWeights, Objective, Statistics, check_regularization
 from .progress import Progress
 from .serving import Serving
@@ -97,6 +97,9 @@ class _ALS(Incremental, Serving):
 
     def _new_users(self, R_new: MatrixLike) -> Cells:
         dtype, n_items = self.item_factors_.dtype, len(self.item_factors_)
+        row = canonical_row(R_new, n_items, dtype)
+        if row is not None:
+            return row
         return self._interactions(R_new, dtype, n_items=n_items, item_ids=self._ids[1]).by_user
 
     def _solve_users(self, cells: Cells) -> np.ndarray:

@@ -17,7 +17,7 @@ from .events import column, event_values
 from .ids import Ids, as_id_array
 from .validation import check_dtype, check_option
 
-__all__ = ["Interactions", "MatrixLike", "as_interactions", "as_named_interactions"]
+__all__ = ["Interactions", "MatrixLike", "as_interactions", "as_named_interactions", "canonical_row"]
 
 MatrixLike: TypeAlias = Any
 """SciPy sparse matrix or array of any format, dense 2-D array, list of (user, item, value) tuples, Interactions."""
@@ -290,6 +290,24 @@ def as_interactions(
     return cells
 
 
+def canonical_row(R: MatrixLike, n_items: int, dtype: np.dtype) -> Cells | None:
+    """Return `R` as cells if it is one CSR row that `as_interactions` would take as it is, else None.
+
+    A web service has one such row a request. To look at any matrix for all that may be wrong or has to be mended takes
+    four times as long, and a quarter of the request.
+    """
+    if not (sparse.issparse(R) and R.format == "csr" and R.shape == (1, n_items) and R.dtype == dtype):
+        return None
+    indptr, indices, values = R.indptr, R.indices, R.data
+    if not (indptr[0] == 0 and 0 < indptr[1] == len(indices) == len(values)):
+        return None
+    rising = (indices[1:] > indices[:-1]).all() and indices[0] >= 0 and indices[-1] < n_items
+    # A stored 0 is for the model to keep or to drop.
+    if not (rising and np.isfinite(values).all() and values.all()):
+        return None
+    return Cells(indptr.astype(np.int64), indices.astype(np.int32, copy=False), values, np.ones(1, dtype))
+
+
 def as_named_interactions(name: str, R: MatrixLike, dtype: Any = "float32") -> Interactions:
     """Return `R` as Interactions; messages call it what the caller calls it."""
     try:
@@ -343,7 +361,7 @@ def _check_indices(R: Any) -> None:
     axis = 1 if R.format == "csr" else 0
     # As unsigned, negative numbers are the largest: one pass.
     outside = R.indices.size > 0 and R.indices.view(f"u{R.indices.itemsize}").max() >= R.shape[axis]
-    if outside or np.any(R.indptr[1:] < R.indptr[:-1]):
+    if outside or (R.indptr[1:] < R.indptr[:-1]).any():
         side = ("row", "column")[axis]
         cause = f"a {side} number is not in 0 .. {R.shape[axis] - 1}" if outside else "its indptr falls"
         raise ValueError(f"R is not a valid {R.format.upper()} matrix of shape {R.shape}: {cause}; build it anew")

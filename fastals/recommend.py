@@ -152,7 +152,7 @@ def _numbers(name: str, given: Any, n_rows: int, n_columns: int, number: Numberi
 
 
 def list_of_cells(indptr: np.ndarray, indices: np.ndarray) -> Lists:
-    """Return the cells of each row as lists; the columns must be sorted within a row."""
+    """Return the cells of each row as lists."""
     return Lists(np.asarray(indptr, np.int64), np.asarray(indices, np.int32), np.arange(len(indptr) - 1, dtype=np.intp))
 
 

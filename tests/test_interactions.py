@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import sparse
 
-from fastals.interactions import Interactions, as_interactions
+from fastals.interactions import Interactions, as_interactions, canonical_row
 from tests.helpers import matrices, observed, same_bits, stored
 
 
@@ -247,3 +247,43 @@ def test_renumbering():
     assert R.renumbered() is R
     with pytest.raises(ValueError, match=r"item_ids\[1\] is 5, which is not among the 2 ids of the model"):
         other.renumbered(item_ids=R.item_ids)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("kind", [sparse.csr_array, sparse.csr_matrix])
+def test_a_canonical_row_is_what_the_whole_check_makes_of_it(kind, dtype):
+    R = kind(np.array([[0, 1, 2.5, 0, -1]], dtype))
+    row, cells = canonical_row(R, 5, np.dtype(dtype)), as_interactions(R, dtype).by_user
+    assert same_cells((row.indptr, row.indices, row.all_values, row.weights), cells)
+
+
+def test_what_is_not_a_canonical_row_is_left_to_the_whole_check():
+    def csr(data, indices, indptr=None):
+        R = sparse.csr_array((1, 5), dtype=np.float32)
+        R.data, R.indices = np.array(data, np.float32), np.array(indices, np.int32)
+        R.indptr = np.array([0, len(indices)] if indptr is None else indptr, np.int32)
+        return R
+
+    row = csr([1, 2], [0, 3])
+    assert canonical_row(row, 5, np.dtype(np.float32)) is not None
+    for R in (
+        row.toarray(),
+        row.tocsc(),
+        row.astype(np.float64),
+        row[[0, 0]],
+        row[:, :4],
+        Interactions(row),
+        [(0, 1, 2.0)],
+        csr([], []),
+        csr([1, 2], [3, 0]),
+        csr([1, 2], [3, 3]),
+        csr([1, 2], [-1, 3]),
+        csr([1, 2], [3, 5]),
+        csr([1, np.nan], [0, 3]),
+        csr([1, np.inf], [0, 3]),
+        csr([1, 0], [0, 3]),
+        csr([1, 2, 3], [0, 3], [0, 2]),
+        csr([1, 2], [0, 3], [0, 1]),
+        csr([1, 2], [0, 3], [1, 2]),
+    ):
+        assert canonical_row(R, 5, np.dtype(np.float32)) is None

@@ -135,13 +135,8 @@ def prefetch_rows(*arguments):
 
 
 @kernel
-def first_above(*arguments):
-    return kernels.first_above(*arguments)
-
-
-@kernel
-def insert_sorted(*arguments):
-    return kernels.insert_sorted(*arguments)
+def keep_best(*arguments):
+    return kernels.keep_best(*arguments)
 
 
 @kernel
@@ -375,29 +370,28 @@ def test_gather_gram(rng, dtype):
         check(gather_gram, [A, 2, W + 3, r, w, b, 5, Y, indices, 3, count], roundings=count + 3)
 
 
-def test_first_above(rng, dtype):
-    W = lanes(dtype)
-    for count in COUNTS:
-        x = rng.integers(-2, 3, 3 + count + W).astype(dtype)
-        x[rng.integers(0, len(x), 2)] = np.nan
-        for start in range(count + 1):
-            for limit in (-np.inf, 0.0, 1.0, 2.0):
-                arguments = x, 3, start, count, dtype(limit)
-                assert first_above(*arguments) == twins.first_above(*arguments)
-
-
 @pytest.mark.parametrize("width", WIDTHS)
-def test_insert_sorted(rng, dtype, width):
+def test_keep_best(rng, dtype, width):
     n = width * lanes(dtype)
-    x, ids = rng.standard_normal(n + 9).astype(dtype), rng.integers(0, 99, n + 9).astype(np.int32)
-    x[4 : 4 + n] = -np.sort(-rng.integers(-3, 4, n).astype(dtype))
-    x[n + 1 : 4 + n] = -np.inf
-    for number, score in enumerate((-np.inf, -9.0, -1.5, 0.0, 2.0, 3.0, 9.0, np.inf)):
-        wanted, wanted_ids = x.copy(), ids.copy()
-        twins.insert_sorted(wanted, 4, wanted_ids, 3, n, score, number)
-        insert_sorted(x, 4, ids, 3, n, dtype(score), number)
-        np.testing.assert_array_equal(x, wanted)
-        np.testing.assert_array_equal(ids, wanted_ids)
+    for strips in range(7):
+        count = strips * target().strip(np.dtype(dtype).itemsize)
+        for kept in {1, n // 2, n}:
+            for values in (range(-2, 3), [0], [-np.inf, np.inf, np.nan, 0], rng.standard_normal(99)):
+                best, best_ids = np.full(n + 9, -np.inf, dtype), np.full(n + 9, -1, np.int32)
+                best[:4], best[4 + n :], best_ids[:3], best_ids[3 + n :] = 7, 7, 7, 7
+                x, ids = (
+                    rng.choice(values, (2, 3 + count)).astype(dtype),
+                    rng.permutation(5 + 2 * count).astype(np.int32),
+                )
+                for turn, taken in enumerate(
+                    (rng.integers(-(2**31), 2**31, 99).astype(np.int32), np.zeros(99, np.int32))
+                ):
+                    wanted, wanted_ids = best.copy(), best_ids.copy()
+                    arguments = n, kept, x[turn], 3, ids, 5 + turn * count, taken, 2, count
+                    twins.keep_best(wanted, 4, wanted_ids, 3, *arguments)
+                    keep_best(best, 4, best_ids, 3, *arguments)
+                    np.testing.assert_array_equal(best, wanted)
+                    np.testing.assert_array_equal(best_ids, wanted_ids)
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])

@@ -2,10 +2,10 @@
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fastals.engine.topk import COLUMNS, ROWS, Lists, pack, top_n
+from fastals.engine.topk import COLUMNS, ROWS, Columns, Lists, pack, top_n
 from tests.helpers import dtypes, observed, same_bits, stored
 
 
@@ -68,6 +68,85 @@ def test_a_row_has_the_same_bits_alone_and_among_many(k, n_rows, dtype, seed):
         some_ids, some = top_n(X[part], columns, 7, 2)
         assert same_bits(some_ids, ids[part])
         assert same_bits(some, scores[part])
+
+
+def falling(rng: np.random.Generator, shape: tuple[int, int], kind: str, dtype: str) -> np.ndarray:
+    """Factors whose norms span many orders; products of parallel ones are their bound, up to roundings."""
+    n, k = shape
+    sizes = 2.0 ** -rng.integers(0, 9, (n, 1))
+    if kind == "extreme":
+        sizes = 10.0 ** rng.choice([-30, -22, -19, 0, 19, 25] if dtype == "float32" else [-200, -160, 0, 160], (n, 1))
+    directions = rng.standard_normal((n, k))
+    if kind == "parallel":
+        directions = np.resize(np.random.default_rng(k).standard_normal(k), (n, k))
+        sizes = 1 + np.finfo(dtype).eps * rng.integers(-3, 4, (n, k))
+    factors = (directions * sizes).astype(dtype)
+    if kind == "extreme":
+        factors[rng.random((n, k)) < 0.02] = 0
+        for value in (np.nan, np.inf, -np.inf):
+            factors[rng.integers(0, n), rng.integers(0, k)] = value
+    return factors
+
+
+def without_bounds(columns: Columns) -> Columns:
+    return columns._replace(reach=np.full_like(columns.reach, np.inf))
+
+
+@settings(max_examples=400)
+@given(
+    kinds=st.tuples(*[st.sampled_from(["falling", "parallel", "extreme"])] * 2),
+    shape=st.tuples(st.sampled_from([1, 2, 9, ROWS + 3]), st.sampled_from([7, 3 * COLUMNS, 5 * COLUMNS + 9])),
+    k=st.integers(1, 20),
+    offset_size=st.sampled_from([0.0, 1e-3, 1.0, 30.0]),
+    lists_=st.sampled_from(["none", "excluded", "allowed"]),
+    n=st.sampled_from([1, 3, 16, 40]),
+    dtype=dtypes,
+    seed=st.integers(0, 2**32 - 1),
+)
+def test_bounds_change_no_id_and_no_bit(kinds, shape, k, offset_size, lists_, n, dtype, seed):
+    rng = np.random.default_rng(seed)
+    n_rows, n_columns = shape
+    X, Y = (falling(rng, (length, k), kind, dtype) for length, kind in zip(shape, kinds, strict=True))
+    if seed % 2:
+        X[rng.integers(0, n_rows)] = 0
+    offsets = [(offset_size * rng.standard_normal(length)).astype(dtype) for length in shape]
+    some = lists(rng.random((n_rows, n_columns)) < 0.05, np.arange(n_rows))
+    chosen = {"none": {}, "excluded": {"excluded": (some,)}, "allowed": {"allowed": some}}[lists_]
+    columns = pack(Y, offsets[1] if offset_size else None)
+    if seed % 3 == 0:
+        columns = columns.less(rng.random(n_columns) < 0.8)
+    if offset_size:
+        chosen["row_offsets"] = offsets[0]
+    ids, scores = top_n(X, columns, n, 1, **chosen)
+    wanted_ids, wanted = top_n(X, without_bounds(columns), n, 1, **chosen)
+    assert same_bits(ids, wanted_ids)
+    assert same_bits(scores, wanted)
+
+
+def test_columns_that_cannot_be_among_the_best_are_not_looked_at():
+    rng = np.random.default_rng(0)
+    X, Y = rng.standard_normal((30, 8)), rng.standard_normal((4 * COLUMNS, 8))
+    Y[COLUMNS:] /= 1e3
+    columns = pack(Y)
+    wanted = top_n(X, columns, 5, 1)
+    columns.strips[len(columns.strips) // 4 :] = np.inf
+    for part in (slice(None), slice(3, 4)):
+        ids, scores = top_n(X[part], columns, 5, 1)
+        assert same_bits(ids, wanted[0][part])
+        assert same_bits(scores, wanted[1][part])
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("score", [0.0, 1.0, -1.0, np.inf])
+@pytest.mark.parametrize("n_rows", [1, ROWS])
+@pytest.mark.parametrize("as_offset", [False, True])
+def test_among_equal_scores_the_lowest_ids_win(as_offset, n_rows, score, dtype):
+    n_columns = 3 * COLUMNS
+    X, offsets = np.tile(np.array([1, 0], dtype), (n_rows, 1)), np.full(n_columns, score if as_offset else 0, dtype)
+    Y = np.column_stack([np.full(n_columns, 0 if as_offset else score), np.arange(n_columns) / 4096]).astype(dtype)
+    ids, scores = top_n(X, pack(Y, offsets), 20, 1)  # the norms rise with the ids
+    assert ids.tolist() == [list(range(20))] * n_rows
+    assert (scores == score).all()
 
 
 @pytest.mark.parametrize(("n_rows", "n_columns"), [(0, 3), (3, 0), (0, 0)])

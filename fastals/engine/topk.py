@@ -2,6 +2,11 @@
 
 A score is one chain of multiply-adds in the order of the factors, whether its row comes alone or among many, so ids and
 bits depend neither on the batch nor on the threads. No score outlives its tile.
+
+Columns are tried by falling norm. A row is done as soon as no column that is left can reach its worst kept score, by
+the inequality of Cauchy and Schwarz: |x.y| <= |x| |y|. Of the 27,000 columns of a model of 20 million cells 92% are
+never tried at k = 64, of the 3,260 of MovieLens 1M 21%. No id and no bit changes: what is bounded is the score as
+computed.
 """
 
 from __future__ import annotations
@@ -12,33 +17,40 @@ import numpy as np
 
 from .jit import inlined, inner, kernel, next_block
 from .panel import aligned_zeros, with_gaps
-from .simd.kernels import add_product, first_above, insert_sorted, row_product
+from .simd.kernels import add_product, keep_best, row_product
 from .simd.target import aligned_empty, target
 from .threads import spread
 
 ROWS = 64  # of a tile at most: each strip of columns is read from the cache once for so many rows
 COLUMNS = 256  # of a tile: 64 KB of float32 scores stay in the second-level cache; whole strips on every CPU
 CHUNKS_PER_THREAD = 4  # blocks of rows for each thread where there are few rows: they end at about the same time
+WORD = 32  # bits of a number
 
 
 class Columns(NamedTuple):
-    """One side's factors, packed for scores: strips of columns, factor after factor, as wide as a tile of registers."""
+    """One side's factors, packed for scores: strips of columns, factor after factor, as wide as a tile of registers.
+
+    They stand by falling norm; a column's number in this order is its place.
+    """
 
     strips: np.ndarray  # T (n_strips, k, width)
     offsets: np.ndarray  # T (n_tiles, COLUMNS), added to all scores of a column; -inf in the padding
-    n: int  # columns in all
+    ids: np.ndarray  # int32 (n_tiles * COLUMNS,), of the column at each place
+    places: np.ndarray  # int32 (n,), of the column with each id
+    reach: np.ndarray  # float64 (n_tiles, 2): the greatest norm and offset from this tile on, raised by `slack`
+    slack: float  # what rounding may add to a score, in parts of what it is the sum of
     height: int  # rows of a tile of registers
     lanes: int  # of a vector
 
     def less(self, barred: np.ndarray) -> Columns:
-        """Return them without those that are True in `barred`, shape (n,): their offset is -inf."""
+        """Return them without those that are True in `barred`, shape (n,): their offset is -inf, their bounds stay."""
         offsets = self.offsets.copy()
-        offsets.reshape(-1)[: self.n][barred] = -np.inf
+        offsets.reshape(-1)[self.places[barred]] = -np.inf
         return self._replace(offsets=offsets)
 
 
 class Lists(NamedTuple):
-    """A list of columns for each row: row `i` has `indices[indptr[rows[i]] : indptr[rows[i] + 1]]`, sorted."""
+    """A list of columns for each row: row `i` has `indices[indptr[rows[i]] : indptr[rows[i] + 1]]`."""
 
     indptr: np.ndarray  # int64
     indices: np.ndarray  # int32
@@ -49,20 +61,37 @@ class Lists(NamedTuple):
 NO_OFFSETS = {np.dtype(kind): np.zeros(1, kind) for kind in ("float32", "float64")}
 NO_LISTS = Lists(np.zeros(2, np.int64), np.zeros(0, np.int32), np.zeros(1, np.intp))
 
+# More than a product loses that falls below what its dtype resolves: k of it stand in the square of every norm.
+TINY = float(np.finfo(np.float32).tiny)
+
 
 def pack(Y: np.ndarray, offsets: np.ndarray | None = None) -> Columns:
     """Return factors of shape (n, k), and offsets of shape (n,), as columns for `top_n`."""
     n, k = Y.shape
     height, _ = target().tile(Y.dtype.itemsize)
     width = target().strip(Y.dtype.itemsize)
-    whole, rest = divmod(n, width)
-    strips = aligned_zeros((whole + (rest > 0), k, width), Y.dtype)
-    strips[:whole] = Y[: whole * width].reshape(whole, width, k).swapaxes(1, 2)
-    if rest:
-        strips[whole, :, :rest] = Y[whole * width :].T
-    tiles = np.full((-(-n // COLUMNS), COLUMNS), -np.inf, Y.dtype)
-    tiles.reshape(-1)[:n] = 0 if offsets is None else offsets
-    return Columns(strips, tiles, n, height, target().lanes(Y.dtype.itemsize))
+    n_tiles = -(-n // COLUMNS)
+    norms = np.sqrt(np.einsum("nk,nk->n", Y, Y).astype(np.float64) + k * TINY)
+    norms[np.isnan(norms)] = 0  # a score that is not a number is never chosen
+    order = np.argsort(-norms)
+    ids, places = np.zeros(n_tiles * COLUMNS, np.int32), np.empty(n, np.int32)
+    ids[:n], places[order] = order, np.arange(n, dtype=np.int32)
+    strips = aligned_zeros((-(-n // width), k, width), Y.dtype)
+    for start in range(0, n, COLUMNS):
+        some = Y[order[start : start + COLUMNS]]
+        whole, rest = divmod(len(some), width)
+        first = start // width
+        strips[first : first + whole] = some[: whole * width].reshape(whole, width, k).swapaxes(1, 2)
+        if rest:
+            strips[first + whole, :, :rest] = some[whole * width :].T
+    tiles = np.full((n_tiles, COLUMNS), -np.inf, Y.dtype)
+    tiles.reshape(-1)[:n] = 0 if offsets is None else offsets[order]
+    slack = float(2 * (k + 8) * np.finfo(Y.dtype).eps)
+    greatest = np.maximum.accumulate(tiles.max(axis=1, initial=-np.inf)[::-1])[::-1].astype(np.float64)
+    reach = np.empty((n_tiles, 2))
+    reach[:, 0] = norms[order[::COLUMNS]] * (1 + slack)
+    reach[:, 1] = greatest * (1 + slack * np.sign(greatest))
+    return Columns(strips, tiles, ids, places, reach, slack, height, target().lanes(Y.dtype.itemsize))
 
 
 def top_n(
@@ -113,7 +142,7 @@ def top_n(
     empty: Any = aligned_empty
     if are_few(n_rows, group):
         height, empty = n_rows, np.empty  # aligned memory takes microseconds to make, which a row does not win back
-    kept = min(n, columns.n)
+    kept = min(n, len(columns.places))
     most = -(-kept // columns.lanes) * columns.lanes
     offsets = NO_OFFSETS[dtype] if row_offsets is None else row_offsets.astype(dtype, copy=False)
     first, second = (*excluded, NO_LISTS, NO_LISTS)[:2]
@@ -128,14 +157,19 @@ def top_n(
             offsets,
             columns.strips,
             columns.offsets,
+            columns.ids,
+            columns.places,
+            columns.reach,
+            columns.slack,
             *first,
             *second,
             *third,
             allowed is not None,
             empty((height + 1) * COLUMNS + height * (most + k), dtype),
-            empty((height, most), np.int32),
-            np.empty((3, height), np.int64),
+            empty(height * (most + columns.ids.size // WORD + 1), np.int32),
+            np.empty((height, 2)),
             group,
+            most,
             kept,
             ids,
             scores,
@@ -160,9 +194,13 @@ def _top_n(
     X,  # in    T (n_all, >= k)
     rows,  # in    intp (n_rows,)            of X
     row_offsets,  # in    T (n_rows,) or (1,)
-    strips,  # in    T (n_strips, k, width)
-    column_offsets,  # in    T (n_tiles, COLUMNS)      -inf in the padding
-    first_indptr,  # in    Lists                     left out; as arrays, since Numba looks 0.8 us at a named tuple
+    strips,  # in    Columns                   as arrays, since Numba looks 0.8 us at a named tuple
+    column_offsets,
+    column_ids,
+    places,
+    reach,
+    slack,
+    first_indptr,  # in    Lists                     left out
     first_indices,
     first_rows,
     second_indptr,  # in    Lists                     left out too
@@ -173,21 +211,30 @@ def _top_n(
     allowed_rows,
     restricted,  # in    bool                      whether `allowed` counts
     work,  # work  T (.,)                    for tile, best and left
-    best_ids,  # work  int32 (height, most)
-    at,  # work  int64 (3, height)         where each row stands in its lists
+    numbers,  # work  int32 (.,)                for best_ids, taken and live
+    bounds,  # work  float64 (height, 2)       norm and offset of each row
     group,  # in    intp                      rows of a tile of registers
+    most,  # in    intp                      columns kept for a row, padded
     kept,  # in    intp                      columns kept for a row
     ids,  # out   int32 (n_rows, n)
     scores,  # out   T (n_rows, n)
 ):
-    """Offer every column to each row, in rising order of ids, so that a later tie never wins."""
+    """Offer the columns to each row, tile after tile, until none that is left can be among its best.
+
+    The chain of k multiply-adds differs from x.y by at most k u / (1 - k u) |x| |y|, u half an eps, and a sum with an
+    offset by u of what it is the sum of. `slack`, 4 (k + 8) u, covers these, in whatever order offsets are added, and
+    the rounding of norms and bound. What products lose below the smallest number `TINY` covers, as
+    sqrt(a + t) sqrt(b + t) >= sqrt(a b) + t. Casting the bound rounds it as it does scores, which so stay below. Where
+    anything is not a number the comparison is False, and the row goes on.
+    """
     k, width = strips.shape[1], strips.shape[2]
     n_columns = len(strips) * width
-    most = best_ids.shape[1]
-    best = (len(best_ids) + 1) * COLUMNS  # of each row, falling; before it the tile, of whose last row nothing is used
-    left = best + len(best_ids) * most  # a block's rows, transposed
-    first, second = (first_indptr, first_indices, first_rows), (second_indptr, second_indices, second_rows)
-    allowed = allowed_indptr, allowed_indices, allowed_rows
+    n_rows = len(bounds)
+    best = (n_rows + 1) * COLUMNS  # of each row, falling; before it the tile, of whose last row nothing is used
+    left = best + n_rows * most  # the rows that are not done, transposed
+    words = len(column_ids) // WORD
+    taken = n_rows * most  # a bit for each column, set where it is left out; before it the ids of `best`
+    live = taken + n_rows * words  # the rows that are not done, in the order of `left`
     while True:
         begin = next_block(counter) * block
         if begin >= len(rows):
@@ -199,70 +246,99 @@ def _top_n(
             for i in range(k):
                 for r in range(height):
                     work[left + i * height + r] = X[rows[begin + r], i] if r < count else 0
+        for p in range(count * most):
+            work[best + p], numbers[p] = -np.inf, -1
+        for p in range(count * words):
+            numbers[taken + p] = -restricted
         for r in range(count):
-            at[0, r], at[1, r], at[2, r] = (
-                _end(first, begin + r, 0),
-                _end(second, begin + r, 0),
-                _end(allowed, begin + r, 0),
-            )
-            for p in range(most):
-                work[best + r * most + p], best_ids[r, p] = -np.inf, -1
+            square = work.dtype.type(0)
+            for i in range(k):
+                square += X[rows[begin + r], i] * X[rows[begin + r], i]
+            offset = np.float64(row_offsets[min(begin + r, len(row_offsets) - 1)])
+            bounds[r, 0], bounds[r, 1] = np.sqrt(np.float64(square) + k * TINY), offset + slack * abs(offset)
+            numbers[live + r] = r
+            bits = taken + r * words
+            if restricted:
+                _allow(numbers, bits, places, allowed_indices, *_span(allowed_indptr, allowed_rows, begin + r))
+            _leave_out(numbers, bits, places, first_indices, *_span(first_indptr, first_rows, begin + r))
+            _leave_out(numbers, bits, places, second_indices, *_span(second_indptr, second_rows, begin + r))
+        n_live = count
         for t in range(len(column_offsets)):
+            s = 0
+            while s < n_live:
+                r = numbers[live + s]
+                worst = work[best + r * most + kept - 1]
+                bound = work.dtype.type(bounds[r, 0] * reach[t, 0] + (bounds[r, 1] + reach[t, 1]))
+                if bound < worst:
+                    n_live -= 1
+                    numbers[live + s] = numbers[live + n_live]
+                    if not alone:
+                        for i in range(k):
+                            work[left + i * height + s] = work[left + i * height + n_live]
+                else:
+                    s += 1
+            if n_live == 0:
+                break
             start = t * COLUMNS
             stop = min(start + COLUMNS, n_columns)
             if alone:
-                for r in range(count):
+                for s in range(n_live):
+                    r = numbers[live + s]
                     offset, u = row_offsets[min(begin + r, len(row_offsets) - 1)], rows[begin + r]
-                    row_product(work, r * COLUMNS, X, u * X.shape[1], strips, start * k, k, (stop - start) // width)
+                    row_product(work, s * COLUMNS, X, u * X.shape[1], strips, start * k, k, (stop - start) // width)
                     for j in range(stop - start):
-                        work[r * COLUMNS + j] += offset + column_offsets[t, j]
+                        work[s * COLUMNS + j] += offset + column_offsets[t, j]
             else:
-                for r in range(height):
-                    offset = row_offsets[min(begin + min(r, count - 1), len(row_offsets) - 1)]
+                for s in range(n_live):
+                    offset = row_offsets[min(begin + numbers[live + s], len(row_offsets) - 1)]
                     for j in range(COLUMNS):
-                        work[r * COLUMNS + j] = offset + column_offsets[t, j]
+                        work[s * COLUMNS + j] = offset + column_offsets[t, j]
+                whole = (n_live + group - 1) // group * group
                 for j in range(start, stop, width):
                     add_product(
-                        work, j - start, COLUMNS, 1.0, work, left, height, strips, j * k, width, k, height, width
+                        work, j - start, COLUMNS, 1.0, work, left, height, strips, j * k, width, k, whole, width
                     )
-            for r in range(count):
-                row, worst = r * COLUMNS, best + r * most + kept - 1
-                if restricted:
-                    at[2, r] = _keep_only(work, row, start, stop, allowed[1], at[2, r], _end(allowed, begin + r, 1))
-                at[0, r] = _leave_out(work, row, start, stop, first[1], at[0, r], _end(first, begin + r, 1))
-                at[1, r] = _leave_out(work, row, start, stop, second[1], at[1, r], _end(second, begin + r, 1))
-                j = first_above(work, row, 0, stop - start, work[worst])
-                while j < stop - start:
-                    insert_sorted(work, best + r * most, best_ids, r * most, most, work[row + j], start + j)
-                    j = first_above(work, row, j + 1, stop - start, work[worst])
+            for s in range(n_live):
+                r = numbers[live + s]
+                keep_best(
+                    work,
+                    best + r * most,
+                    numbers,
+                    r * most,
+                    most,
+                    kept,
+                    work,
+                    s * COLUMNS,
+                    column_ids,
+                    start,
+                    numbers,
+                    taken + r * words + start // WORD,
+                    stop - start,
+                )
         for r in range(count):
             for p in range(scores.shape[1]):
-                ids[begin + r, p] = best_ids[r, p] if p < kept else -1
+                ids[begin + r, p] = numbers[r * most + p] if p < kept else -1
                 scores[begin + r, p] = work[best + r * most + p] if p < kept else -np.inf
 
 
 @inner
-def _end(lists, i, side):
-    """Return where the list of row `i` begins (side 0) or ends (side 1)."""
-    indptr, _, rows = lists
-    return indptr[rows[min(i, len(rows) - 1)] + side]
+def _span(indptr, rows, i):
+    """Return where the list of row `i` begins and where it ends."""
+    row = rows[min(i, len(rows) - 1)]
+    return indptr[row], indptr[row + 1]
 
 
 @inner
-def _leave_out(tile, row, start, stop, indices, p, end):
-    """Put -inf at the columns start .. stop - 1 of a list that goes on at `p`; return where it goes on then."""
-    while p < end and indices[p] < stop:
-        tile[row + indices[p] - start] = -np.inf
-        p += 1
-    return p
+def _leave_out(numbers, bits, places, indices, begin, end):
+    """Set the bits of the columns in a list."""
+    for p in range(begin, end):
+        place = np.uintp(places[np.uintp(indices[p])])
+        numbers[bits + place // WORD] |= 1 << place % WORD
 
 
 @inner
-def _keep_only(tile, row, start, stop, indices, p, end):
-    """Put -inf at the columns start .. stop - 1 that are not in a list; return where it goes on then."""
-    for j in range(start, stop):
-        if p < end and indices[p] == j:
-            p += 1
-        else:
-            tile[row + j - start] = -np.inf
-    return p
+def _allow(numbers, bits, places, indices, begin, end):
+    """Clear the bits of the columns in a list."""
+    for p in range(begin, end):
+        place = np.uintp(places[np.uintp(indices[p])])
+        numbers[bits + place // WORD] &= ~(1 << place % WORD)

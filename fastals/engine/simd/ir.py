@@ -155,10 +155,12 @@ class Vectors:
         """Return ``value`` in all lanes."""
         return ir.Constant(self.vector, [ir.Constant(self.scalar, value)] * self.lanes)
 
-    def splat(self, scalar: ir.Value) -> ir.Value:
-        """Return ``scalar``, of any type, in all lanes."""
-        undefined = ir.Constant(ir.VectorType(scalar.type, self.lanes), ir.Undefined)
-        return self.splat_lane(self.builder.insert_element(undefined, scalar, ir.IntType(32)(0)), 0)
+    def splat(self, scalar: ir.Value, lanes: int = 0) -> ir.Value:
+        """Return ``scalar``, of any type, in all lanes, or in so many."""
+        lanes = lanes or self.lanes
+        undefined = ir.Constant(ir.VectorType(scalar.type, lanes), ir.Undefined)
+        first = self.builder.insert_element(undefined, scalar, ir.IntType(32)(0))
+        return self.shuffle(first, first, [0] * lanes)
 
     def splat_lane(self, vector: ir.Value, lane: int) -> ir.Value:
         """Return ``vector[lane]`` in all lanes."""

@@ -695,68 +695,82 @@ def prefetch_rows(v, Y, ldy, indices, p, count):
 
 
 @micro_kernel
-def first_above(v, x, o, start, count, limit):
-    """Find the next number above a limit.
+def keep_best(v, best, o, best_ids, i, n, kept, x, p, ids, q, taken, t, count):
+    """Put columns that are better than the worst that is kept where they belong: by falling score, equal by rising id.
 
-    Computes   the first i in start .. count - 1 with x[o + i] > limit, which NaN never is; count where there is none.
-    Requires   x readable up to W - 1 numbers beyond o + count.
-    IR         A compare of W numbers and a branch, until a lane is set.
+    Computes   best[o : o + n] and best_ids[i : i + n] <- the first n of themselves and of the scores x[p + c] with
+               their ids[q + c], of the c < count whose bit c % 32 of taken[t + c / 32] is not set and that come before
+               place kept - 1. A score that is not a number comes before none.
+    Requires   n padded; count a multiple of S; best in order, without NaN; ids from -1 on.
+    IR         A compare of S numbers and a branch, until a lane is not below the worst; only then a look at
+               ids and bits.
+               From the last vector to the first, a lane of best keeps what it has, or takes the score, or its left
+               neighbour's: compares and selections, no branch to predict.
     """
-    x, limit, builder = v.at(x, o), v.splat(limit), v.builder
-    entry = builder.block
-    head, compare, again, found, done = (
-        builder.append_basic_block(name) for name in ("head", "compare", "again", "found", "done")
+    best, best_ids, x, ids, taken = v.at(best, o), v.at(best_ids, i), v.at(x, p), v.at(ids, q), v.at(taken, t)
+    builder, worst = v.builder, v.sub(kept, 1)
+    word = ir.IntType(32)
+    numbers, scores_of_strip, ids_of_strip = (
+        ir.VectorType(kind, lanes) for kind, lanes in ((word, v.lanes), (v.scalar, v.strip), (word, v.strip))
     )
-    builder.branch(head)
-
-    builder.position_at_end(head)
-    i = builder.phi(INDEX)
-    i.add_incoming(start, entry)
-    builder.cbranch(builder.icmp_signed("<", i, count), compare, done)
-
-    builder.position_at_end(compare)
-    bits = builder.bitcast(builder.fcmp_ordered(">", v.load(x, i), limit), ir.IntType(v.lanes))
-    builder.cbranch(builder.icmp_unsigned("==", bits, bits.type(0)), again, found)
-
-    builder.position_at_end(again)
-    i.add_incoming(v.add(i, v.lanes), again)
-    builder.branch(head)
-
-    builder.position_at_end(found)
-    lane = builder.cttz(builder.zext(bits, INDEX), ir.IntType(1)(1))
-    place = v.min(v.add(i, lane), count)
-    builder.branch(done)
-
-    builder.position_at_end(done)
-    answer = builder.phi(INDEX)
-    answer.add_incoming(count, head)
-    answer.add_incoming(place, found)
-    return answer
-
-
-@micro_kernel
-def insert_sorted(v, x, o, ids, i, n, score, number):
-    """Put a score and its id where they belong in a falling sequence, whose last falls out.
-
-    Computes   x[o : o + n] and ids[i : i + n] <- the same with the score behind all that are not below it.
-    Requires   n padded; x falling, without NaN.
-    IR         From the last vector to the first: a lane keeps what it has, or takes the score, or its left neighbour's:
-               two compares and two selections, no branch to predict.
-    """
-    x, ids, builder = v.at(x, o), v.at(ids, i), v.builder
-    numbers = ir.VectorType(ir.IntType(32), v.lanes)
-    new, new_id = v.splat(score), v.splat(builder.trunc(number, numbers.element))
     shift = range(v.lanes - 1, 2 * v.lanes - 1)
 
-    def place(i, left, left_ids):
-        here, here_ids = v.load(x, i), v.load_as(numbers, ids, i)
-        left, left_ids = v.shuffle(left, here, shift), v.shuffle(left_ids, here_ids, shift)
-        stays, behind = (builder.fcmp_ordered(">=", scores, new) for scores in (here, left))
-        v.store(builder.select(stays, here, builder.select(behind, new, left)), x, i)
-        v.store(builder.select(stays, here_ids, builder.select(behind, new_id, left_ids)), ids, i)
+    def insert(score, number):
+        new, new_id = v.splat(score), v.splat(number)
 
-    def with_neighbour(i):
-        place(i, v.load(x, v.sub(i, v.lanes)), v.load_as(numbers, ids, v.sub(i, v.lanes)))
+        def before(scores, score_ids):
+            level = builder.and_(builder.fcmp_ordered("==", scores, new), builder.icmp_signed("<", score_ids, new_id))
+            return builder.or_(builder.fcmp_ordered(">", scores, new), level)
 
-    v.each(v.sub(n, v.lanes), 0, -v.lanes, with_neighbour)
-    place(0, v.constant(float("inf")), ir.Constant(numbers, None))
+        def place(j, left, left_ids):
+            here, here_ids = v.load(best, j), v.load_as(numbers, best_ids, j)
+            left, left_ids = v.shuffle(left, here, shift), v.shuffle(left_ids, here_ids, shift)
+            stays, behind = before(here, here_ids), before(left, left_ids)
+            v.store(builder.select(stays, here, builder.select(behind, new, left)), best, j)
+            v.store(builder.select(stays, here_ids, builder.select(behind, new_id, left_ids)), best_ids, j)
+
+        def with_neighbour(j):
+            place(j, v.load(best, v.sub(j, v.lanes)), v.load_as(numbers, best_ids, v.sub(j, v.lanes)))
+
+        v.each(v.sub(n, v.lanes), 0, -v.lanes, with_neighbour)
+        place(0, v.constant(float("inf")), v.splat(word(-2)))  # before everything
+
+    def strip(c):
+        scores = v.load_as(scores_of_strip, x, c)
+
+        def compared(sign):
+            return builder.fcmp_ordered(sign, scores, v.splat(v.load_scalar(best, worst), v.strip))
+
+        def as_bits(lanes):
+            return builder.bitcast(lanes, ir.IntType(v.strip))
+
+        def better():
+            last = v.splat(v.load_scalar(best_ids, worst), v.strip)
+            before = builder.icmp_signed("<", v.load_as(ids_of_strip, ids, c), last)
+            return as_bits(builder.or_(compared(">"), builder.and_(compared(">="), before)))
+
+        none = ir.IntType(v.strip)(0)
+        with builder.if_then(builder.icmp_unsigned("!=", as_bits(compared(">=")), none)):
+            left_out = v.load_scalar(taken, builder.lshr(c, INDEX(5)))
+            left_out = builder.lshr(left_out, builder.trunc(builder.and_(c, INDEX(31)), word))
+            free = builder.not_(builder.trunc(left_out, none.type) if v.strip < 32 else left_out)
+            first = builder.and_(better(), free)
+            entry = builder.block
+            head, inside, done = (builder.append_basic_block(name) for name in ("head", "inside", "done"))
+            builder.branch(head)
+
+            builder.position_at_end(head)
+            bits = builder.phi(none.type)
+            bits.add_incoming(first, entry)
+            builder.cbranch(builder.icmp_unsigned("!=", bits, none), inside, done)
+
+            builder.position_at_end(inside)
+            lane = v.add(c, builder.zext(builder.cttz(bits, ir.IntType(1)(1)), INDEX))
+            insert(v.load_scalar(x, lane), v.load_scalar(ids, lane))
+            others = builder.and_(bits, builder.sub(bits, none.type(1)))
+            bits.add_incoming(builder.and_(others, better()), builder.block)
+            builder.branch(head)
+
+            builder.position_at_end(done)
+
+    v.each(0, count, v.strip, strip)

@@ -168,14 +168,13 @@ def prefetch_rows(Y, ldy, indices, p, count):
     """Nothing: a prefetch has no value."""
 
 
-def first_above(x, o, start, count, limit):
-    """Return the first i with ``x[o + i] > limit``."""
-    above = np.flatnonzero(x[o + start : o + count] > limit)
-    return start + above[0] if len(above) else count
-
-
-def insert_sorted(x, o, ids, i, n, score, number):
-    """``x`` and ``ids`` with the score inserted, less the last."""
-    place = np.count_nonzero(x[o : o + n] >= score)
-    for part, new in ((x[o : o + n], score), (ids[i : i + n], number)):
-        part[place:] = np.insert(part[place:], 0, new)[:-1]
+def keep_best(best, o, best_ids, i, n, kept, x, p, ids, q, taken, t, count):
+    """Insert the columns whose bit is not set into ``best``, sorted by falling score, then by rising id."""
+    scores, numbers = best[o : o + n], best_ids[i : i + n]
+    for c in range(count):
+        score, number = x[p + c], ids[q + c]
+        before = (scores > score) | ((scores == score) & (numbers < number))
+        if not (before[kept - 1] or np.isnan(score) or taken[t + c // 32] >> c % 32 & 1):
+            place = np.count_nonzero(before)
+            scores[place:] = np.insert(scores[place:], 0, score)[:-1]
+            numbers[place:] = np.insert(numbers[place:], 0, number)[:-1]
