@@ -349,10 +349,10 @@ def test_gathered_panels(rng, dtype, width):
     W = lanes(dtype)
     for count in COUNTS:
         Y, indices = gathered(rng, 9, width * W, count, dtype)
-        s, e = (rng.standard_normal(6 * W + 64).astype(dtype) for _ in range(2))
+        s, e, b, y = (rng.standard_normal(6 * W + 64).astype(dtype) for _ in range(4))
         for rows in (count, count + 2):
             P = rng.standard_normal((rows + 2) * in_strips(width * W, dtype)).astype(dtype)
-            check(gather_scaled, [P, 2, rows, s, 5, Y, width * W, indices, 3, count], roundings=2)
+            check(gather_scaled, [P, 2, rows, s, b, 5, y, 3, Y, width * W, indices, 3, count], roundings=count + 2)
         M = rng.standard_normal((count + 1, 7 * W)).astype(dtype)
         check(scaled, [P, 2, count + 2, s, 5, M, W, 7 * W, count, width * W], roundings=2)
         for rows in (width * W, width * W + 2):
@@ -407,7 +407,7 @@ def test_what_is_not_finite_is_passed_on(rng, dtype, value):
         check(gather_axpys, [x, 0, s, 0, Y, n, indices, 3, 7], roundings=9)
         P = np.zeros(9 * in_strips(n, dtype), dtype)
         check(scaled, [P, 0, 9, s, 0, Y, 0, n, 7, n], roundings=2)
-        check(gather_scaled, [P, 0, 9, s, 0, Y, n, indices, 3, 7], roundings=2)
+        check(gather_scaled, [P, 0, 9, s, e, 0, x, 0, Y, n, indices, 3, 7], roundings=9)
         T = np.zeros(n * in_strips(16, dtype), dtype)
         check(gather_transposed, [T, 0, n, s, 0, e, 0, Y, n, indices, 3, 7], roundings=3)
         narrow = np.ascontiguousarray(Y[:, position // W * W :][:, :W])

@@ -380,6 +380,11 @@ def _axpys(v, y, address, count, width, s, ahead=0):
 
         v.each(0, width, v.lanes, columns)
 
+    _in_groups(v, count, group)
+
+
+def _in_groups(v, count, group):
+    """Emit group(first, n) for groups of r rows, then of fewer."""
     start = INDEX(0)
     for n in (v.tile_rows, 2, 1):
         stop = v.sub(count, v.builder.srem(count, INDEX(n)))
@@ -606,13 +611,18 @@ def _in_strip(v, P, rows, c):
     return v.at(P, inside, v.sub(c, inside), rows)
 
 
-def _scaled(v, P, rows, s, address, width, count, ahead=0):
-    """P[r, 0:width] = s[r] * row r, in strips; rows that many further on are fetched meanwhile."""
+@micro_kernel
+def scaled(v, P, p0, rows, s, o, M, m, ldm, count, width):
+    """Copy rows, each times its scale, into a panel in strips.
+
+    Computes   P[r, 0:width] = s[o + r] * M[r, 0:width] for r < count
+    Requires   width padded; count <= rows, 0 too.
+    IR         For each vector a load, a product and a store.
+    """
+    P, s = v.at(P, p0), v.at(s, o)
 
     def row(r):
-        if ahead:
-            _fetch(v, address, v.add(r, ahead), 1, v.sub(count, 1), width)
-        source, factor, place = address(r), v.broadcast(s, r), v.mul(r, v.strip)
+        source, factor, place = v.at(M, m, r, ldm), v.broadcast(s, r), v.mul(r, v.strip)
         v.each(
             0,
             width,
@@ -624,25 +634,34 @@ def _scaled(v, P, rows, s, address, width, count, ahead=0):
 
 
 @micro_kernel
-def scaled(v, P, p0, rows, s, o, M, m, ldm, count, width):
-    """Copy rows, each times its scale, into a panel in strips.
+def gather_scaled(v, P, p0, rows, s, b, o, y, i, Y, ldy, indices, p, count):
+    """Gather rows, each times its scale, as the rows of a panel in strips, and add multiples of them to a vector.
 
-    Computes   P[r, 0:width] = s[o + r] * M[r, 0:width] for r < count
-    Requires   width padded; count <= rows, 0 too.
-    IR         For each vector a load, a product and a store.
-    """
-    _scaled(v, v.at(P, p0), rows, v.at(s, o), _contiguous(v, M, m, ldm), width, count)
-
-
-@micro_kernel
-def gather_scaled(v, P, p0, rows, s, o, Y, ldy, indices, p, count):
-    """Gather rows, each times its scale, as the rows of a panel in strips.
-
-    Computes   P[r, 0:ldy] = s[o + r] * Y[indices[p + r]] for r < count
+    Computes   P[r, 0:ldy] = s[o + r] * Y[indices[p + r]] and
+               y[i : i + ldy] += sum_r b[o + r] * Y[indices[p + r]] for r < count
     Requires   ldy, the length of a row, padded; count <= rows, 0 too.
-    IR         As ``scaled``; rows to come are fetched into the cache.
+    IR         As ``gather_axpys``, with a product and a store more for each vector: a pass of their own for the
+               multiples takes a tenth of an exact row of 256 cells at 64 floats.
     """
-    _scaled(v, v.at(P, p0), rows, v.at(s, o), _gathered(v, Y, ldy, indices, p), ldy, count, AHEAD)
+    P, y, s, b = v.at(P, p0), v.at(y, i), v.at(s, o), v.at(b, o)
+    address = _gathered(v, Y, ldy, indices, p)
+
+    def group(first, n):
+        _fetch(v, address, v.add(first, AHEAD), n, v.sub(count, 1), ldy)
+        rows_of = [(address(r), v.broadcast(s, r), v.broadcast(b, r)) for r in (v.add(first, r) for r in range(n))]
+        place = v.mul(first, v.strip)
+
+        def columns(c):
+            total, target = v.load(y, c), v.at(_in_strip(v, P, rows, c), place)
+            for r, (row, scale, factor) in enumerate(rows_of):
+                numbers = v.load(row, c)
+                v.store(v.times(numbers, scale), target, r * v.strip)
+                total = v.fma(numbers, factor, total)
+            v.store(total, y, c)
+
+        v.each(0, ldy, v.lanes, columns)
+
+    _in_groups(v, count, group)
 
 
 @micro_kernel

@@ -152,9 +152,10 @@ def gather_gram(A, a, lda, r, w, b, o, Y, indices, p, count):
     r[:W] += y.T @ b[o : o + count]
 
 
-def gather_scaled(P, p0, rows, s, o, Y, ldy, indices, p, count):
-    """``P = diag(s) Y[indices]``, in strips."""
+def gather_scaled(P, p0, rows, s, b, o, y, i, Y, ldy, indices, p, count):
+    """``P = diag(s) Y[indices]``, in strips; ``y += Y[indices]'b``."""
     P.flat[_in_strips(p0, rows, count, ldy, P.dtype)] = s[o : o + count, None] * _gathered(Y, ldy, indices, p, count)
+    gather_axpys(y, i, b, o, Y, ldy, indices, p, count)
 
 
 def gather_transposed(T, t, rows, s, o, e, i, Y, ldy, indices, p, count):
