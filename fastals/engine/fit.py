@@ -87,7 +87,9 @@ class Alternation:
                 if 0 < squares < np.inf:
                     np.multiply(X, np.sqrt((len(X) if side == "item" else 1) / squares), out=X)
 
-    def fit(self, iterations: int, after: Callable[[int, float, bool], bool], *, warm: bool = False) -> Failure | None:
+    def fit(
+        self, iterations: int, after: Callable[[int, float, bool], bool], *, warm: bool = False, solved: bool = False
+    ) -> Failure | None:
         """Alternate from the start in `model.Y`; on return the users are exact for the items.
 
         Parameters
@@ -98,6 +100,8 @@ class Alternation:
             Called when an iteration is done, with the objective then; True ends the fit.
         warm : bool, default False
             `model.X` is a start as well.
+        solved : bool, default False
+            It is exact for `model.Y`, as a fit leaves it: the first half-step of users is left out.
 
         Returns
         -------
@@ -105,9 +109,10 @@ class Alternation:
             The first row that could not be solved; the panels are then of no use.
         """
         for iteration in range(iterations):
-            failure, _ = self._half_step("user", warm=warm or iteration > 0)
-            if failure:
-                return failure
+            if iteration > 0 or not solved:
+                failure, _ = self._half_step("user", warm=warm or iteration > 0)
+                if failure:
+                    return failure
             failure, items_loss = self._half_step("item", warm=True)
             if failure:
                 return failure
