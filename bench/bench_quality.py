@@ -226,7 +226,7 @@ class Factors:
 OURS = ImplicitALS(alpha=0.0, regularization_exponent=1.0, iterations=ITERATIONS, random_state=0)
 METRICS = (f"recall@{K}", f"ndcg@{K}")
 SEEDS = (0, 1, 2)  # of the models that are tested: NDCG@20 on validation cells differs by 0.002 between them (lastfm)
-N_CANDIDATES = 48  # by halving: for both metrics about the seconds of the slowest peer's grid
+N_DRAWN = 60  # by halving: with the grid, and for both metrics, about the seconds of the slowest peer's grid
 Parameters = dict[str, Any]
 Fit = Callable[[sp.csr_array, Parameters, int, int], Any]  # matrix, candidate, factors, seed
 
@@ -280,14 +280,11 @@ def settle_in_full(fit: Fit, kept: sp.csr_array, validation: sp.csr_array, every
 
 
 def settle_by_halving(kept: sp.csr_array, validation: sp.csr_array, every: int) -> dict[str, Parameters]:
-    """Return the best by each metric of candidates that set all parameters, at the size that is tested."""
-    candidates = implicit_candidates(N_CANDIDATES, kept)[::every]
+    """Return the best by each metric of the grid and of draws that set all parameters, at the size that is tested."""
+    candidates = [*IALS, *implicit_candidates(N_DRAWN, kept)][::every]
     model = ImplicitALS(**OURS.get_params() | {"factors": FACTORS})
-    options = {"factor": 4, "n_jobs": THREADS, "refit": False}
-    return {
-        metric: successive_halving(model, candidates, (kept, validation), metric, **options).best_parameters
-        for metric in METRICS
-    }
+    search = partial(successive_halving, model, candidates, (kept, validation), n_jobs=THREADS, refit=False)
+    return {metric: search(metric).best_parameters for metric in METRICS}
 
 
 HALVING = "fastals, by halving"
@@ -421,7 +418,7 @@ def halving_table(every: int) -> str:
     model.fit(splits[0])  # compiles
     searches: dict[str, Callable[..., Any]] = {
         f"{len(candidates)} full fits": grid_search,
-        "successive halving": partial(successive_halving, factor=4),
+        "successive halving": successive_halving,
     }
     contenders = {
         f"{name}, n_jobs={n_jobs}": partial(search, model, candidates, splits, METRICS[1], n_jobs=n_jobs, refit=False)
