@@ -3,8 +3,11 @@
 Implicit feedback: Rendle, Krichene, Zhang, Koren, "Revisiting the performance of iALS on item recommendation
 benchmarks" (RecSys 2022), tune two numbers with 16 iterations and an exponent of 1 on the grid below, then double the
 factors with the same numbers; here 64 are tuned and 128 fitted.
-`irspack` draws from the same ranges by default. The exponent of the popularity is what He, Zhang, Kan, Chua, "Fast
-matrix factorization for online recommendation with implicit feedback" (SIGIR 2016), vary from 0 to 1.
+`irspack` draws from the same ranges by default. Where all parameters are drawn, those two are log-uniform over the
+ranges of the grid. The exponent of the regularization is uniform from 0 to 1, the two values that the literature has,
+and the average row keeps its ridge whatever the exponent, as Rendle et al. do it. The exponent of the popularity is
+uniform from 0 to 1, where He, Zhang, Kan, Chua, "Fast matrix factorization for online recommendation with implicit
+feedback" (SIGIR 2016), vary it.
 
 Ratings: the ridge of a row grows with its ratings in Zhou et al. (AAIM 2008: 0.03 to 0.065 of 100 ratings are 3 to 6.5)
 and is 10 or 15 in Koren's baselines (TKDD 2010, and Surprise's defaults); so 1 to 30 for a row of average length,
@@ -34,6 +37,31 @@ def grid(**values: Any) -> list[dict[str, Any]]:
 
 
 IALS = grid(unobserved_weight=UNOBSERVED_WEIGHTS, regularization=REGULARIZATIONS)
+
+
+def implicit_candidates(n: int, train: sp.csr_array, random_state: int = 0) -> list[dict[str, Any]]:
+    """Draw parameters of ImplicitALS for a matrix to learn from."""
+    rng = np.random.default_rng(random_state)
+    n_users, n_items = train.shape
+    candidates = []
+    for _ in range(n):
+        weight = _log_uniform(rng, UNOBSERVED_WEIGHTS)
+        ridge, exponent = _log_uniform(rng, REGULARIZATIONS), float(rng.uniform())
+        scales = train.nnz / n_users + weight * n_items, train.nnz / n_items + weight * n_users
+        candidates.append(
+            {
+                "unobserved_weight": weight,
+                "regularization": tuple(float(f"{ridge * scale ** (1 - exponent):.3g}") for scale in scales),
+                "regularization_exponent": round(exponent, 3),
+                "popularity_exponent": round(float(rng.uniform(POPULARITY_EXPONENTS[0], POPULARITY_EXPONENTS[-1])), 3),
+            }
+        )
+    return candidates
+
+
+def _log_uniform(rng: np.random.Generator, values: tuple[float, ...]) -> float:
+    """Draw from the range of some values."""
+    return float(f"{np.exp(rng.uniform(*np.log([min(values), max(values)]))):.3g}")
 
 
 def rating_candidates(n: int, train: sp.csr_array, random_state: int = 0) -> list[dict[str, Any]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any, ClassVar, NamedTuple, TypeVar
 
 import numpy as np
@@ -194,7 +195,9 @@ class _ALS(Incremental, Serving):
                 alternation.sketch(checked.rng)
             if places is not None:
                 _go_on_from(start, places, model, checked.factors)
-            failure = alternation.fit(checked.iterations, after, done=0 if more else start.n_iter_)
+            solved = not more and _is_solved(start, objective, cells)
+            done = 0 if more else start.n_iter_
+            failure = alternation.fit(checked.iterations, after, done=done, solved=solved)
             if failure is not None:
                 side = cells.by_user if failure.side == "user" else cells.by_item
                 raise solve_error(failure, side, checked.dtype)
@@ -712,6 +715,13 @@ def _places(start: _ALS, cells: Interactions) -> list[np.ndarray]:
         else:
             places.append(np.arange(stored))
     return places
+
+
+def _is_solved(start: _ALS, objective: Objective, cells: Interactions) -> bool:
+    """Whether a start has been fitted to the same cells by the same objective, so that its users are exact."""
+    before = start._fitted_objective
+    alike = before.item_weights is objective.item_weights
+    return alike and start._seen is cells.by_user and replace(before, item_weights=objective.item_weights) == objective
 
 
 def _go_on_from(start: _ALS, places: list[np.ndarray], model: engine.Model, factors: int) -> None:

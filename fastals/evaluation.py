@@ -37,6 +37,10 @@ class Hits(NamedTuple):
     n_relevant: Ints
     n_irrelevant: Ints
 
+    def first(self, k: int) -> "Hits":
+        """Return the first `k` places."""
+        return self._replace(hit=self.hit[:, :k], filled=self.filled[:, :k])
+
 
 def recall(hits: Hits) -> Floats:
     """Share of the relevant items that are listed: ``hits / n_relevant``."""
@@ -197,7 +201,7 @@ def user_ranking_metrics(
         raise ValueError(f"k is {k}, but ids has {lists.shape[1]} columns: recommend more items, or lower k")
     wanted = _Wanted(relevant, None if train is None else as_interactions(train))
     wanted.refuse_known(np.arange(len(lists)), lists)
-    hits = wanted.hits(wanted.users, lists[wanted.users], k)
+    hits = wanted.hits(wanted.users, lists[wanted.users]).first(k)
     result = {}
     for name in names:
         result[name] = np.full(len(lists), np.nan)
@@ -617,6 +621,7 @@ RATING_METRICS: dict[str, Callable[[npt.ArrayLike, npt.ArrayLike], float]] = {
 """Every metric of predicted ratings by name: a function of truth and prediction."""
 
 _LIST_METRICS = ("novelty", "coverage", "gini")  # of the lists alone, whatever is relevant
+_JOINT_METRICS = ("coverage", "gini")  # of all lists together
 
 
 def _check_fits(model: Any, test: Interactions) -> None:
@@ -689,9 +694,9 @@ class _Wanted:
         if not self.users.size:
             raise ValueError("test has no cell that is not 0: at least one user with a relevant item is wanted")
 
-    def hits(self, users: Ints, lists: Ints, k: int) -> Hits:
-        """Find the hits among the first `k` places of the lists of some users."""
-        keys, filled = users[:, None] * self.n_items + lists[:, :k], lists[:, :k] >= 0
+    def hits(self, users: Ints, lists: Ints) -> Hits:
+        """Find the hits in the lists of some users."""
+        keys, filled = users[:, None] * self.n_items + lists, lists >= 0
         hit = _contains(self._keys, keys) & filled
         return Hits(hit, filled, self._n_relevant[users], self._n_irrelevant[users])
 
@@ -750,25 +755,21 @@ class Evaluator:
         evaluated = wanted.users if users is None else users[np.isin(users, wanted.users)]
         if not evaluated.size:
             raise ValueError("none of users has a relevant item in test: at least one is wanted")
-        per_user = {
-            f"{name}@{k}": np.full(len(evaluated), np.nan)
-            for k in self._cutoffs
-            for name in self._names
-            if name not in ("coverage", "gini")
-        }
+        per_list = [name for name in self._names if name not in _JOINT_METRICS]
+        per_user = {f"{name}@{k}": np.full(len(evaluated), np.nan) for k in self._cutoffs for name in per_list}
         shown = {k: np.zeros(wanted.n_items, dtype=np.int64) for k in self._cutoffs}
         for start in range(0, len(evaluated), block_size):
             rows = evaluated[start : start + block_size]
             lists = _check_lists(recommend(rows, max(self._cutoffs)), (len(rows), wanted.n_items))
             wanted.refuse_known(rows, lists)
+            hits = wanted.hits(rows, lists)
             for k in self._cutoffs:
-                hits = wanted.hits(rows, lists, k)
-                shown[k] += np.bincount(lists[:, :k][hits.filled], minlength=wanted.n_items)
-                for name in self._names:
-                    if name in RANKING_METRICS:
-                        per_user[f"{name}@{k}"][start : start + block_size] = RANKING_METRICS[name](hits)
-                    elif name == "novelty":
-                        per_user[f"{name}@{k}"][start : start + block_size] = self._novelty(lists[:, :k])
+                places = hits.first(k)
+                for name in per_list:
+                    values = self._novelty(lists[:, :k]) if name == "novelty" else RANKING_METRICS[name](places)
+                    per_user[f"{name}@{k}"][start : start + block_size] = values
+                if len(per_list) < len(self._names):
+                    shown[k] += np.bincount(lists[:, :k][places.filled], minlength=wanted.n_items)
         overall = {name: _mean(values) for name, values in per_user.items()}
         for k in self._cutoffs:
             if "coverage" in self._names:

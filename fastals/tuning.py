@@ -8,8 +8,10 @@ import itertools
 import json
 import logging
 import math
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
@@ -69,6 +71,7 @@ def grid_search(
     every: int = 0,
     patience: int = 2,
     warm_start: bool = False,
+    n_jobs: int = 1,
     refit: bool = True,
     journal: str | Path | None = None,
     progress: bool = False,
@@ -93,7 +96,12 @@ def grid_search(
     warm_start : bool, default False
         Let a candidate begin where one ended that differs in regularization only, going from strong to weak, or that
         has half its factors. Few iterations then go further; scores depend on the path, which begins anew where an
-        interrupted search goes on.
+        interrupted search goes on. With `n_jobs` of 1 only.
+    n_jobs : int, default 1
+        Candidates at once, which share the threads of a fit among them; scores stay the same. On small data much
+        faster, as fits of a few milliseconds an iteration gain little from threads of their own (MovieLens 100K on 2
+        CPUs: 1.6 times); it takes the memory of so many fits. A metric that is a function is called from several
+        threads at once.
     refit : bool, default True
         Fit the best parameters on train and validation cells together (of the first split). False: the model is the one
         that was fitted on the first train; if with pauses, `loss_history_` and `n_iter_` are of the last part.
@@ -120,14 +128,19 @@ def grid_search(
     """
     every, patience = check_integer("every", every, 0), check_integer("patience", patience, 1)
     options = {"every": every, "patience": patience, "warm_start": check_flag("warm_start", warm_start)}
-    search = _Search(model, _candidates(grid), splits, metric, refit, journal, options)
+    if warm_start and check_integer("n_jobs", n_jobs, 1) > 1:
+        raise ValueError(f"n_jobs is {n_jobs}, but with warm_start candidates wait for each other: use n_jobs=1")
+    search = _Search(model, _candidates(grid), splits, metric, n_jobs, refit, journal, options)
     search.pauses = lambda most: [*range(every, most, every), most] if every else [most]
     order = _path(search) if warm_start else list(search.trials)
     starts: dict[str, list[Any]] = {}
+
+    def train(trial: _Trial) -> None:
+        start = starts.get(_family(search, trial), starts.get(_family(search, trial, of_half=True)))
+        search.train(trial, patience, start)
+
     with search.reporting(len(order), progress) as report:
-        for trial in order:
-            start = starts.get(_family(search, trial), starts.get(_family(search, trial, of_half=True)))
-            search.run(trial, search.iterations(trial), partial(search.train, patience=patience, start=start))
+        for trial in search.run(order, train):
             if warm_start and trial.states:
                 starts[_family(search, trial)] = [state.model for state in trial.states]
             search.keep_best(trial)
@@ -154,7 +167,7 @@ def random_search(
     distributions, n_candidates, random_state
         As in `sample_candidates`. An interrupted search goes on only with a seed, which gives the same candidates.
     **options
-        `every`, `patience`, `warm_start`, `refit`, `journal`, `progress` of `grid_search`.
+        `every`, `patience`, `warm_start`, `n_jobs`, `refit`, `journal`, `progress` of `grid_search`.
 
     Returns
     -------
@@ -171,6 +184,7 @@ def successive_halving(
     *,
     min_iterations: int = 1,
     factor: int = 3,
+    n_jobs: int = 1,
     refit: bool = True,
     journal: str | Path | None = None,
     progress: bool = False,
@@ -179,15 +193,15 @@ def successive_halving(
 
     Parameters
     ----------
-    model, splits, metric, refit, journal, progress
+    model, splits, metric, n_jobs, refit, journal, progress
         As in `grid_search`.
     candidates : dict of str to sequence, or sequence of dict
         As `grid` in `grid_search`; `sample_candidates` draws some.
     min_iterations : int, default 1
         What every candidate gets.
     factor : int, default 3
-        Of n candidates the best ``ceil(n / factor)`` go on, to `factor` times as many iterations in all; the last ones
-        to `model.iterations`.
+        Of n candidates the best ``floor(n / factor)``, at least one, go on, to `factor` times as many iterations in
+        all; the last ones to `model.iterations`.
 
     Returns
     -------
@@ -209,7 +223,7 @@ def successive_halving(
         "factor": check_integer("factor", factor, 2),
     }
     most = check_integer("model.iterations", model.iterations, 1)
-    search = _Search(model, _candidates(candidates), splits, metric, refit, journal, options)
+    search = _Search(model, _candidates(candidates), splits, metric, n_jobs, refit, journal, options)
     if any("iterations" in trial.parameters for trial in search.trials):
         raise ValueError("candidates sets iterations, which halving shares out: set them in model")
     racing = list(search.trials)
@@ -218,15 +232,14 @@ def successive_halving(
     search.pauses = lambda until: [*(rung for rung in rungs if rung < until), until]
     with search.reporting(len(racing), progress) as report:
         while True:
-            for trial in racing:
-                search.run(trial, budget, partial(search.advance, until=budget))
+            for _ in search.run(racing, partial(search.advance, until=budget), budget):
                 if not rungs:
                     report(search.sign * max(trial.rank for trial in racing))
             rungs.append(budget)
             racing = sorted((trial for trial in racing if not trial.error), key=lambda trial: -trial.rank)
             if budget == most or not racing:
                 break
-            going_on = -(-len(racing) // factor)
+            going_on = max(1, len(racing) // factor)
             for trial in racing[going_on:]:
                 trial.states = []
             racing = racing[:going_on]
@@ -346,6 +359,7 @@ class _Search:
         candidates: list[Parameters],
         splits: Any,
         metric: Metric,
+        n_jobs: int,
         refit: bool,
         journal: str | Path | None,
         options: Parameters,
@@ -354,6 +368,7 @@ class _Search:
         if not isinstance(model, (ImplicitALS, ExplicitALS, WeightedALS)):
             raise TypeError(f"model must be an ImplicitALS, ExplicitALS or WeightedALS, got {type(model).__name__}")
         self._prototype, self._refit = copy.copy(model), check_flag("refit", refit)
+        self._n_jobs, self._at_once = check_integer("n_jobs", n_jobs, 1), 1
         for parameters in candidates:
             copy.copy(model).set_params(**parameters)  # refuses unknown names
         self.trials = [_Trial(parameters) for parameters in candidates]
@@ -395,9 +410,20 @@ class _Search:
         """Return the iterations of a whole fit."""
         return self.model(trial).iterations
 
-    def run(self, trial: _Trial, budget: int, work: Callable[[_Trial], None]) -> None:
+    def run(self, trials: list[_Trial], work: Callable[[_Trial], None], budget: int | None = None) -> Iterator[_Trial]:
+        """Work on candidates, `n_jobs` at once, up to so many iterations, and give each when all before it are done."""
+        self._at_once = min(self._n_jobs, len(trials))
+        attempt = partial(self._attempt, work, budget)
+        if self._at_once == 1:
+            yield from map(attempt, trials)
+            return
+        with ThreadPoolExecutor(self._at_once) as pool:
+            yield from pool.map(attempt, trials)
+        self._at_once = 1
+
+    def _attempt(self, work: Callable[[_Trial], None], budget: int | None, trial: _Trial) -> _Trial:
         """Do some work on a candidate, or take its result from the journal; a failure is the candidate's."""
-        key = f"{budget} {_canonical(trial.parameters)}"
+        key = f"{budget or self.model(trial).iterations} {_canonical(trial.parameters)}"
         if self._journal is not None and (known := self._journal.results.get(key)):
             trial.score, trial.n_iter, trial.seconds, trial.error = (known[name] for name in _RESULTS)
             trial.score = math.nan if trial.score is None else trial.score
@@ -414,6 +440,7 @@ class _Search:
             if self._journal is not None:
                 self._journal.add(key, trial)
         trial.rank = -math.inf if trial.error else self.sign * trial.score
+        return trial
 
     def advance(self, trial: _Trial, until: int) -> None:
         """Go on with the fits of a candidate up to so many iterations, and score them."""
@@ -448,6 +475,8 @@ class _Search:
         if state.n_iter and (until <= state.n_iter or state.model.n_iter_ < state.model.iterations):
             return state  # it is there, or has ended by itself
         model = self.model(trial).set_params(iterations=until - state.n_iter if state.n_iter else until)
+        if self._at_once > 1:
+            model.set_params(n_threads=max(1, model._threads // self._at_once))
         model.fit(split.train(check_dtype("dtype", model.dtype)), start=state.model)
         return _State(model, state.n_iter + model.n_iter_)
 
@@ -478,7 +507,7 @@ class _Search:
         else:
             for pause in self.pauses(best.n_iter):
                 self._go_on(best, pause)
-            model = best.states[0].model.set_params(**parameters)
+            model = best.states[0].model.set_params(**{"n_threads": self.model(best).n_threads} | parameters)
         names = dict.fromkeys(name for trial in self.trials for name in trial.parameters)
         table = {name: _column([trial.parameters.get(name) for trial in self.trials]) for name in names}
         table |= {name: np.array([getattr(trial, name) for trial in self.trials]) for name in _RESULTS}
@@ -514,11 +543,13 @@ def _prepare(model: Any, pair: Any, metric: Metric, name: str, cutoff: int) -> _
     if not isinstance(pair, tuple) or len(pair) != 2:
         raise TypeError(f"splits must be a tuple (train, validation) or a list of such, got {type(pair).__name__}")
     prepared: dict[np.dtype, Interactions] = {}
+    preparing = threading.Lock()
 
     def train(dtype: np.dtype) -> Interactions:
-        if dtype not in prepared:
-            prepared[dtype] = model.interactions(pair[0], dtype)
-        return prepared[dtype]
+        with preparing:
+            if dtype not in prepared:
+                prepared[dtype] = model.interactions(pair[0], dtype)
+            return prepared[dtype]
 
     validation = model.interactions(pair[1], np.float64)
     cells = train(check_dtype("dtype", model.dtype))
@@ -602,7 +633,7 @@ class _Journal:
     """Results as lines of JSON: the first says of which search, each other holds one score."""
 
     def __init__(self, path: Path, header: Parameters):
-        self._path = path
+        self._path, self._writing = path, threading.Lock()
         self.results: dict[str, Parameters] = {}
         lines = path.read_text(encoding="utf-8").split("\n") if path.exists() else []
         if not lines or lines == [""]:
@@ -628,5 +659,5 @@ class _Journal:
         entry |= {name: getattr(trial, name) for name in _RESULTS}
         if math.isnan(trial.score):
             entry["score"] = None
-        with self._path.open("a", encoding="utf-8") as stream:
+        with self._writing, self._path.open("a", encoding="utf-8") as stream:
             stream.write(json.dumps(entry) + "\n")

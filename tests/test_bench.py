@@ -5,10 +5,11 @@ import numpy as np
 import pytest
 import scipy.sparse as sp
 
-from bench import bench_quality, problems, report
+from bench import bench_quality, problems, report, spaces
 from bench.bench_index import recall
 from bench.objective import gradient, loss
 from bench.problems import Problem
+from fastals import ImplicitALS
 
 
 @pytest.fixture
@@ -180,6 +181,21 @@ def test_readme_has_a_place_for_every_table() -> None:
     text = report.README.read_text()
     for name in (*report.TABLES, *bench_quality.EXPERIMENTS):
         report.rewrite(text, name, "")
+
+
+def test_drawn_candidates_keep_the_ridge_of_the_average_row() -> None:
+    train = sp.csr_array(np.ones((4, 6)))
+    candidates = spaces.implicit_candidates(20, train)
+    assert candidates == spaces.implicit_candidates(20, train)
+    for candidate in candidates:
+        weight, exponent = candidate["unobserved_weight"], candidate["regularization_exponent"]
+        ridges = candidate["regularization"]
+        ridge = [r * (n * (1 + weight)) ** (exponent - 1) for r, n in zip(ridges, (6, 4), strict=True)]
+        assert ridge[0] == pytest.approx(ridge[1], rel=0.02)  # three figures of each number are kept
+        low, high = min(spaces.REGULARIZATIONS), max(spaces.REGULARIZATIONS)
+        assert 0.99 * low < ridge[0] < 1.01 * high
+        assert min(spaces.UNOBSERVED_WEIGHTS) <= weight <= max(spaces.UNOBSERVED_WEIGHTS)
+        ImplicitALS(**candidate)
 
 
 def test_somebodys_factors_are_ranked_without_what_users_have() -> None:

@@ -76,3 +76,16 @@ def test_reports_come_in_order_and_the_last_one_is_the_loss():
     alternation.fit(3, lambda *report: reports.append(report) or False)
     assert [(iteration, last) for iteration, _, last in reports] == [(0, False), (1, False), (2, True)]
     np.testing.assert_allclose(reports[-1][1], fit.loss(model, 1), rtol=1e-9)
+
+
+def test_from_a_solved_start_a_fit_goes_on_as_if_it_had_not_paused(monkeypatch):
+    """By exact solutions and not beyond them, whose half-step twice over is that half-step once."""
+    monkeypatch.setattr(fit, "BEYOND", 0.0)
+    last, reports = [], []
+    for parts in ([5], [2, 3]):
+        alternation = fit.Alternation(a_model(example(), 3), "cholesky", 1)
+        alternation.sketch(np.random.default_rng(0))
+        for part, iterations in enumerate(parts):
+            alternation.fit(iterations, lambda *report: reports.append(report) or False, done=2 * part, solved=part > 0)
+        last.append(reports[-1][1])
+    np.testing.assert_allclose(*last, rtol=1e-9)

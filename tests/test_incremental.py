@@ -10,6 +10,7 @@ from scipy import sparse
 
 import fastals
 from fastals import ExplicitALS, ImplicitALS, Interactions, NotFittedError, WeightedALS
+from fastals.engine.fit import Alternation
 from fastals.incremental import Rows
 from tests.helpers import CASES, assert_rows_close, dtypes, half_step, observed, same_bits, same_model, sides, stored
 
@@ -372,6 +373,27 @@ def test_a_pause_costs_less_than_an_iteration(case):
     before = three.fit(R).item_factors_.copy()
     assert more.fit(R, start=three).loss(R) < five.fit(R).loss(R)
     np.testing.assert_array_equal(three.item_factors_, before)
+
+
+@pytest.mark.parametrize(
+    ("change", "first"),
+    [({}, "item"), ({"alpha": 2.0}, "user"), ({"dtype": "float32"}, "user"), ({"factors": 4}, "user")],
+)
+def test_users_are_solved_again_for_what_is_new_only(monkeypatch, change, first):
+    start = ImplicitALS(**SMALL)
+    cells = start.interactions(stored(example()))
+    start.fit(cells)
+    sides = []
+    original = Alternation._half_step
+    monkeypatch.setattr(
+        Alternation, "_half_step", lambda *args, **options: sides.append(args[1]) or original(*args, **options)
+    )
+    model = ImplicitALS(**SMALL | change)
+    model.fit(cells if "dtype" not in change else model.interactions(stored(example())), start=start)
+    assert sides[0] == first
+    sides.clear()
+    ImplicitALS(**SMALL).fit(stored(example()), start=start)  # other cells, for all that is known
+    assert sides[0] == "user"
 
 
 @every_model

@@ -204,12 +204,39 @@ def test_halving_gives_the_best_more(split):
         prototype, {"factors": list(range(1, 11))}, split, score, min_iterations=2, factor=3, refit=False
     )
     assert budgets[10] == [2, 4, 6]  # of each part: 12 in all
-    assert [budgets[k] for k in (9, 8, 7)] == [[2, 4, 6], [2, 4], [2, 4]]
-    assert all(budgets[k] == [2] for k in range(1, 7))
-    assert found.table["n_iter"].tolist() == [2] * 6 + [6, 6, 12, 12]
+    assert [budgets[k] for k in (9, 8)] == [[2, 4], [2, 4]]
+    assert all(budgets[k] == [2] for k in range(1, 8))
+    assert found.table["n_iter"].tolist() == [2] * 7 + [6, 6, 12]
     alone = ImplicitALS(factors=10, iterations=12, random_state=0).fit(split[0])
     assert found.model.iterations == 12
     assert found.model.loss(split[0]) == pytest.approx(alone.loss(split[0]), rel=1e-3)  # pauses cost nothing
+
+
+@pytest.mark.parametrize("search", [grid_search, successive_halving])
+def test_side_by_side_changes_no_score(split, tmp_path, search, caplog):
+    prototype = ImplicitALS(iterations=6, random_state=0, n_threads=3)
+    candidates = {"factors": [2, 3, -1, 4, 5, 6, 7], "dtype": ["float32", "float64"]}
+    alone = search(prototype, candidates, split, "ndcg@5", refit=False, n_jobs=1)
+    together = search(prototype, candidates, split, "ndcg@5", refit=False, n_jobs=2, journal=tmp_path / "j")
+    for name in ("score", "n_iter", "error"):
+        np.testing.assert_array_equal(together.table[name], alone.table[name])
+    assert together.best_parameters == alone.best_parameters
+    np.testing.assert_array_equal(together.model.item_factors_, alone.model.item_factors_)
+    assert together.model.n_threads == 3
+    again = search(prototype, candidates, split, "ndcg@5", refit=False, n_jobs=2, journal=tmp_path / "j")
+    np.testing.assert_array_equal(again.table["seconds"], together.table["seconds"])  # all taken from the journal
+
+
+def test_candidates_side_by_side_share_the_threads(split):
+    threads = []
+    metric = lambda model, _: threads.append(model.n_threads) or float(model.factors)  # noqa: E731
+    prototype = ImplicitALS(iterations=2, random_state=0, n_threads=5)
+    grid_search(prototype, {"factors": [2, 3, 4]}, split, metric, n_jobs=2, refit=False)
+    assert threads == [2, 2, 2]
+    threads.clear()
+    grid_search(prototype, {"factors": [2]}, split, metric, n_jobs=2, refit=False)
+    assert threads == [5]
+    assert successive_halving(prototype, {"factors": [2, 0]}, split, metric, n_jobs=2).table["error"][1]
 
 
 def test_halving_of_one_candidate_is_a_fit(split):
@@ -259,8 +286,9 @@ def test_an_interrupt_leaves_no_fit_waiting(split):
         raise KeyboardInterrupt
 
     for search in (grid_search, successive_halving):
-        with pytest.raises(KeyboardInterrupt):
-            search(MODEL, {"factors": [2, 3]}, split, interrupt)
+        for n_jobs in (1, 2):
+            with pytest.raises(KeyboardInterrupt):
+                search(MODEL, {"factors": [2, 3]}, split, interrupt, n_jobs=n_jobs)
 
 
 @pytest.mark.parametrize(
@@ -283,6 +311,8 @@ def test_an_interrupt_leaves_no_fit_waiting(split):
         ({"grid": ["factors"]}, TypeError, "candidates must be a dict of sequences or a sequence of dicts"),
         ({"every": -1}, ValueError, "every must be at least 0"),
         ({"patience": 0}, ValueError, "patience must be at least 1"),
+        ({"n_jobs": 0}, ValueError, "n_jobs must be at least 1"),
+        ({"n_jobs": 2, "warm_start": True}, ValueError, "n_jobs is 2, but with warm_start candidates wait"),
         ({"refit": 1}, TypeError, "refit must be True or False"),
     ],
 )

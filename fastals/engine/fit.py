@@ -91,7 +91,9 @@ class Alternation:
                 if 0 < squares < np.inf:
                     np.multiply(X, np.sqrt((len(X) if side == "item" else 1) / squares), out=X)
 
-    def fit(self, iterations: int, after: Callable[[int, float, bool], bool], *, done: int = 0) -> Failure | None:
+    def fit(
+        self, iterations: int, after: Callable[[int, float, bool], bool], *, done: int = 0, solved: bool = False
+    ) -> Failure | None:
         """Alternate from the start in `model.Y`; on return the users are exact for the items.
 
         Parameters
@@ -102,6 +104,8 @@ class Alternation:
             Called when an iteration is done, with the objective then; True ends the fit.
         done : int, default 0
             Iterations that the start comes from; if any, `model.X` is a start as well.
+        solved : bool, default False
+            It is exact for `model.Y`, as a fit leaves it: the first half-step of users is left out.
 
         Returns
         -------
@@ -112,9 +116,10 @@ class Alternation:
             # Growing as in Nesterov's method, and not in the first iteration, which comes from a rough start.
             age = done + iteration
             beyond = min(BEYOND, (age + 1) / (age + 4)) if age else 0
-            failure, _ = self._half_step("user", warm=age > 0, beyond=beyond)
-            if failure:
-                return failure
+            if iteration > 0 or not solved:
+                failure, _ = self._half_step("user", warm=age > 0, beyond=beyond)
+                if failure:
+                    return failure
             failure, items_loss = self._half_step("item", warm=True, beyond=beyond)
             if failure:
                 return failure
