@@ -96,8 +96,9 @@ def make_schedule(counts: np.ndarray, width: int, plan: Plan, n_threads: int) ->
     """Order rows by length, longest first, and cut them into blocks of about equal predicted cost."""
     if len(counts) == 1:  # a user folded in: a third of the time would go into a prediction that decides nothing
         return Schedule(np.zeros(1, np.int32), np.array([0, 1]), int(counts[0]))
-    order = np.argsort(-counts, kind="stable").astype(np.int32)
-    longest = int(counts[order[0]])
+    longest = int(counts.max())
+    # Numbers of 16 bits are sorted by radix, in a fifth of the time.
+    order = np.argsort(-counts.astype(np.int16 if longest < 2**15 else np.int64), kind="stable").astype(np.int32)
     if longest < len(counts):  # most lengths are many rows' length: predict each once
         cost = predicted_cost(np.arange(longest + 1), width, plan)[counts[order]]
     else:
