@@ -47,23 +47,23 @@ TEXT_IMPLICIT: dict[str, Any] = {"factors": 64, "alpha": 10.0, "regularization":
 TUNED_IMPLICIT: dict[str, Any] = {
     "factors": 128,
     "alpha": 0.0,
-    "unobserved_weight": 0.3,
-    "regularization": 0.01,
-    "popularity_exponent": 0.0,
+    "unobserved_weight": 0.1,
+    "regularization": 0.03,
+    "popularity_exponent": 0.5,
     "regularization_exponent": 1.0,
     "iterations": 16,
 }
 TUNED_RATINGS: dict[str, Any] = {
-    "factors": 100,
-    "regularization": (0.23, 0.06),
-    "regularization_exponent": 1.0,
+    "factors": 20,
+    "regularization": (2.5, 0.86),
+    "regularization_exponent": 0.5,
     "iterations": 5,
 }
 TUNED_SIGNS: dict[str, Any] = {
     "factors": 5,
     "regularization": (17.0, 1.3),
     "regularization_exponent": 0.0,
-    "iterations": 15,
+    "iterations": 5,
 }
 # What text W trains its loop with, on ratings and on signs.
 TEXT_RATINGS: dict[str, Any] = {"rank": 10, "iters": 100, "reg": 1.5}
