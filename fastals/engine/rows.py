@@ -271,6 +271,7 @@ def _go_beyond(Y, indices, begin, m, x, o, gained, plan, ws):  # -> what the row
     It was s'A s above it before, so that with beyond < 1 a half-step never lets the loss rise.
     """
     kp = Y.shape[1]
+    # The kernel's sum goes through ws.inv, which is free after a row is solved.
     go_beyond(ws.inv, 0, x, o, ws.before, ws.d, plan.beyond, kp)
     if np.isnan(gained):
         gather_dots(ws.s, 0, Y, kp, indices, begin, m, ws.before, 0)
