@@ -85,7 +85,7 @@ class Alternation:
                 _, _, X, Y = self._sides(side)
                 if step and len(Y) < len(X) + (side == "user"):  # once a step, on the shorter side: it costs less
                     basis.whiten(Y, factors, self.n_threads)
-                plan = SKETCH._replace(tolerance=Y.dtype.type(0), beyond=Y.dtype.type(0))
+                plan = plan_for(self.solver, Y.dtype, False, warm=False, last=False)._replace(sketch=True)
                 squares = self._sweep(side, Y, np.zeros(Y.shape[1], Y.dtype), plan).loss
                 # An overflow is left to the rows, which can name the first of them.
                 if 0 < squares < np.inf:
@@ -210,20 +210,6 @@ class Alternation:
 def _ratio(x: np.ndarray, y: np.ndarray) -> float | None:
     """Return x / y where each is one number throughout, None elsewhere."""
     return float(x[0]) / float(y[0]) if (x == x[0]).all() and (y == y[0]).all() else None
-
-
-SKETCH = Plan(
-    sketch=True,
-    cholesky=False,
-    cg=False,
-    warm=False,
-    steps=0,
-    expected=0,
-    tolerance=np.float32(0),
-    only=CHEAPEST,
-    finish=False,
-    beyond=np.float32(0),
-)
 
 
 def plan_for(solver: str, dtype: np.dtype, background: bool, *, warm: bool, last: bool, beyond: float = 0) -> Plan:

@@ -44,14 +44,14 @@ OK, NOT_POSITIVE, NOT_FINITE = 0, 1, 2
 CHEAPEST, PRIMAL, DUAL, CG = -1, 0, 1, 2
 
 # Rows gathered at once: 128 x 128 floats are 64 KiB, well inside the second-level cache, and the product that follows
-# reads and writes each tile of A once for 128 cells. Long rows at k = 128 take 5% more with 256, and as many with 64.
+# reads and writes each tile of A once for 128 cells. Long rows at k = 128 take 5% longer with 256, and no less with 64.
 CHUNK = 128
 
 
 class Plan(NamedTuple):
     """How the rows of one half-step are to be solved."""
 
-    sketch: bool  # rows are not solved: x = r, as a start wants it
+    sketch: bool  # rows are not solved: x = r, as a start wants it; nothing below counts then
     cholesky: bool  # a row may be solved exactly
     cg: bool  # a row may be solved by conjugate gradients
     warm: bool  # where rows of more than `steps` cells start from what X holds
