@@ -4,6 +4,7 @@ import os
 import re
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numba
@@ -16,6 +17,7 @@ from fastals.engine.simd import kernels, twins
 from fastals.engine.simd.target import CACHE_LINE, Target, aligned_empty, describe, in_strips, lanes, padded, target
 
 DTYPES = [np.float32, np.float64]
+HALF, BYTE = 2**15 - 1, 127  # the greatest numbers of 16 and of 8 bits
 FULL = os.environ.get("FASTALS_TEST_REDUCED") is None  # the subprocesses for other CPUs run fewer sizes
 
 
@@ -132,6 +134,11 @@ def gather_transposed(*arguments):
 @kernel
 def prefetch_rows(*arguments):
     return kernels.prefetch_rows(*arguments)
+
+
+@kernel
+def screen(*arguments):
+    return kernels.screen(*arguments)
 
 
 @kernel
@@ -370,6 +377,42 @@ def test_gather_gram(rng, dtype):
         check(gather_gram, [A, 2, W + 3, r, w, b, 5, Y, indices, 3, count], roundings=count + 3)
 
 
+@pytest.mark.parametrize("named", [True, False], ids=["named", "spelt out"])
+def test_screen(rng, dtype, named, monkeypatch):
+    """Whole numbers in all arguments: no rounding, and many bounds that are exactly what is looked for."""
+    compiled = screen
+    if not named:
+        monkeypatch.setattr(kernels, "target", lambda: replace(target(), pair_bytes=0))
+        compiled = numba.njit(screen.py_func)
+    S, ld = target().strip(dtype().itemsize), 40 * target().strip(8)
+    seen = set()
+    for count in COUNTS[1:]:
+        for pairs, most in ((1, 3), (2, 3), (7, 1), (66, HALF)):
+            q = rng.integers(-most, most + 1, 2 * (pairs + 5)).astype(np.int16).view(np.int32)
+            B = rng.integers(-min(most, BYTE), min(most, BYTE) + 1, 9 + count * pairs * 2 * S).astype(np.int8)
+            terms, offsets = (rng.integers(-2, 3, 3 + ld + 40 * S).astype(dtype) for _ in range(2))
+            out, wanted = np.full(count + 5, 7, np.int32), np.full(count + 5, 7, np.int32)
+            numbers = dtype(0.5), dtype(2), dtype(3), dtype(-1), dtype(rng.choice([-4, 0, 3, np.nan]))
+            arguments = 2, q, 3, B, 5, pairs, terms, 1, ld, offsets, 2, *numbers, count
+            compiled(out, *arguments)
+            twins.screen(wanted, *arguments)
+            np.testing.assert_array_equal(out, wanted)
+            seen.update(wanted[2 : 2 + count] & 1)
+    assert seen == {0, 1}
+
+
+def test_screen_adds_the_greatest_products(dtype):
+    """The sum of as many as a row may have, of one sign and of the other: none leaves 32 bits."""
+    pairs, S = 258, target().strip(dtype().itemsize)
+    q, B = np.full(2 * pairs, HALF, np.int16).view(np.int32), np.full(pairs * 2 * S, BYTE, np.int8)
+    terms, out = np.repeat(np.array([1, 0], dtype), S), np.zeros(1, np.int32)
+    total = dtype(2 * pairs * HALF * BYTE)
+    for sign, worst, wanted in ((1, total, 1), (1, np.nextafter(total, dtype(np.inf)), 0), (-1, -total, 1)):
+        numbers = dtype(0), dtype(1), dtype(0), dtype(0), dtype(worst)
+        screen(out, 0, q, 0, np.int8(sign) * B, 0, pairs, terms, 0, S, terms, S, *numbers, 1)
+        assert out[0] & 1 == wanted
+
+
 @pytest.mark.parametrize("width", WIDTHS)
 def test_keep_best(rng, dtype, width):
     n = width * lanes(dtype)
@@ -459,10 +502,11 @@ def test_arrays_that_a_kernel_cannot_take_are_refused_when_compiled(arrays):
 # The machine code
 
 TARGETS = {
-    "skylake-avx512": Target(vector_bytes=64, accumulators=16, fma=True),
-    "haswell": Target(vector_bytes=32, accumulators=8, fma=True),
-    "sandybridge": Target(vector_bytes=32, accumulators=8, fma=False),
-    "x86-64": Target(vector_bytes=16, accumulators=8, fma=False),
+    "skylake-avx512": Target(vector_bytes=64, accumulators=16, fma=True, pair_bytes=64),
+    "knl": Target(vector_bytes=64, accumulators=16, fma=True, pair_bytes=32),
+    "haswell": Target(vector_bytes=32, accumulators=8, fma=True, pair_bytes=32),
+    "sandybridge": Target(vector_bytes=32, accumulators=8, fma=False, pair_bytes=16),
+    "x86-64": Target(vector_bytes=16, accumulators=8, fma=False, pair_bytes=16),
 }
 TRIPLE = cpu_target.target_context.codegen().magic_tuple()[0]
 on_x86 = pytest.mark.skipif(not TRIPLE.startswith("x86_64"), reason="x86-64 only")

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fastals.engine.topk import COLUMNS, ROWS, Columns, Lists, pack, top_n
+from fastals.engine.topk import COLUMNS, ROWS, Columns, Lists, Rounding, pack, top_n
 from tests.helpers import dtypes, observed, same_bits, stored
 
 
@@ -89,7 +89,8 @@ def falling(rng: np.random.Generator, shape: tuple[int, int], kind: str, dtype: 
 
 
 def without_bounds(columns: Columns) -> Columns:
-    return columns._replace(reach=np.full_like(columns.reach, np.inf))
+    rounding = Rounding(np.full_like(columns.strips, np.nan), 0.0)  # which rules out none
+    return columns._replace(reach=np.full_like(columns.reach, np.inf), rounding=rounding)
 
 
 @settings(max_examples=400)
@@ -134,6 +135,19 @@ def test_columns_that_cannot_be_among_the_best_are_not_looked_at():
         ids, scores = top_n(X[part], columns, 5, 1)
         assert same_bits(ids, wanted[0][part])
         assert same_bits(scores, wanted[1][part])
+
+
+def test_a_row_alone_reads_in_full_only_what_rounding_may_hide():
+    Y = np.random.default_rng(0).standard_normal((4 * COLUMNS, 8))
+    Y /= np.linalg.norm(Y, axis=1, keepdims=True)
+    Y[:COLUMNS] *= 1.01
+    Y[:COLUMNS, 0], Y[COLUMNS:, 0] = 1, 0  # those that come later are at right angles to the row
+    columns = pack(Y)
+    wanted = top_n(np.eye(1, 8), columns, 5, 1)
+    columns.strips[len(columns.strips) // 4 :] = np.inf
+    ids, scores = top_n(np.eye(1, 8), columns, 5, 1)
+    assert same_bits(ids, wanted[0])
+    assert same_bits(scores, wanted[1])
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])

@@ -72,8 +72,8 @@ def _scalar_type(name: str, arguments: tuple) -> types.Float:
     """Return the one float type of the arrays among ``arguments``, which are checked."""
     arrays = [argument for argument in arguments if isinstance(argument, types.Array)]
     for array in arrays:
-        if array.layout != "C" or array.dtype not in (*FLOATS, types.int32):
-            raise TypingError(f"{name}: arrays must be C-contiguous, of float32, float64 or int32; got {array}")
+        if array.layout != "C" or array.dtype not in (*FLOATS, types.int32, types.int8):
+            raise TypingError(f"{name}: arrays must be C-contiguous, of float32, float64, int32 or int8; got {array}")
     scalars = {array.dtype for array in arrays if array.dtype in FLOATS}
     if len(scalars) != 1:
         raise TypingError(f"{name}: the float arrays of one call must have one dtype; got {arrays}")
@@ -156,27 +156,25 @@ def row_product(v, y, i, x, o, B, b, k, count):
     Computes   y[i + s * width : i + (s + 1) * width] = x[o : o + k]' B_s for the strips s < count; width is that of the
                tile, B_s = B[b + s * k * width :], row after row. The bits are those of ``add_product``.
     Requires   k and count above 0.
-    IR         Groups of r strips by v vectors: r * v sums in registers, and in each step one broadcast and r * v fma.
-               Where fewer strips are left, the last one is taken again.
+    IR         Groups of r strips by v vectors, then of fewer strips: a sum for each vector in a register; in each step
+               one broadcast, and a load and an fma for each.
     """
     y, x, B = v.at(y, i), v.at(x, o), v.at(B, b)
-    width = v.tile_vectors * v.lanes
-    places = range(v.tile_rows * v.tile_vectors)
 
-    def group(first):
-        numbers = [v.min(v.add(first, r), v.sub(count, 1)) for r in range(v.tile_rows)]
-        strips = [v.at(B, 0, number, v.mul(k, width)) for number in numbers]
+    def group(first, n):
+        strips = [v.at(B, 0, v.add(first, r), v.mul(k, v.strip)) for r in range(n)]
+        vectors = range(0, v.strip, v.lanes)
 
         def step(d, sums):
             factor = v.broadcast(x, d)
-            row = v.mul(d, width)
-            rows = [v.load(v.at(strips[n // v.tile_vectors], row), n % v.tile_vectors * v.lanes) for n in places]
+            rows = [v.load(v.at(strip, v.mul(d, v.strip)), c) for strip in strips for c in vectors]
             return [v.fma(factor, column, total) for column, total in zip(rows, sums, strict=True)]
 
-        for n, total in enumerate(v.loop(0, k, 1, [v.zero] * len(places), step)):
-            v.store(total, v.at(y, 0, numbers[n // v.tile_vectors], width), n % v.tile_vectors * v.lanes)
+        sums = v.loop(0, k, 1, [v.zero] * (n * len(vectors)), step)
+        for c, total in enumerate(sums):
+            v.store(total, v.at(y, c * v.lanes, first, v.strip))
 
-    v.each(0, count, v.tile_rows, group)
+    _in_groups(v, count, group)
 
 
 @micro_kernel
@@ -711,6 +709,49 @@ def prefetch_rows(v, Y, ldy, indices, p, count):
 
 
 # Selection
+
+
+@micro_kernel
+def screen(v, out, p, q, o, B, b, pairs, terms, t, ld, offsets, u, slack, scale, length, offset, worst, count):
+    """Tell which columns of strips may reach a score, from factors rounded to whole numbers.
+
+    Computes   out[p + s], for the strips s < count: bit j is set unless column c = t + s * S + j, whose numbers are
+               B[b + s * pairs * 2 S :], has
+               scale (q'B_c) terms[c] + (length terms[ld + c] + (offset + raised)) < worst; raised is offsets[c - t + u]
+               times 1 + slack or 1 - slack, whichever gives more.
+               q[o : o + pairs] holds two numbers of 16 bits each, the first in the lower half; B has two numbers of 8
+               bits for each column, column after column, pair after pair.
+    Requires   pairs and count above 0; S at most 32; q'B_c within 32 bits.
+    IR         Groups of r strips, then of fewer: in each step one broadcast, and for each strip a load that widens and
+               a multiply-add of pairs.
+    """
+    out, q, B, terms, offsets = v.at(out, p), v.at(q, o), v.at(B, b), v.at(terms, t), v.at(offsets, u)
+    builder, word = v.builder, ir.IntType(32)
+    bytes_, halves = (ir.VectorType(ir.IntType(bits), 2 * v.strip) for bits in (8, 16))
+    words, scores = (ir.VectorType(kind, v.strip) for kind in (word, v.scalar))
+    one = ir.Constant(v.scalar, 1)
+    factors = v.plus(one, slack), v.minus(one, slack)
+
+    def group(first, n):
+        strips = [v.at(B, 0, v.add(first, r), v.mul(pairs, 2 * v.strip)) for r in range(n)]
+
+        def step(d, sums):
+            x = builder.bitcast(v.splat(v.load_scalar(q, d), v.strip), halves)
+            rows = [builder.sext(v.load_as(bytes_, strip, v.mul(d, 2 * v.strip)), halves) for strip in strips]
+            return [v.add_pairs(total, x, y) for y, total in zip(rows, sums, strict=True)]
+
+        for r, total in enumerate(v.loop(0, pairs, 1, [ir.Constant(words, None)] * n, step)):
+            at = v.mul(v.add(first, r), v.strip)
+            unit, lacking, own = (v.load_as(scores, address, at) for address in (terms, v.at(terms, ld), offsets))
+            raised = [v.times(v.splat(factor, v.strip), own) for factor in factors]
+            raised = builder.select(builder.fcmp_ordered(">", *raised), *raised)
+            bound = v.plus(v.times(v.splat(length, v.strip), lacking), v.plus(v.splat(offset, v.strip), raised))
+            dot = v.times(v.times(v.splat(scale, v.strip), builder.sitofp(total, scores)), unit)
+            alive = builder.fcmp_unordered(">=", v.plus(dot, bound), v.splat(worst, v.strip))
+            mask = builder.bitcast(alive, ir.IntType(v.strip))
+            builder.store(builder.zext(mask, word) if v.strip < 32 else mask, v.at(out, v.add(first, r)))
+
+    _in_groups(v, count, group)
 
 
 @micro_kernel

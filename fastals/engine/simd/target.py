@@ -5,6 +5,7 @@ override. Both are part of the key of Numba's cache, so no cached kernel meets a
 """
 
 import math
+import re
 from dataclasses import dataclass
 from functools import cache
 
@@ -23,6 +24,7 @@ class Target:
     vector_bytes: int  # one vector register
     accumulators: int  # registers that a tile may keep its sums in
     fma: bool  # whether a * b + c is one instruction
+    pair_bytes: int  # the vector register whose numbers of 16 bits x86's pmaddwd takes; 0 on other CPUs
 
     def lanes(self, itemsize: int) -> int:
         """W: how many numbers of ``itemsize`` bytes a vector register holds."""
@@ -42,11 +44,17 @@ class Target:
         return self.tile(itemsize)[1] * self.lanes(itemsize)
 
 
-# One addition and one fused multiply-add of 512 bits: what the machine code uses for them tells what the CPU has.
+REGISTERS = {64: "zmm", 32: "ymm", 16: "xmm"}  # of x86, by their bytes
+
+# Additions of 512 bits and one fused multiply-add: what the machine code uses for them tells what the CPU has.
 _PROBE = """
 define <16 x float> @add(<16 x float> %x) {
   %y = fadd <16 x float> %x, %x
   ret <16 x float> %y
+}
+define <32 x i16> @add_words(<32 x i16> %x) {
+  %y = add <32 x i16> %x, %x
+  ret <32 x i16> %y
 }
 define float @multiply_add(float %x) {
   %y = call float @llvm.fma.f32(float %x, float %x, float %x)
@@ -73,6 +81,7 @@ def describe(triple: str, cpu: str, features: str) -> Target:
         # Half of AVX-512's 32 registers, half of the 16 of AVX2 and SSE: the rest is for operands.
         accumulators=16 if vector_bytes == 64 else 8,
         fma="fmaf" not in assembly,  # without the instruction it is a call of the C library
+        pair_bytes=next((size for size, name in REGISTERS.items() if re.search(rf"paddw\b.*{name}", assembly)), 0),
     )
 
 

@@ -169,6 +169,19 @@ def prefetch_rows(Y, ldy, indices, p, count):
     """Nothing: a prefetch has no value."""
 
 
+def screen(out, p, q, o, B, b, pairs, terms, t, ld, offsets, u, slack, scale, length, offset, worst, count):
+    """Set the bits of the columns that ``dot + length * lacking + offsets`` does not hold below ``worst``."""
+    width = target().strip(terms.dtype.itemsize)
+    numbers = q[o : o + pairs].view(np.int16).astype(np.int32)
+    for s in range(count):
+        strip = B[b + s * pairs * 2 * width :][: pairs * 2 * width].reshape(pairs, width, 2).swapaxes(1, 2)
+        unit, lacking, own = (array[s * width :][:width] for array in (terms[t:], terms[t + ld :], offsets[u:]))
+        raised = np.maximum((1 + slack) * own, (1 - slack) * own)
+        dots = (numbers @ strip.reshape(2 * pairs, width).astype(np.int32)).astype(terms.dtype)
+        below = scale * dots * unit + (length * lacking + (offset + raised)) < worst
+        out[p + s] = np.packbits(~below, bitorder="little").view(f"<u{width // 8}").astype(np.uint32).view(np.int32)[0]
+
+
 def keep_best(best, o, best_ids, i, n, kept, x, p, ids, q, taken, t, count):
     """Insert the columns whose bit is not set into ``best``, sorted by falling score, then by rising id."""
     scores, numbers = best[o : o + n], best_ids[i : i + n]
