@@ -160,6 +160,8 @@ def test_predicted_cost_is_that_of_the_cheapest_way(m, k, cg):
     costs = {rows.PRIMAL: rows.primal_cost(m, k)}
     if m < k:
         costs[rows.DUAL] = rows.dual_cost(m, k)
-    if cg:
+    if m <= rows.FEW:
+        costs = {rows.CHEAPEST: rows.few_cost(m, k)}
+    elif cg:
         costs[rows.CG] = rows.cg_cost(m, k, chosen.expected)
     assert rows.predicted_cost(np.array([m]), k, chosen)[0] == min(costs.values())

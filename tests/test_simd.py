@@ -107,6 +107,11 @@ def cg_advance(*arguments):
 
 
 @kernel
+def solve_few(*arguments):
+    return kernels.solve_few(*arguments)
+
+
+@kernel
 def go_beyond(*arguments):
     return kernels.go_beyond(*arguments)
 
@@ -349,6 +354,41 @@ def test_vectors_of_conjugate_gradients(rng, dtype, width):
     check(cg_direction, [p, q, d, e, r, dtype(0.3), n], roundings=4)
     check(cg_advance, [out, 2, x, 3, r, p, q, e, dtype(0.3), n], roundings=n + 8)
     check(go_beyond, [out, 2, x, 3, p, d, dtype(0.3), n], roundings=n + 8)
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+@pytest.mark.parametrize("count", range(1, kernels.FEW + 1))
+def test_solve_few(rng, dtype, width, count):
+    n = width * lanes(dtype)
+    Y, indices = gathered(rng, 9, n, count, dtype)
+    w, d = rng.uniform(0, 3, 9).astype(dtype), rng.uniform(1, 9, n + 3).astype(dtype)
+    b, x, out = (rng.standard_normal(size).astype(dtype) for size in (9, n + 7, 9))
+    w[0] = 0  # no weight on top of the background
+    for beyond in (0, 0.5):
+        got, wanted = (out.copy(), x.copy()), [array.astype(np.float64) for array in (out, x)]
+        arguments = w, b, d, dtype(beyond), Y, n, indices, 3, count
+        assert solve_few(got[0], 2, got[1], 3, *arguments) == 0
+        assert twins.solve_few(wanted[0], 2, wanted[1], 3, *arguments) == 0
+        # The matrix is I + something whose norm is at most the product's.
+        condition = 1 + 3 * np.linalg.norm(Y[indices[3 : 3 + count]]) ** 2
+        for mine, reference in zip(got, wanted, strict=True):
+            size = np.abs(reference).max() * condition * (n + 2 * count)
+            np.testing.assert_allclose(mine, reference, rtol=0, atol=2 * size * np.finfo(dtype).eps)
+        np.testing.assert_array_equal(got[0][[0, 1, *range(4, 9)]], out[[0, 1, *range(4, 9)]])
+        np.testing.assert_array_equal(got[1][[0, 1, 2, *range(n + 3, n + 7)]], x[[0, 1, 2, *range(n + 3, n + 7)]])
+
+
+def test_solve_few_without_a_solution(rng, dtype):
+    n = lanes(dtype)
+    Y, indices = gathered(rng, 9, n, kernels.FEW, dtype)
+    x, out = (rng.standard_normal(n).astype(dtype) for _ in range(2))
+    d, before = np.ones(n, dtype), (x.copy(), out.copy())
+    for weight in (-1e3, np.nan):
+        for count in range(1, kernels.FEW + 1):
+            w = np.full(kernels.FEW, 1, dtype)
+            w[count - 1] = weight
+            assert solve_few(out, 0, x, 0, w, w, d, dtype(0.5), Y, n, indices, 3, count) == 1
+            np.testing.assert_array_equal((x, out), before)
 
 
 @pytest.mark.parametrize("width", WIDTHS)

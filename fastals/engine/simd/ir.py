@@ -249,6 +249,13 @@ class Vectors:
         """Return the correctly rounded square roots of ``x``."""
         return self._call(f"llvm.sqrt.{_spelled(x.type)}", ir.FunctionType(x.type, [x.type]), [x])
 
+    def product(self, xs: Sequence[ir.Value], ys: Sequence[ir.Value]) -> ir.Value:
+        """Return ``sum_i xs[i] * ys[i]``."""
+        total = self.times(xs[0], ys[0])
+        for x, y in zip(xs[1:], ys[1:], strict=True):
+            total = self.fma(x, y, total)
+        return total
+
     def transpose(self, rows: Sequence[ir.Value]) -> list[ir.Value]:
         """Transpose a W x W block: exchange bit after bit of the row number with that of the lane number."""
         rows = list(rows)
@@ -277,6 +284,16 @@ class Vectors:
             pairs = (self._exchange(vectors[i], vectors[i + distance], distance) for i in range(distance))
             vectors = [self.plus(x, y) for x, y in pairs]
         return vectors[0]
+
+    def totals(self, vectors: Sequence[ir.Value]) -> list[ir.Value]:
+        """Return the sum of each of ``vectors`` as a scalar, W of them reduced together."""
+        found: list[ir.Value] = []
+        for start in range(0, len(vectors), self.lanes):
+            some = list(vectors[start : start + self.lanes])
+            n = 1 << (len(some) - 1).bit_length()
+            sums = self.sums(some + [self.zero] * (n - len(some)))
+            found += [self.lane(sums, lane) for lane in range(len(some))]
+        return found
 
     def _exchange(self, x: ir.Value, y: ir.Value, distance: int) -> tuple[ir.Value, ir.Value]:
         """Exchange the upper half of each group of ``2 * distance`` lanes of ``x`` with the lower half of ``y``'s."""

@@ -32,6 +32,9 @@ FLOATS = (types.float32, types.float64)
 # How many rows ahead of their use gathered rows are fetched into the cache: at 64 floats a row, some 4 KiB.
 AHEAD = 16
 
+# The most cells of a row that is solved in registers.
+FEW = 6
+
 
 def micro_kernel(body: Callable) -> Any:
     """Make an intrinsic of ``body(v, *arguments)``, which emits the kernel with the operations of ``v``.
@@ -577,6 +580,83 @@ def cg_advance(v, out, o, x, i, r, p, q, e, alpha, n):
 
     (total,) = v.loop(0, n, v.lanes, [v.zero], step)
     v.store(v.sums([total]), out, o)
+
+
+@micro_kernel
+def solve_few(v, out, at, x, o, w, b, d, beyond, Y, ldy, indices, p, count):
+    """Solve a row of a few cells in registers, and go beyond the solution.
+
+    Computes   z = sum_j t_j y_j / d with t + w K t = b, K_ij = y_i . (y_j / d), y_j = Y[indices[p + j]]; s = z - x;
+               out[at] <- sum_j b_j y_j.z, out[at + 1] <- sum_i d_i s_i^2 + sum_j w_j (y_j.s)^2;
+               x[o : o + ldy] <- z + beyond s, of beyond = 0 z. Returns 0, or 1 where a pivot is not positive (NaN is
+               not); out and x are then left as they are.
+    Requires   ldy, the length of a row, padded; count from 1 to FEW; d not 0.
+    IR         One block for each count: the dots of all pairs in one pass over the rows, reduced together; elimination
+               by scalars, whose pivots are those of the symmetric matrix I + w^(1/2) K w^(1/2); a second pass.
+    """
+    out, x = v.at(out, at), v.at(x, o)
+    builder, address = v.builder, _gathered(v, Y, ldy, indices, p)
+    status = builder.alloca(INDEX)
+    builder.store(INDEX(1), status)
+    factor, stays = v.splat(beyond), builder.fcmp_ordered("==", beyond, v.scalar(0.0))
+
+    def solve(n):
+        rows = [address(INDEX(j)) for j in range(n)]
+        weights, right = [[v.load_scalar(array, j) for j in range(n)] for array in (w, b)]
+        pairs = [(i, j) for i in range(n) for j in range(i, n)]
+
+        def dots(c, sums):
+            inverse = v.over(v.constant(1.0), v.load(d, c))
+            numbers = [v.load(row, c) for row in rows]
+            scaled = [v.times(row, inverse) for row in numbers]
+            return [v.fma(numbers[i], scaled[j], total) for (i, j), total in zip(pairs, sums, strict=True)]
+
+        K = dict(zip(pairs, v.totals(v.loop(0, ldy, v.lanes, [v.zero] * len(pairs), dots)), strict=True))
+        K |= {(j, i): total for (i, j), total in K.items()}
+        solved, t = _eliminated(v, weights, K, right)
+        with builder.if_then(solved):
+            shares = [v.splat(share) for share in t]
+
+            def columns(c, sums):
+                numbers = [v.load(row, c) for row in rows]
+                diagonal, before = v.load(d, c), v.load(x, c)
+                solution = v.over(v.product(shares, numbers), diagonal)
+                way = v.minus(solution, before)
+                v.store(builder.select(stays, solution, v.fma(factor, way, solution)), x, c)
+                others = [v.fma(row, way, total) for row, total in zip(numbers, sums[1:], strict=True)]
+                return [v.fma(v.times(diagonal, way), way, sums[0]), *others]
+
+            above, *ways = v.totals(v.loop(0, ldy, v.lanes, [v.zero] * (n + 1), columns))
+            fits = [v.product(t, [K[i, j] for j in range(n)]) for i in range(n)]
+            builder.store(v.product(right, fits), out)
+            moved = v.product(weights, [v.times(way, way) for way in ways])
+            builder.store(v.plus(above, moved), v.at(out, 1))
+            builder.store(INDEX(0), status)
+
+    for n in range(1, FEW + 1):
+        with builder.if_then(builder.icmp_signed("==", count, INDEX(n))):
+            solve(n)
+    return builder.load(status)
+
+
+def _eliminated(v, weights, K, right):
+    """Return t with t + diag(weights) K t = right, all of scalars, and whether all pivots are positive."""
+    n = len(right)
+    one, zero = v.scalar(1), v.scalar(0)
+    A = [[v.fma(weights[i], K[i, j], one if i == j else zero) for j in range(n)] for i in range(n)]
+    t, inverses, solved = list(right), [], ir.IntType(1)(1)
+    for i in range(n):
+        solved = v.builder.and_(solved, v.builder.fcmp_ordered(">", A[i][i], zero))
+        inverses.append(v.over(one, A[i][i]))
+        for r in range(i + 1, n):
+            factor = v.builder.fneg(v.times(A[r][i], inverses[i]))
+            A[r] = [A[r][j] if j <= i else v.fma(factor, A[i][j], A[r][j]) for j in range(n)]
+            t[r] = v.fma(factor, t[i], t[r])
+    for i in reversed(range(n)):
+        for j in range(i + 1, n):
+            t[i] = v.fma(v.builder.fneg(A[i][j]), t[j], t[i])
+        t[i] = v.times(t[i], inverses[i])
+    return solved, t
 
 
 @micro_kernel

@@ -132,6 +132,21 @@ def cg_advance(out, o, x, i, r, p, q, e, alpha, n):
     out[o] = r[:n] @ (e[:n] * r[:n])
 
 
+def solve_few(out, at, x, o, w, b, d, beyond, Y, ldy, indices, p, count):
+    """``z = D^-1 Y't`` with ``(I + w Y D^-1 Y') t = b``, Y the gathered rows; x goes beyond it."""
+    rows, before = _gathered(Y, ldy, indices, p, count), x[o : o + ldy].copy()
+    K = (rows / d[:ldy]) @ rows.T
+    A = np.eye(count) + w[:count, None] * K
+    if not (np.linalg.eigvals(A).real > 0).all():
+        return 1
+    t = np.linalg.solve(A, b[:count])
+    z = t @ rows / d[:ldy]
+    way = z - before
+    x[o : o + ldy] = z + beyond * way if beyond else z
+    out[at : at + 2] = b[:count] @ K @ t, d[:ldy] @ way**2 + w[:count] @ (rows @ way) ** 2
+    return 0
+
+
 def go_beyond(out, at, x, o, before, d, beyond, n):
     """``before = x - before; x += beyond * before; out[at] = before'(d * before)``."""
     before[:n] = x[o : o + n] - before[:n]
