@@ -388,8 +388,10 @@ def _solve(side: str, number: int, problem: RowProblem, fixed: list[np.ndarray],
     A += problem.rows[0, RIDGE] * np.eye(Y.shape[1])
     if gram is not None:
         A += problem.rows[0, BACKGROUND] * gram
-    _, solution, info = linalg.lapack.dposv(A, Y.T @ b)
-    if info != 0:
+    factor, solution, info = linalg.lapack.dposv(A, Y.T @ b)
+    pivots = factor.diagonal() ** 2
+    # A pivot that is no more than a rounding may come out positive, where exactly it is 0.
+    if info != 0 or pivots.min() <= len(A) * np.finfo(float).eps * A.diagonal().max():
         raise np.linalg.LinAlgError(
             f"{side} {number} with {len(indices)} cells cannot be solved: its equations are not positive definite; "
             "raise regularization"
