@@ -42,8 +42,8 @@ def row_product(*arguments):
 
 
 @kernel
-def transpose(*arguments):
-    return kernels.transpose(*arguments)
+def multiply(*arguments):
+    return kernels.multiply(*arguments)
 
 
 @kernel
@@ -250,19 +250,13 @@ def test_row_product(rng, dtype, count):
 
 
 @pytest.mark.parametrize("width", WIDTHS)
-def test_transpose(rng, dtype, width):
+def test_multiply(rng, dtype, width):
     W = lanes(dtype)
-    T, A = (rng.standard_normal((7 * W, 7 * W)).astype(dtype) for _ in range(2))
-    check(transpose, [T, W, 7 * W, A, 2 * W, 7 * W, 3 * W, width * W], roundings=0)
-
-
-def test_a_product_without_transposition_is_a_transpose_and_a_product(rng, dtype):
-    W = lanes(dtype)
-    A, B = rng.standard_normal((W, 3 * W)).astype(dtype), rng.standard_normal((3 * W, 3 * W)).astype(dtype)
-    C, pack = np.zeros((W, 3 * W), dtype), np.empty((3 * W, W), dtype)
-    transpose(pack, 0, W, A, 0, 3 * W, W, 3 * W)
-    add_product(C, 0, 3 * W, dtype(1.0), pack, 0, W, B, 0, 3 * W, 3 * W, W, 3 * W)
-    assert np.all(np.abs(C - A @ B) <= (3 * W + 2) * np.finfo(dtype).eps * (np.abs(A) @ np.abs(B)))
+    for height in COUNTS:
+        for depth in (0, 1, 5, 33):
+            C, A, B = (rng.standard_normal((40, 6 * W + 35)).astype(dtype) for _ in range(3))
+            operands = [C, W, 6 * W, A, 2 * W + 1, 39, B, W, 6 * W]
+            check(multiply, [*operands, height, depth, width * W], roundings=depth + 2)
 
 
 def definite_block(rng, dtype):
@@ -534,9 +528,9 @@ def test_aligned_empty(dtype, shape):
     ids=["two dtypes", "not contiguous", "not float"],
 )
 def test_arrays_that_a_kernel_cannot_take_are_refused_when_compiled(arrays):
-    T, A = arrays
-    with pytest.raises(numba.TypingError, match="transpose: "):
-        numba.njit(transpose.py_func)(T, 0, 32, A, 0, 32, 16, 16)
+    C, A = arrays
+    with pytest.raises(numba.TypingError, match="multiply: "):
+        numba.njit(multiply.py_func)(C, 0, 32, A, 0, 32, A, 0, 32, 16, 16, 16)
 
 
 # The machine code

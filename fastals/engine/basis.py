@@ -13,8 +13,8 @@ import numpy as np
 from .blas import one_blas_thread
 from .cholesky import gram_add
 from .jit import inner, kernel, next_block
-from .simd.kernels import add_product, scaled, transpose
-from .simd.target import aligned_empty, in_strips
+from .simd.kernels import multiply, scaled, strip_of
+from .simd.target import aligned_empty, in_strips, target
 from .threads import spread
 
 PIECE = 256  # rows summed in the panel's own precision before they go to float64
@@ -177,13 +177,14 @@ def rotate(panel: np.ndarray, rotation: np.ndarray | None, n_threads: int) -> No
     """Overwrite `panel` by `panel @ rotation`: any linear map of shape (width, width), or None for the identity."""
     if rotation is None:
         return
-    kp = panel.shape[1]
-    square = aligned_empty((kp, kp), panel.dtype)
-    square[...] = 0
+    kp, strip = panel.shape[1], target().strip(panel.itemsize)
+    square = np.zeros((kp, in_strips(kp, panel.dtype)), panel.dtype)
     square[: len(rotation), : len(rotation)] = rotation
+    strips = aligned_empty(square.size, panel.dtype)
+    strips.reshape(-1, kp, strip)[...] = square.reshape(kp, -1, strip).swapaxes(0, 1)
 
     def work(counter: np.ndarray) -> None:
-        _rotate_blocks(counter, panel, square, *(aligned_empty(ROWS * kp, panel.dtype) for _ in range(2)))
+        _rotate_blocks(counter, panel.reshape(-1), kp, strips, aligned_empty(ROWS * kp, panel.dtype))
 
     spread(work, min(n_threads, -(-len(panel) // ROWS)))
 
@@ -191,30 +192,22 @@ def rotate(panel: np.ndarray, rotation: np.ndarray | None, n_threads: int) -> No
 @kernel
 def _rotate_blocks(
     counter,  # inout int64 (1,)
-    panel,  # inout T (n, kp)
-    rotation,  # in    T (kp, kp)
-    turned,  # work  T (kp * ROWS,)
-    product,  # work  T (ROWS * kp,)
+    panel,  # inout T (n * kp,)
+    kp,  # in    intp
+    rotation,  # in    T (kp * kp in whole strips,)
+    block,  # work  T (ROWS * kp,)
 ):
-    """Rotate blocks of rows by way of a buffer."""
-    n, kp = panel.shape
+    """Rotate blocks of rows, each out of a copy."""
+    S = strip_of(panel)
     while True:
-        start = next_block(counter) * ROWS
-        if start >= n:
+        start = next_block(counter) * ROWS * kp
+        if start >= len(panel):
             return
-        count = min(ROWS, n - start)
-        for r in range(count):
-            for i in range(kp):
-                product[r * kp + i] = panel[start + r, i]
-        for i in range(count * kp, ROWS * kp):
-            product[i] = 0
-        transpose(turned, 0, ROWS, product, 0, kp, ROWS, kp)
-        for i in range(ROWS * kp):
-            product[i] = 0
-        add_product(product, 0, kp, 1.0, turned, 0, ROWS, rotation, 0, kp, kp, ROWS, kp)
-        for r in range(count):
-            for i in range(kp):
-                panel[start + r, i] = product[r * kp + i]
+        size = min(ROWS * kp, len(panel) - start)
+        for i in range(size):
+            block[i] = panel[start + i]
+        for j in range(0, kp, S):
+            multiply(panel, start + j, kp, block, 0, kp, rotation, j * kp, S, size // kp, kp, min(S, kp - j))
 
 
 def fix(panel: np.ndarray, weights: np.ndarray, width: int, n_threads: int) -> Fixed:

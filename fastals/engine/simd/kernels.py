@@ -181,21 +181,34 @@ def row_product(v, y, i, x, o, B, b, k, count):
 
 
 @micro_kernel
-def transpose(v, T, t, ldt, A, a, lda, height, width):
-    """Transpose a matrix: the left operand of ``add_product`` for a product without a transposition.
+def multiply(v, C, c, ldc, A, a, lda, B, b, ldb, height, depth, width):
+    """Multiply two matrices.
 
-    Computes   T[0:width, 0:height] = A[0:height, 0:width]'
-    Requires   height and width padded.
-    IR         W x W blocks: W loads, log2(W) exchanges of lanes for each row, W stores.
+    Computes   C[0:height, 0:width] = A[0:height, 0:depth] B[0:depth, 0:width]
+    Requires   width padded; height and depth any, 0 too.
+    IR         The tiles of ``add_product``, then of fewer rows. An element of A is read where it stands: a tile reads a
+               cache line of each of its rows before the next.
     """
-    T, A = v.at(T, t), v.at(A, a)
+    C, A, B = v.at(C, c), v.at(A, a), v.at(B, b)
 
-    def block(i, j):
-        rows = [v.load(v.at(v.at(A, j, i, lda), 0, r, lda)) for r in range(v.lanes)]
-        for r, row in enumerate(v.transpose(rows)):
-            v.store(row, v.at(v.at(T, i, j, ldt), 0, r, ldt))
+    def tile(i, j, rows, vectors):
+        left, right = [v.at(A, 0, v.add(i, r), lda) for r in range(rows)], v.at(B, j)
 
-    v.each(0, height, v.lanes, lambda i: v.each(0, width, v.lanes, lambda j: block(i, j)))
+        def step(d, sums):
+            row = [v.load(v.at(right, n * v.lanes, d, ldb)) for n in range(vectors)]
+            column = [v.broadcast(start, d) for start in left]
+            return [v.fma(column[n // vectors], row[n % vectors], total) for n, total in enumerate(sums)]
+
+        for n, total in enumerate(v.loop(0, depth, 1, [v.zero] * (rows * vectors), step)):
+            v.store(total, v.at(v.at(C, j, v.add(i, n // vectors), ldc), n % vectors * v.lanes))
+
+    edge = v.sub(width, v.builder.srem(width, v.index(v.strip)))
+
+    def group(first, rows):
+        v.each(0, edge, v.strip, lambda j: tile(first, j, rows, v.tile_vectors))
+        v.each(edge, width, v.lanes, lambda j: tile(first, j, rows, 1))
+
+    _in_groups(v, height, group)
 
 
 # Cholesky factor and substitution

@@ -37,9 +37,9 @@ def row_product(y, i, x, o, B, b, k, count):
         y[i + s * width : i + (s + 1) * width] = x[o : o + k] @ B.flat[_at(b + s * k * width, width, k, width)]
 
 
-def transpose(T, t, ldt, A, a, lda, height, width):
-    """``T = A'``."""
-    T.flat[_at(t, ldt, width, height)] = A.flat[_at(a, lda, height, width)].T
+def multiply(C, c, ldc, A, a, lda, B, b, ldb, height, depth, width):
+    """``C = A B``."""
+    C.flat[_at(c, ldc, height, width)] = A.flat[_at(a, lda, height, depth)] @ B.flat[_at(b, ldb, depth, width)]
 
 
 def cholesky_block(C, c, ldc, inv, i):
