@@ -33,9 +33,8 @@ def _blas_gram(cells: int, factors: int) -> Callable[[], object]:
 
 
 def _lapack_cholesky(factors: int) -> Callable[[], object]:
-    Y = _normal(2 * factors, factors)
-    A = np.asfortranarray(Y.T @ Y)
-    return lambda: spotrf(A)
+    A = np.asfortranarray(np.eye(factors, dtype=np.float32))
+    return lambda: spotrf(A, clean=False, overwrite_a=True)
 
 
 def _our_gram(cells: int, factors: int) -> Callable[[], object]:
@@ -58,24 +57,46 @@ def _our_gram(cells: int, factors: int) -> Callable[[], object]:
     return lambda: repeated(C, P, cells, kp, REPEATS)
 
 
+def _our_product(cells: int, factors: int) -> Callable[[], object]:
+    """Return the product of the Gram matrix's tile as a whole: what it takes where nothing lies below a diagonal."""
+    from fastals.engine.jit import kernel
+    from fastals.engine.rows import CHUNK
+    from fastals.engine.simd.kernels import add_product, strip_of
+    from fastals.engine.simd.target import aligned_empty, in_strips, padded
+
+    @kernel
+    def repeated(C, P, kp, times):  # type: ignore[no-untyped-def]
+        S, size = strip_of(P), CHUNK * kp
+        for _ in range(times):
+            for chunk in range(0, len(P), size):
+                for i in range(0, kp, S):
+                    for j in range(0, kp, S):
+                        left, right = chunk + i * CHUNK, chunk + j * CHUNK
+                        add_product(C, i * kp + j, kp, 1.0, P, left, S, P, right, S, CHUNK, S, S)
+
+    kp = padded(factors, np.float32)
+    P, C = aligned_empty(cells * in_strips(kp, np.float32), np.float32), aligned_empty(kp * kp, np.float32)
+    P[:] = _normal(1, len(P))
+    C[:] = 0
+    return lambda: repeated(C, P, kp, REPEATS)
+
+
 def _our_cholesky(factors: int) -> Callable[[], object]:
+    """Return the factorisation of the identity, which is its own factor: no matrix has to be copied back."""
     from fastals.engine.cholesky import factor
     from fastals.engine.jit import kernel
     from fastals.engine.simd.target import aligned_empty
 
     @kernel
-    def repeated(A, original, kp, inv, times):  # type: ignore[no-untyped-def]
+    def repeated(A, kp, inv, times):  # type: ignore[no-untyped-def]
         failed = 0
         for _ in range(times):
-            for i in range(len(A)):
-                A[i] = original[i]
             failed += factor(A, 0, kp, kp, inv)
         return failed
 
-    Y = _normal(2 * factors, factors)
-    original, A = (aligned_empty(factors * factors, np.float32) for _ in range(2))
-    original[:] = (Y.T @ Y).ravel()
-    return lambda: repeated(A, original, factors, aligned_empty(factors, np.float32), REPEATS)
+    A = aligned_empty(factors * factors, np.float32)
+    A[:] = np.eye(factors, dtype=np.float32).ravel()
+    return lambda: repeated(A, factors, aligned_empty(factors, np.float32), REPEATS)
 
 
 def _our_rows(cells: int, factors: int, n_rows: int) -> Callable[[], object]:
@@ -117,6 +138,12 @@ def kernels(factors: int) -> list[Kernel]:
     gram = CELLS * factors * (factors + 1.0)  # one triangle
     return [
         Kernel("Gram tile", factors, REPEATS * gram, lambda: _our_gram(CELLS, factors)),
+        Kernel(
+            "the tile in a whole product",
+            factors,
+            REPEATS * 2.0 * CELLS * factors**2,
+            lambda: _our_product(CELLS, factors),
+        ),
         Kernel("Gram, BLAS ssyrk", factors, gram, lambda: _blas_gram(CELLS, factors)),
         Kernel("block Cholesky", factors, REPEATS * factors**3 / 3.0, lambda: _our_cholesky(factors)),
         Kernel("Cholesky, LAPACK spotrf", factors, factors**3 / 3.0, lambda: _lapack_cholesky(factors)),
