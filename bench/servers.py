@@ -17,6 +17,7 @@ N = 10
 REQUESTS = 300  # single users, one after the other: the median is the latency
 WARM_USERS = 64
 IRSPACK_BLOCK = 1024  # its scores are dense: users at once
+BLOCK = 4096  # users at once, where no answer is kept
 
 
 def model_file(problem: str, factors: int) -> Path:
@@ -44,6 +45,11 @@ class Server(ABC):
     def many(self, users: np.ndarray) -> np.ndarray:
         """Return the best N items of each user, the seen ones left out."""
 
+    def blocks(self, users: np.ndarray) -> None:
+        """Make the same block after block, and keep none."""
+        for start in range(0, len(users), BLOCK):
+            self.many(users[start : start + BLOCK])
+
     @abstractmethod
     def one(self, user: int) -> np.ndarray:
         """Return the same for one user, from the stored factors."""
@@ -64,6 +70,10 @@ class FastalsServer(Server):
 
     def many(self, users: np.ndarray) -> np.ndarray:
         return self._model.recommend(users, N)[0]
+
+    def blocks(self, users: np.ndarray) -> None:
+        for _ in self._model.recommend_blocks(users, N, BLOCK):
+            pass
 
     def one(self, user: int) -> np.ndarray:
         return self._model.recommend(user, N)[0]
@@ -162,10 +172,17 @@ class Counter:
 
     def all(self) -> tuple[float, int]:
         """Return the seconds that all users take, and the memory beyond what was held before, their answer included."""
+        return self._measured(self._server.many)
+
+    def blocks(self) -> tuple[float, int]:
+        """Return the same of all users in blocks, no answer kept."""
+        return self._measured(self._server.blocks)
+
+    def _measured(self, serve: Callable[[np.ndarray], object]) -> tuple[float, int]:
         reset_peak_memory()
         held = resident_memory()
         users = np.arange(self._n_users)
-        seconds = _seconds(lambda: self._server.many(users))
+        seconds = _seconds(lambda: serve(users))
         # What fits into memory that was free before takes none: a page stands for it.
         return seconds, max(peak_memory() - held, resource.getpagesize())
 

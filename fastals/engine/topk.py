@@ -282,6 +282,10 @@ def _top_n(
     the rounding of norms and bound. What products lose below the smallest number `TINY` covers, as
     sqrt(a + t) sqrt(b + t) >= sqrt(a b) + t. Casting the bound rounds it as it does scores, which so stay below. Where
     anything is not a number the comparison is False, and the row goes on.
+
+    A row alone is x' = scale q in whole numbers and a column y' = unit B, with |x - x'| <= sqrt(k) / 2 scale, so that
+    x.y <= scale unit q'B + |x - x'| |y'| + |x| |y - y'|, and |y'| <= 2 |y|. A column whose bound, with its offset, is
+    below the worst kept score is not looked at again.
     """
     k, width = strips.shape[1], strips.shape[2]
     n_columns, n_pairs = len(strips) * width, rounded.shape[1]
