@@ -19,7 +19,7 @@ THREADS = (2, 4, 8, 16, 32, 64, 128)
 
 def share_of_work(counts: np.ndarray, factors: int, plan: rows.Plan, n_threads: int) -> float:
     """Work over threads times the time of the last to finish."""
-    order, blocks, _ = sweep.make_schedule(counts, factors, plan, n_threads)
+    order, blocks, _, _ = sweep.make_schedule(counts, factors, plan, n_threads)
     cost = rows.predicted_cost(counts[order], factors, plan)
     free = [0.0] * n_threads
     for begin, end in pairwise(blocks):

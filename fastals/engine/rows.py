@@ -319,9 +319,30 @@ def _diagonal(Y, indices, begin, m, x, o, ws):  # -> gain
 
 @inner
 def _primal(Y, indices, begin, m, negative, x, o, ws):  # -> solved, gain
-    """Cholesky of the k x k matrix, its weighted Gram matrix summed from chunks of gathered rows times sqrt |w|.
+    """Cholesky of the k x k matrix."""
+    kp = Y.shape[1]
+    sum_equations(Y, indices, begin, m, negative, ws)
+    for i in range(kp):
+        x[o + i] = ws.r[i]
+    if factor(ws.A, 0, kp, kp, ws.inv) != 0:
+        return False, 0.0
+    substitute(ws.A, 0, kp, kp, ws.inv, x, o)
+    return True, np.float64(_dot(x, o, ws.r, kp))
 
-    Rows of one vector need no panel: their matrix is summed in registers.
+
+@inner
+def sum_equations(
+    Y,  # in    T (n_columns, kp)
+    indices,  # in    int32
+    begin,  # in    intp              of the cells in indices
+    m,  # in    intp
+    negative,  # in    intp              how many of their w are below 0
+    ws,  # inout Workspace         d, w, b; A and r are written, s and panel are used
+):
+    """Sum A = diag(d) + sum_j w_j y_j y_j', its upper triangle, and r = sum_j b_j y_j.
+
+    The Gram matrix is summed from chunks of gathered rows times sqrt |w|. Rows of one vector need no panel: theirs is
+    summed in registers.
     """
     kp = Y.shape[1]
     _fill(ws.A, 0, kp * kp, 0)
@@ -336,12 +357,6 @@ def _primal(Y, indices, begin, m, negative, x, o, ws):  # -> solved, gain
         if negative > 0:
             _fill(ws.b, 0, m, 0)  # they are in r
             _add_weighted_gram(Y, indices, begin, m, -1.0, ws)
-    for i in range(kp):
-        x[o + i] = ws.r[i]
-    if factor(ws.A, 0, kp, kp, ws.inv) != 0:
-        return False, 0.0
-    substitute(ws.A, 0, kp, kp, ws.inv, x, o)
-    return True, np.float64(_dot(x, o, ws.r, kp))
 
 
 @inlined

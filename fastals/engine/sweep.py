@@ -7,6 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from .jit import kernel, next_block
+from .long_rows import LONG, solve_long_row
 from .problem import RowProblem
 from .rows import OK, Plan, Workspace, predicted_cost, solve_row, workspace
 from .simd.kernels import prefetch_rows
@@ -29,7 +30,9 @@ class Schedule(NamedTuple):
     blocks: np.ndarray
     """int64 (n_blocks + 1,): block `i` is `order[blocks[i]:blocks[i + 1]]`."""
     longest: int
-    """Cells of the longest row."""
+    """Cells of the longest of these rows."""
+    too_long: np.ndarray
+    """int32: rows that are not among these, as all threads solve each together."""
 
 
 class Outcome(NamedTuple):
@@ -75,12 +78,14 @@ def half_step(
     """
     if schedule is None:
         schedule = make_schedule(problem.cells.counts, Y.shape[1], plan, n_threads)
-    order, blocks, longest = schedule
-    n_threads = min(n_threads, len(blocks) - 1)
+    order, blocks, longest, too_long = schedule
     # Made before the threads start: as long as one makes its own, the others wait for the GIL.
-    free: list[Workspace] = [workspace(Y.shape[1], longest, Y.dtype) for _ in range(n_threads)]
+    workers = max(1, min(n_threads, len(blocks) - 1))
+    free: list[Workspace] = [workspace(Y.shape[1], longest, Y.dtype) for _ in range(workers)]
     losses = np.zeros(len(X))
     status = np.zeros(len(X), np.int8)
+    for u in too_long:
+        status[u], losses[u] = solve_long_row(problem, u, Y, g, width, X[u], plan, n_threads)
     lowest = g[:width].min()  # here, since a minimum is not a vector loop: 100 ns a row at k = 64
 
     def work(counter: np.ndarray) -> None:
@@ -88,26 +93,31 @@ def half_step(
             counter, order, blocks, problem, Y, g, lowest, width, X.reshape(-1), plan, losses, status, free.pop()
         )
 
-    spread(work, n_threads)
+    spread(work, workers)
     return Outcome(float(losses.sum()), status)
 
 
 def make_schedule(counts: np.ndarray, width: int, plan: Plan, n_threads: int) -> Schedule:
     """Order rows by length, longest first, and cut them into blocks of about equal predicted cost."""
-    if len(counts) == 1:  # a user folded in: a third of the time would go into a prediction that decides nothing
-        return Schedule(np.zeros(1, np.int32), np.array([0, 1]), int(counts[0]))
-    longest = int(counts.max())
+    longest, nothing = int(counts.max()), np.zeros(0, np.int32)
+    if len(counts) == 1 and longest <= LONG:
+        # A user folded in: a third of the time would go into a prediction that decides nothing.
+        return Schedule(np.zeros(1, np.int32), np.array([0, 1]), longest, nothing)
     # Numbers of 16 bits are sorted by radix, in a fifth of the time.
     order = np.argsort(-counts.astype(np.int16 if longest < 2**15 else np.int64), kind="stable").astype(np.int32)
+    too_long, order = np.split(order, [np.count_nonzero(counts > LONG)])
+    if len(order) == 0:
+        return Schedule(order, np.zeros(1, np.int64), 0, too_long)
+    longest = int(counts[order[0]])
     if longest < len(counts):  # most lengths are many rows' length: predict each once
         cost = predicted_cost(np.arange(longest + 1), width, plan)[counts[order]]
     else:
         cost = predicted_cost(counts[order], width, plan)
     np.cumsum(cost, out=cost)
-    n_blocks = min(len(counts), BLOCKS_PER_THREAD * n_threads)
+    n_blocks = min(len(order), BLOCKS_PER_THREAD * n_threads)
     ends = np.searchsorted(cost, cost[-1] * np.arange(1, n_blocks + 1) / n_blocks, side="left") + 1
-    blocks = np.unique(np.concatenate(([0], np.minimum(ends, len(counts)))))
-    return Schedule(order, blocks, longest)
+    blocks = np.unique(np.concatenate(([0], np.minimum(ends, len(order)))))
+    return Schedule(order, blocks, longest, too_long)
 
 
 @kernel
