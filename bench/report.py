@@ -143,7 +143,7 @@ def serve_table(runs: list[Run]) -> str:
     rows = []
     for (problem, factors, task), cell in found.items():
         label, unit = SERVE_TASKS[task]
-        # Of memory the most: in later turns it may fit into what earlier ones gave back.
+        # Of memory the most: where free memory cannot be given back, later turns fit into that of earlier ones.
         summary = max if "memory" in task else statistics.median
         medians = {name: summary(values) / unit for name, values in cell.items()}
         best = min(medians, key=medians.__getitem__)

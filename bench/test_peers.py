@@ -87,8 +87,9 @@ def test_visiting_changes_nothing(problem: Problem, name: str) -> None:
     trained = contender.train(4, lambda seconds, X, Y: visited.append((seconds, loss(problem, X, Y))))
     for iterations, (_, seen) in enumerate(visited, 1):
         alone = contender.train(iterations)
-        # Not to the bit: some peers' bits depend on which of their threads comes first.
-        assert loss(problem, alone.user_factors, alone.item_factors) == pytest.approx(seen, rel=1e-6)
+        again = loss(problem, alone.user_factors, alone.item_factors)
+        # Ours to the bit; a peer's bits may depend on which of its threads comes first, as irspack's CG's do.
+        assert again == seen if name.startswith("fastals") else again == pytest.approx(seen, rel=1e-6)
     assert len(visited) == 4
     assert len(trained.iteration_seconds) == 4
     assert trained.seconds == pytest.approx(sum(trained.iteration_seconds))

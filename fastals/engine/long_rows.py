@@ -50,11 +50,11 @@ def solve_long_row(
     A += np.triu(A, 1).T + np.diag(problem.rows[u, 1] * g[:width] + problem.rows[u, 2])
     with one_blas_thread():
         try:
-            lower = np.linalg.cholesky(A)
+            np.linalg.cholesky(A)  # refuses what is not positive definite
         except np.linalg.LinAlgError:
             x[:] = 0
             return NOT_POSITIVE, 0.0
-        solution = np.linalg.solve(lower.T, np.linalg.solve(lower, r))
+        solution = np.linalg.solve(A, r)
         loss = float(constants.sum() - solution @ r)
         if plan.beyond > 0:  # as `solve_row` does
             way = plan.beyond * (solution - x[:width])

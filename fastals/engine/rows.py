@@ -118,12 +118,11 @@ def cg_cost(m, k, steps):
 
 def predicted_cost(m: np.ndarray, k: int, plan: Plan) -> np.ndarray:
     """Return the predicted nanoseconds of rows with `m` cells: what `choose` chooses by."""
-    exact = np.where(m < k, np.minimum(primal_cost(m, k), dual_cost(m, k)), primal_cost(m, k))
-    exact = np.where(m <= FEW, few_cost(m, k), exact)
-    if not plan.cg:
-        return exact
-    inexact = cg_cost(m, k, plan.expected)
-    return np.minimum(exact, inexact) if plan.cholesky else np.where(m <= FEW, exact, inexact)
+    cost = np.where(m < k, np.minimum(primal_cost(m, k), dual_cost(m, k)), primal_cost(m, k))
+    if plan.cg:
+        inexact = cg_cost(m, k, plan.expected)
+        cost = np.minimum(cost, inexact) if plan.cholesky else inexact
+    return np.where(m <= FEW, few_cost(m, k), cost)
 
 
 _primal_cost, _dual_cost, _cg_cost = inlined(primal_cost), inlined(dual_cost), inlined(cg_cost)
