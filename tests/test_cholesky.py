@@ -135,7 +135,7 @@ def test_gram_add(dtype):
                 before, ld, rows = C.copy(), C.shape[1], depth + 1
                 P = np.full(rows * in_strips(width, dtype) + 3, np.nan, dtype)
                 twins.scaled(P, 3, rows, one, 0, M, W, ld, depth, width)
-                gram_add(C, ld + W, ld, 1.0, P, 3, rows, depth, height, width)
+                gram_add(C, ld + W, ld, 1, 1.0, P, 3, rows, depth, height, width)
 
                 panel = M[:depth, W : W + width].astype(np.float64)
                 block = np.arange(width) // W

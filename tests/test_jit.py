@@ -110,7 +110,7 @@ def test_without_a_writable_cache_there_is_one_warning_and_no_error(tmp_path):
         "from fastals.engine import cholesky, jit\n"
         "compiled = jit.kernel(cholesky.gram_add.py_func)\n"
         "C = np.zeros((64, 64))\n"
-        "compiled(C, 0, 64, 1.0, np.ones((3, 64)), 0, 3, 3, 64, 64)\n"
+        "compiled(C, 0, 64, 1, 1.0, np.ones((3, 64)), 0, 3, 3, 64, 64)\n"
         "print(C[0, 63], jit.__file__)\n",
         folder=tmp_path,
         NUMBA_CACHE_DIR=str(occupied / "cache"),

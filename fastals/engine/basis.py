@@ -77,17 +77,10 @@ def _gram_bands(
         for start in range(group * PIECE, n, groups * PIECE):
             depth = min(PIECE, n - start)
             scaled(piece, 0, PIECE, scales, start * each, panel, start * kp + first, kp, depth, width)
-            _zero(sums, height * width)
-            gram_add(sums, 0, width, 1.0, piece, 0, PIECE, depth, height, width)
+            gram_add(sums, 0, width, 0, 1.0, piece, 0, PIECE, depth, height, width)
             for i in range(height):
                 diagonal = (group * kp + first + i) * kp + first + i
                 _add(partial, diagonal, sums, i * width + i, width - i)
-
-
-@inner
-def _zero(array, count):
-    for i in range(count):
-        array[i] = 0
 
 
 @inner

@@ -24,6 +24,7 @@ def gram_add(
     C,  # inout  float (height, ldc) from offset c    upper triangle, by W x W blocks
     c,
     ldc,
+    keep,  # in     1 adds to C, 0 puts there what was to be added
     sign,  # in     1 or -1
     P,  # in     float (depth, width) from offset p, in strips
     p,
@@ -32,7 +33,7 @@ def gram_add(
     height,  # padded; below width a multiple of S
     width,  # padded
 ):
-    """Add sign * P'P to the first rows of the upper triangle of C.
+    """Add sign * P'P to the first rows of the upper triangle of C, or put it there.
 
     Below the diagonal only the W x W blocks on it are touched.
     """
@@ -41,12 +42,12 @@ def gram_add(
         right, columns = p + j * rows, min(S, width - j)
         for i in range(0, min(j, height), S):
             add_product(
-                C, c + i * ldc + j, ldc, sign, P, p + i * rows, S, P, right, S, depth, min(S, height - i), columns
+                C, c + i * ldc + j, ldc, keep, sign, P, p + i * rows, S, P, right, S, depth, min(S, height - i), columns
             )
         if j < height:
             for i in range(0, columns, W):
                 diagonal = c + (j + i) * ldc + j + i
-                add_product(C, diagonal, ldc, sign, P, right + i, S, P, right + i, S, depth, W, columns - i)
+                add_product(C, diagonal, ldc, keep, sign, P, right + i, S, P, right + i, S, depth, W, columns - i)
 
 
 @inner
@@ -61,7 +62,7 @@ def factor(
     W = lanes_of(A)
     for i in range(0, n, W):
         diagonal = a + i * lda + i
-        add_product(A, diagonal, lda, -1.0, A, a + i, lda, A, a + i, lda, i, W, n - i)
+        add_product(A, diagonal, lda, 1, -1.0, A, a + i, lda, A, a + i, lda, i, W, n - i)
         status = cholesky_block(A, diagonal, lda, inv, i)
         if status != 0:
             return i + status

@@ -72,7 +72,7 @@ def _sum_parts(
     counter,  # inout int64 (1,)
     problem,  # in    RowProblem           a row for each part
     Y,  # in    T (n_columns, kp)
-    sums,  # out   T (n_parts, kp * kp)    upper triangles of sum_j w_j y_j y_j'; no columns: not wanted
+    sums,  # inout T (n_parts, kp * kp)    zeros; upper triangles of sum_j w_j y_j y_j'; no columns: not wanted
     right,  # out   T (n_parts, kp)        sum_j b_j y_j
     constants,  # out   float64 (n_parts,)  sum of confidence * target^2
     ws,  # work  Workspace
@@ -87,7 +87,8 @@ def _sum_parts(
             return
         constants[part], negative, _ = gather_cells(problem, part, ws)
         sum_equations(Y, indices, indptr[part], indptr[part + 1] - indptr[part], negative, ws)
-        for i in range(sums.shape[1]):
-            sums[part, i] = ws.A[i]
+        for i in range(sums.shape[1] // kp):
+            for j in range(i * kp + i, i * kp + kp):
+                sums[part, j] = ws.A[j]
         for i in range(kp):
             right[part, i] = ws.r[i]

@@ -392,7 +392,7 @@ def _top_n(
                 whole = (n_live + group - 1) // group * group
                 for j in range(start, stop, width):
                     add_product(
-                        work, j - start, COLUMNS, 1.0, work, left, height, strips, j * k, width, k, whole, width
+                        work, j - start, COLUMNS, 1, 1.0, work, left, height, strips, j * k, width, k, whole, width
                     )
             for s in range(n_live):
                 r = numbers[live + s]

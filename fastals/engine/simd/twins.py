@@ -24,10 +24,11 @@ def _gathered(Y, ldy, indices, p, count):
     return Y.flat[_at(0, ldy, len(Y.flat) // ldy, ldy)][indices[p : p + count]]
 
 
-def add_product(C, c, ldc, scale, A, a, lda, B, b, ldb, depth, height, width):
-    """``C += scale * A'B``."""
+def add_product(C, c, ldc, keep, scale, A, a, lda, B, b, ldb, depth, height, width):
+    """``C = keep * C + scale * A'B``, without reading C where keep is 0."""
     product = A.flat[_at(a, lda, depth, height)].T @ B.flat[_at(b, ldb, depth, width)]
-    C.flat[_at(c, ldc, height, width)] += scale * product
+    place = _at(c, ldc, height, width)
+    C.flat[place] = scale * product + (C.flat[place] if keep else 0)
 
 
 def row_product(y, i, x, o, B, b, k, count):
