@@ -93,17 +93,17 @@ def workspace(kp: int, longest: int, dtype: np.dtype) -> Workspace:
 
 
 # Predicted nanoseconds of a row of m cells by each way, fitted by `bench/cost_model.py` on one core with AVX-512 in
-# float32, to some 10% in the median; another CPU scales all of them by about the same factor.
+# float32, to 2 to 7% in the median; another CPU scales all of them by about the same factor.
 
 
 def primal_cost(m, k):
     """Primal: gather and Gram matrix, factor, substitution."""
-    return 500 + 0.45 * k * k + 0.0018 * k * k * k + 0.41 * m * k + 0.0064 * m * k * k
+    return 330 + 0.45 * k * k + 0.0012 * k * k * k + 0.29 * m * k + 0.0061 * m * k * k
 
 
 def dual_cost(m, k):
     """Dual: the matrix is m x m, its panel k rows long."""
-    return 500 + 8.4 * k + 0.06 * m * k + 0.46 * m * m + 0.0104 * m * m * k
+    return 400 + 4.8 * k + 0.25 * m * k + 0.4 * m * m + 0.0079 * m * m * k
 
 
 def few_cost(m, k):
@@ -113,7 +113,7 @@ def few_cost(m, k):
 
 def cg_cost(m, k, steps):
     """Conjugate gradients: the first pass over the cells fetches them, each pass reads them."""
-    return 300 + 0.13 * m * k + (steps + 1) * (0.6 * k + 1.9 * m + 0.066 * m * k)
+    return 250 + 0.1 * m * k + (steps + 1) * (0.32 * k + 1.07 * m + 0.057 * m * k)
 
 
 def predicted_cost(m: np.ndarray, k: int, plan: Plan) -> np.ndarray:

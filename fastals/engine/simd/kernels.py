@@ -745,19 +745,23 @@ def gather_scaled(v, P, p0, rows, s, b, o, y, i, Y, ldy, indices, p, count):
     address = _gathered(v, Y, ldy, indices, p)
 
     def group(first, n):
-        _fetch(v, address, v.add(first, AHEAD), n, v.sub(count, 1), ldy)
         rows_of = [(address(r), v.broadcast(s, r), v.broadcast(b, r)) for r in (v.add(first, r) for r in range(n))]
         place = v.mul(first, v.strip)
 
-        def columns(c):
-            total, target = v.load(y, c), v.at(_in_strip(v, P, rows, c), place)
+        def columns(c, vectors):
+            target, at = v.at(_in_strip(v, P, rows, c), place), [n * v.lanes for n in range(vectors)]
+            totals = [v.load(y, v.add(c, n)) for n in at]
             for r, (row, scale, factor) in enumerate(rows_of):
-                numbers = v.load(row, c)
-                v.store(v.times(numbers, scale), target, r * v.strip)
-                total = v.fma(numbers, factor, total)
-            v.store(total, y, c)
+                numbers = [v.load(row, v.add(c, n)) for n in at]
+                for n, x in zip(at, numbers, strict=True):
+                    v.store(v.times(x, scale), target, r * v.strip + n)
+                totals = [v.fma(x, factor, total) for x, total in zip(numbers, totals, strict=True)]
+            for n, total in zip(at, totals, strict=True):
+                v.store(total, y, v.add(c, n))
 
-        v.each(0, ldy, v.lanes, columns)
+        edge = v.sub(ldy, v.builder.srem(ldy, v.index(v.strip)))
+        v.each(0, edge, v.strip, lambda c: columns(c, v.tile_vectors))
+        v.each(edge, ldy, v.lanes, lambda c: columns(c, 1))
 
     _in_groups(v, count, group)
 
