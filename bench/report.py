@@ -229,6 +229,44 @@ def plot_short_rows(seconds: dict[str, dict[int, float]], file: Path) -> None:
     axes.figure.savefig(file)
 
 
+STARTS = {  # task: what it is called, and the task that its time is compared with
+    "import_numba": ("import numba", None),
+    "import_numba_and_sparse": ("import numba, scipy.sparse", None),
+    "import_fastals": ("import fastals", "import_numba_and_sparse"),
+    "first_call": ("first call of a function of one line, from Numba's cache", "import_numba"),
+    "first_fit": ("first fit, from Numba's cache", "import_numba"),
+}
+
+
+def start_table(runs: list[Run]) -> str:
+    """Seconds of imports and of first calls in fresh processes: medians over the turns, ratios within a turn."""
+    seconds: dict[str, dict[int, float]] = {}
+    for run in runs:
+        info = run["extra_info"]
+        if "start" in info:
+            seconds.setdefault(info["start"], {})[info["turn"]] = run["stats"]["median"]
+    rows = []
+    for task, (label, compared) in STARTS.items():
+        turns = {turn: taken for turn, taken in seconds[task].items() if turn >= 0}
+        row = [label, _number(statistics.median(turns.values())), ""]
+        if compared:
+            ratio = statistics.median(taken / seconds[compared][turn] for turn, taken in turns.items())
+            row[2] = f"{_number(ratio)}x of {STARTS[compared][0]}"
+        rows.append(row)
+    rows.append(["first fit, compiled", _number(seconds["first_fit"][-1]), ""])
+    return _table(["a fresh process", "seconds", ""], rows)
+
+
+def compile_table(runs: list[Run]) -> str:
+    """Seconds that compiling each function takes, without those it calls; what is below a tenth as one."""
+    functions = next(functions for run in runs if (functions := run["extra_info"].get("functions")))
+    rows = [[f"`{name}`", _number(taken)] for name, taken in functions.items() if taken >= 0.1]
+    rows.sort(key=lambda row: -float(row[1]))
+    short = [taken for taken in functions.values() if taken < 0.1]
+    rows.append([f"{len(short)} others", _number(sum(short))])
+    return _table(["compiled for a first fit", "seconds"], rows)
+
+
 def machine_table(runs: list[Run]) -> str:
     """What the numbers were measured on."""
     info = runs[0]["extra_info"]
@@ -239,7 +277,7 @@ def machine_table(runs: list[Run]) -> str:
 
 FACTORS = "bench/bench_factors.py"
 FIT, KERNELS, SERVE = "bench/bench_fit.py", "bench/bench_kernels.py", "bench/bench_serve.py"
-INDEX = "bench/bench_index.py"
+INDEX, START = "bench/bench_index.py", "bench/bench_start.py"
 TABLES: dict[str, tuple[str | None, Callable[[list[Run]], str]]] = {
     "machine": (None, machine_table),  # described by every suite
     "time-to-loss": (FIT, time_to_loss_table),
@@ -249,6 +287,8 @@ TABLES: dict[str, tuple[str | None, Callable[[list[Run]], str]]] = {
     "short-rows": (FACTORS, short_rows_table),
     "serve": (SERVE, serve_table),
     "index": (INDEX, index_table),
+    "start": (START, start_table),
+    "compile": (START, compile_table),
 }
 
 

@@ -1,11 +1,12 @@
 import json
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import scipy.sparse as sp
 
-from bench import bench_quality, problems, report, spaces
+from bench import bench_quality, problems, report, spaces, start
 from bench.bench_index import recall
 from bench.objective import gradient, loss
 from bench.problems import Problem
@@ -136,6 +137,49 @@ def test_kernels_are_compared_within_a_turn() -> None:
         "| sgemm 2048 | 100 | 100% |",
         "| Gram, k = 64 | 50.0 | 50% |",
     ]
+
+
+def _start_run(task: str, turn: int, seconds: float, functions: dict[str, float] | None = None) -> report.Run:
+    return {"stats": {"median": seconds}, "extra_info": {"start": task, "turn": turn, "functions": functions}}
+
+
+def test_a_start_is_compared_within_a_turn_and_compilation_is_a_row_of_its_own() -> None:
+    """The machine halves its speed in turn 1: ratios stay."""
+    once = {
+        "import_numba": 0.2,
+        "import_numba_and_sparse": 0.4,
+        "import_fastals": 0.44,
+        "first_call": 0.25,
+        "first_fit": 0.4,
+    }
+    assert set(once) == set(start.TASKS) == set(report.STARTS)
+    cold = {"_inner": 1.5, "solve": 9.0, "small": 0.05, "smaller": 0.02}
+    runs = [_start_run("first_call", -1, 0.5), _start_run("first_fit", -1, 12.0, cold)]
+    for turn, slowness in enumerate((1.0, 2.0, 1.0)):
+        runs += [_start_run(task, turn, seconds * slowness, {}) for task, seconds in once.items()]
+    assert report.start_table([*RUNS, *runs]).splitlines()[2:] == [
+        "| import numba | 0.200 |  |",
+        "| import numba, scipy.sparse | 0.400 |  |",
+        "| import fastals | 0.440 | 1.10x of import numba, scipy.sparse |",
+        "| first call of a function of one line, from Numba's cache | 0.250 | 1.25x of import numba |",
+        "| first fit, from Numba's cache | 0.400 | 2.00x of import numba |",
+        "| first fit, compiled | 12.0 |  |",
+    ]
+    assert report.compile_table([*RUNS, *runs]).splitlines()[2:] == [
+        "| `solve` | 9.00 |",
+        "| `_inner` | 1.50 |",
+        "| 2 others | 0.0700 |",
+    ]
+
+
+def test_what_a_function_calls_is_not_counted_as_its_own() -> None:
+    def happened(name: str, is_start: bool) -> SimpleNamespace:
+        return SimpleNamespace(is_start=is_start, data={"dispatcher": SimpleNamespace(__name__=name)})
+
+    recorded = [(0, "solve", True), (1, "dot", True), (3, "dot", False), (4, "dot", True), (5, "dot", False)]
+    recorded += [(9, "solve", False), (10, "other", True), (12, "other", False)]
+    events = [(float(now), happened(name, is_start)) for now, name, is_start in recorded]
+    assert start.own_seconds(events) == {"dot": 3, "solve": 6, "other": 2}
 
 
 def _serve_run(server: str, task: str, seconds: float, memory: int | None = None) -> report.Run:
