@@ -106,8 +106,9 @@ def _first_of(contender: Contender, reached: Callable[[Factors, Factors], bool],
 @pytest.mark.parametrize("name", CONTENDERS)
 def test_iterations_to(problem: Problem, name: str) -> None:
     contender = CONTENDERS[name](problem, FACTORS)
-    fifth = contender.train(5)
-    target = loss(problem, fifth.user_factors, fifth.item_factors)
+    # Between two iterations: a peer whose bits change from run to run may miss its own fifth.
+    trained = [contender.train(iterations) for iterations in (4, 5)]
+    target = np.mean([loss(problem, one.user_factors, one.item_factors) for one in trained])
 
     def reached(X: Factors, Y: Factors) -> bool:
         return loss(problem, X, Y) <= target
