@@ -49,17 +49,19 @@ def seconds_a_row(way: str, m: int, k: int, steps: int) -> float:
     return best
 
 
+def cases(way: str) -> list[tuple[int, int, int]]:
+    """Cells, factors and steps of the rows that a way is measured on."""
+    found = [(m, k, steps) for m in LENGTHS for k in FACTORS for steps in ((2, 8) if way == "cg" else (0,))]
+    return [case for case in found if way != "dual" or case[0] < case[1]]
+
+
 def main() -> None:
     """Measure, fit, print."""
-    cases_of = {}
-    for way in TERMS:
-        cases = [(m, k, steps) for m in LENGTHS for k in FACTORS for steps in ((2, 8) if way == "cg" else (0,))]
-        cases_of[way] = [case for case in cases if way != "dual" or case[0] < case[1]]
-    turns = [[[seconds_a_row(way, *case) for case in cases_of[way]] for way in TERMS] for _ in range(TURNS)]
+    turns = [[[seconds_a_row(way, *case) for case in cases(way)] for way in TERMS] for _ in range(TURNS)]
     for way, terms, *times in zip(TERMS, TERMS.values(), *turns, strict=True):
-        cases, measured = cases_of[way], np.min(times, axis=0) * 1e9
-        matrix = np.array([terms(*map(float, case)) for case in cases])
-        constants, _ = nnls(matrix / measured[:, None], np.ones(len(cases)))
+        measured = np.min(times, axis=0) * 1e9
+        matrix = np.array([terms(*map(float, case)) for case in cases(way)])
+        constants, _ = nnls(matrix / measured[:, None], np.ones(len(measured)))
         off = matrix @ constants / measured - 1
         print(way, [float(f"{constant:.3g}") for constant in constants])
         print(f"  off by {np.median(np.abs(off)):.0%} in the median, {off.min():+.0%} to {off.max():+.0%}")

@@ -9,7 +9,7 @@ from scipy.linalg.lapack import spotrf
 
 PEAK = "sgemm 2048"
 CELLS = 1024  # rows of a long Gram product, as many as a heavy row has cells
-ROWS = 1024  # of a half-step: with 64 its start was a quarter of the time at 64 factors
+ROWS = 1024  # of a half-step: with 64 its start was almost a third of the time at 64 factors
 REPEATS = 20  # of a compiled kernel within one call from Python
 
 

@@ -2,35 +2,19 @@
 
 import json
 import sys
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from importlib import import_module
 from time import perf_counter
 from typing import Any
 
 # Nothing is imported up here that a task is about: not even NumPy.
 
 
-def import_numba() -> dict[str, Any]:
-    """Import Numba."""
+def imports(*modules: str) -> dict[str, Any]:
+    """Import modules."""
     start = perf_counter()
-    import numba  # noqa: F401
-
-    return {"seconds": perf_counter() - start}
-
-
-def import_numba_and_sparse() -> dict[str, Any]:
-    """Import what fastals is built on."""
-    start = perf_counter()
-    import numba  # noqa: F401
-    import scipy.sparse  # noqa: F401
-
-    return {"seconds": perf_counter() - start}
-
-
-def import_fastals() -> dict[str, Any]:
-    """Import fastals."""
-    start = perf_counter()
-    import fastals  # noqa: F401
-
+    for module in modules:
+        import_module(module)
     return {"seconds": perf_counter() - start}
 
 
@@ -82,7 +66,13 @@ def own_seconds(events: Iterable[tuple[float, Any]]) -> dict[str, float]:
     return functions
 
 
-TASKS = {task.__name__: task for task in (import_numba, import_numba_and_sparse, import_fastals, first_call, first_fit)}
+TASKS: dict[str, Callable[[], dict[str, Any]]] = {
+    "import_numba": lambda: imports("numba"),
+    "import_numba_and_sparse": lambda: imports("numba", "scipy.sparse"),
+    "import_fastals": lambda: imports("fastals"),
+    "first_call": first_call,
+    "first_fit": first_fit,
+}
 
 if __name__ == "__main__":
     print(json.dumps(TASKS[sys.argv[1]]()))

@@ -135,7 +135,9 @@ def test_gram_add(dtype):
                 before, ld, rows = C.copy(), C.shape[1], depth + 1
                 P = np.full(rows * in_strips(width, dtype) + 3, np.nan, dtype)
                 twins.scaled(P, 3, rows, one, 0, M, W, ld, depth, width)
+                put = np.full_like(C, np.nan)
                 gram_add(C, ld + W, ld, 1, 1.0, P, 3, rows, depth, height, width)
+                gram_add(put, ld + W, ld, 0, 1.0, P, 3, rows, depth, height, width)
 
                 panel = M[:depth, W : W + width].astype(np.float64)
                 block = np.arange(width) // W
@@ -147,3 +149,6 @@ def test_gram_add(dtype):
                 error = np.abs(C - expected)
                 assert np.all(error[written] <= (depth + 2) * np.finfo(dtype).eps * bound[written])
                 np.testing.assert_array_equal(C[~written], before[~written])
+                error = np.abs(put - (expected - before))
+                assert np.all(error[written] <= (depth + 2) * np.finfo(dtype).eps * bound[written])
+                assert np.isnan(put[~written]).all()

@@ -65,7 +65,7 @@ def inner(function: Callable) -> Any:
 def inlined(function: Callable) -> Any:
     """Compile ``function`` into the body of its jitted callers, as if it were written there.
 
-    Without a cache, as it is never compiled by itself: to look for the folder takes 0.2 ms of the import.
+    Without a cache, as it is never compiled by itself, and to look for the folder takes time at import.
     """
     return numba.njit(**INNER_OPTIONS, inline="always")(function)
 

@@ -93,7 +93,7 @@ def workspace(kp: int, longest: int, dtype: np.dtype) -> Workspace:
 
 
 # Predicted nanoseconds of a row of m cells by each way, fitted by `bench/cost_model.py` on one core with AVX-512 in
-# float32, to 2 to 7% in the median; another CPU scales all of them by about the same factor.
+# float32, to 2 to 7% in the median (`few_cost`: from rows of 1 to 6 cells alone); another CPU scales all of them alike.
 
 
 def primal_cost(m, k):

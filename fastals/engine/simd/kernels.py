@@ -739,7 +739,8 @@ def gather_scaled(v, P, p0, rows, s, b, o, y, i, Y, ldy, indices, p, count):
                y[i : i + ldy] += sum_r b[o + r] * Y[indices[p + r]] for r < count
     Requires   ldy, the length of a row, padded; count <= rows, 0 too.
     IR         As ``gather_axpys``, with a product and a store more for each vector: a pass of their own for the
-               multiples takes a tenth of an exact row of 256 cells at 64 floats.
+               multiples takes a tenth of an exact row of 256 cells at 64 floats. A strip's vectors at once, and no row
+               fetched ahead: with either the other way round it takes 5 to 10% longer.
     """
     P, y, s, b = v.at(P, p0), v.at(y, i), v.at(s, o), v.at(b, o)
     address = _gathered(v, Y, ldy, indices, p)
