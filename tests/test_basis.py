@@ -77,7 +77,7 @@ def test_no_background_is_no_rotation():
 @given(width=st.integers(1, 24), seed=st.integers(0, 99))
 def test_balance_keeps_the_model_and_shares_the_ridge(width, seed):
     X, Y = (panel(50, width, np.float64, seed + i, decay)[:, :width] for i, decay in enumerate((0.8, 1.1)))
-    T, inverse = basis.balance(X.T @ X, 2 * Y.T @ Y)
+    T, inverse, balanced = basis.balance(X.T @ X, 2 * Y.T @ Y)
     size = np.linalg.norm(X) * np.linalg.norm(Y)
     condition = np.linalg.cond(T)
     assert np.abs((X @ T) @ (Y @ inverse).T - X @ Y.T).max() <= rounding(np.float64, 50 * width, size, condition)
@@ -85,6 +85,8 @@ def test_balance_keeps_the_model_and_shares_the_ridge(width, seed):
     # Both traces get the floor on the diagonal before they are balanced: that is how far the result may be off.
     allowed = 2 * width * basis.FLOOR * condition**2 * (ours.trace() + theirs.trace())
     assert np.abs(ours - theirs).max() <= allowed
+    assert np.abs(theirs - balanced).max() <= rounding(np.float64, 50 * width, theirs.trace(), condition**2)
+    assert np.count_nonzero(balanced - np.diag(balanced.diagonal())) == 0
     before = np.linalg.norm(X) ** 2 + 2 * np.linalg.norm(Y) ** 2
     assert ours.trace() + theirs.trace() <= before + rounding(np.float64, width, before, condition)
 
@@ -98,7 +100,7 @@ def test_balance_of_a_diagonal_is_that_of_any_other_matrix(width, seed):
     turn = np.linalg.qr(np.random.default_rng(seed).standard_normal((width, width)))[0]
     balanced = []
     for Q in (np.eye(width), turn):
-        T, inverse = basis.balance(Q.T @ diagonal @ Q, Q.T @ theirs @ Q)
+        T, inverse, _ = basis.balance(Q.T @ diagonal @ Q, Q.T @ theirs @ Q)
         balanced += [T.T @ (Q.T @ diagonal @ Q) @ T, inverse.T @ (Q.T @ theirs @ Q) @ inverse]
     allowed = 8 * width * basis.FLOOR * max(np.linalg.cond(theirs), 1.1 / 0.1) * (diagonal.trace() + theirs.trace())
     for matrix in balanced:

@@ -98,7 +98,7 @@ def test_whole_fit_follows_the_reference(case: Case, monkeypatch):
 
     Balancing is taken out: it leaves predictions alone, but not those of the next half-step.
     """
-    monkeypatch.setattr(basis, "balance", lambda ours, theirs: (np.eye(len(ours)), np.eye(len(ours))))
+    monkeypatch.setattr(basis, "balance", lambda ours, theirs: (np.eye(len(ours)), np.eye(len(ours)), theirs))
     R = example(3, (15, 12), 0.5)
     settings = {"factors": 3, "dtype": "float64", "random_state": 1, "solver": "cholesky"}
     fits = [case.build(R, iterations=n, **settings) for n in range(3)]

@@ -17,7 +17,10 @@ from .simd.kernels import multiply, scaled, strip_of
 from .simd.target import aligned_empty, in_strips, target
 from .threads import spread
 
-PIECE = 256  # rows summed in the panel's own precision before they go to float64
+CHUNK = 256  # rows copied into strips at once
+# Rows summed in the panel's own precision before they go to float64. With 256 a Gram matrix takes a fifth longer at 64
+# and 128 floats a row, half as long again at 1024.
+PIECE = 1024
 BAND = 128  # rows of the Gram matrix that one thread works on: a band of 128 x 1024 sums fits the second-level cache
 ROWS = 64  # rotated at once; a multiple of every vector width
 # Share of the trace below which a direction is not balanced: it keeps singular matrices factorable, and T and T^-T
@@ -44,10 +47,10 @@ def gram(panel: np.ndarray, weights: np.ndarray, width: int, n_threads: int) -> 
     groups = min(-(-n // PIECE), -(-TASKS // n_bands))
     partial = np.zeros((groups, kp, kp))
     scales = np.sqrt(weights).astype(panel.dtype)
-    scales = np.full(PIECE, scales[0]) if len(weights) == 1 else scales
+    scales = np.full(CHUNK, scales[0]) if len(weights) == 1 else scales
 
     def work(counter: np.ndarray) -> None:
-        buffers = (aligned_empty(size, panel.dtype) for size in (PIECE * in_strips(kp, panel.dtype), BAND * kp))
+        buffers = (aligned_empty(size, panel.dtype) for size in (CHUNK * in_strips(kp, panel.dtype), BAND * kp))
         _gram_bands(counter, panel, scales, len(weights) > 1, partial.reshape(-1), *buffers)
 
     spread(work, min(n_threads, groups * n_bands))
@@ -59,10 +62,10 @@ def gram(panel: np.ndarray, weights: np.ndarray, width: int, n_threads: int) -> 
 def _gram_bands(
     counter,  # inout int64 (1,)
     panel,  # in    T (n, kp)
-    scales,  # in    T (n,), or (PIECE,) all alike     square roots of the weights
+    scales,  # in    T (n,), or (CHUNK,) all alike     square roots of the weights
     each,  # in    bool                                whether each row has a scale of its own
     partial,  # inout float64 (groups * kp * kp,)         zeros; upper triangles
-    piece,  # work  T (PIECE * kp in whole strips,)     scaled rows, in strips
+    piece,  # work  T (CHUNK * kp in whole strips,)     scaled rows, in strips
     sums,  # work  T (BAND * kp,)
 ):
     """Sum every groups-th piece into its group, one band of rows of the Gram matrix at a time."""
@@ -74,10 +77,12 @@ def _gram_bands(
             return
         group, first = task % groups, task // groups * BAND
         height, width = min(BAND, kp - first), kp - first
-        for start in range(group * PIECE, n, groups * PIECE):
-            depth = min(PIECE, n - start)
-            scaled(piece, 0, PIECE, scales, start * each, panel, start * kp + first, kp, depth, width)
-            gram_add(sums, 0, width, 0, 1.0, piece, 0, PIECE, depth, height, width)
+        for begin in range(group * PIECE, n, groups * PIECE):
+            end = min(begin + PIECE, n)
+            for start in range(begin, end, CHUNK):
+                depth = min(CHUNK, end - start)
+                scaled(piece, 0, CHUNK, scales, start * each, panel, start * kp + first, kp, depth, width)
+                gram_add(sums, 0, width, start > begin, 1.0, piece, 0, CHUNK, depth, height, width)
             for i in range(height):
                 diagonal = (group * kp + first + i) * kp + first + i
                 _add(partial, diagonal, sums, i * width + i, width - i)
@@ -103,7 +108,7 @@ def diagonalise(background: np.ndarray, dtype: np.dtype) -> tuple[np.ndarray, np
     return np.maximum(eigenvalues, 0), vectors
 
 
-def balance(ours: np.ndarray, theirs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def balance(ours: np.ndarray, theirs: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return T such that the panels X T and Y T^-T share the ridge evenly: both Gram matrices are the same diagonal.
 
     The model X Y' stays what it is, and the ridge becomes the least that it can be for this model. Alternation alone
@@ -117,12 +122,15 @@ def balance(ours: np.ndarray, theirs: np.ndarray) -> tuple[np.ndarray, np.ndarra
     Returns
     -------
     T, T^-T : ndarray of float64, shape (k, k)
+    balanced : ndarray of float64, shape (k, k)
+        T^-1 theirs T^-T, which is diagonal.
 
     Notes
     -----
-    With ours = L L' and L' theirs L = W S^2 W', T = L^-T W S^(1/2): then T' ours T = S and T^-1 theirs T^-T = S.
+    With ours = L L' and L' theirs L = W S^2 W', T = L^-T W S^(1/2): then T' ours T = S and T^-1 theirs T^-T = S. A
+    floor on both diagonals keeps singular matrices factorable; that of theirs is in S alone.
     """
-    ours, theirs = (matrix + np.eye(len(matrix)) * (FLOOR * matrix.trace()) for matrix in (ours, theirs))
+    ours = ours + np.eye(len(ours)) * (FLOOR * ours.trace())
     with one_blas_thread():
         if np.count_nonzero(ours) == len(ours):  # diagonal, as in a fit with one ridge for all
             root = np.sqrt(ours.diagonal())[:, None]
@@ -132,9 +140,9 @@ def balance(ours: np.ndarray, theirs: np.ndarray) -> tuple[np.ndarray, np.ndarra
             lower = np.linalg.cholesky(ours)
             squares, turn = np.linalg.eigh(lower.T @ theirs @ lower)
             apart, along = np.linalg.solve(lower.T, turn), lower @ turn
-    # Both at the floor, a direction is 1e-14 of the first, and rounding may take it below 0.
-    scale = np.sqrt(np.sqrt(np.maximum(squares, FLOOR**2 * squares[-1])))
-    return apart * scale, along / scale
+    squares = np.maximum(squares, 0)
+    even = np.sqrt(squares + FLOOR * theirs.trace() * (along**2).sum(axis=0))
+    return apart * np.sqrt(even), along / np.sqrt(even), np.diag(squares / even)
 
 
 def whiten(panel: np.ndarray, width: int, n_threads: int) -> None:
@@ -145,9 +153,12 @@ def whiten(panel: np.ndarray, width: int, n_threads: int) -> None:
     matrix = gram(panel, np.ones(1, panel.dtype), width, n_threads)
     if not 0 < matrix.trace() < np.inf:
         return
+    from scipy.linalg.lapack import dtrtri  # not at the top: it takes longer to import than we do
+
     with one_blas_thread():
-        squares, vectors = np.linalg.eigh(matrix)
-    rotate(panel, vectors / np.sqrt(np.maximum(squares, FLOOR * matrix.trace())), n_threads)
+        lower = np.linalg.cholesky(matrix + np.eye(width) * (FLOOR * matrix.trace()))
+        inverse, _ = dtrtri(lower, lower=True)
+    rotate(panel, inverse.T, n_threads)
 
 
 def turned(matrix: np.ndarray, rotation: np.ndarray | None) -> np.ndarray:

@@ -89,7 +89,7 @@ class Alternation:
                 squares = self._sweep(side, Y, np.zeros(Y.shape[1], Y.dtype), plan).loss
                 # An overflow is left to the rows, which can name the first of them.
                 if 0 < squares < np.inf:
-                    np.multiply(X, np.sqrt((len(X) if side == "item" else 1) / squares), out=X)
+                    X *= X.dtype.type(np.sqrt((len(X) if side == "item" else 1) / squares))
 
     def fit(
         self, iterations: int, after: Callable[[int, float, bool], bool], *, done: int = 0, solved: bool = False
@@ -143,7 +143,8 @@ class Alternation:
         weights = problem.columns[:, BACKGROUND]
         with biases_as_offsets(problem, Y, self.model.bias):
             if weights.any():
-                g = self._to_eigenbasis(side, warm)
+                # Cholesky looks at X only to go beyond it, and the last half-step not at all: it starts from 0.
+                g = self._to_eigenbasis(side, warm, needed=not last and (beyond > 0 or self.solver != "cholesky"))
             if last or not weights.any():
                 g = self._fix(Y, weights)
             plan = plan_for(self.solver, Y.dtype, bool(weights.any()), warm=warm and not last, last=last, beyond=beyond)
@@ -179,8 +180,10 @@ class Alternation:
             self._schedules[side] = sweep.make_schedule(problem.cells.counts, Y.shape[1], cost, self.n_threads)
         return sweep.half_step(problem, Y, g, self.model.width, X, plan, self.n_threads, self._schedules[side])
 
-    def _to_eigenbasis(self, side: str, warm: bool) -> np.ndarray:
-        """Balance both panels, where X is a start, and rotate both to where the background of Y is diagonal; return it.
+    def _to_eigenbasis(self, side: str, warm: bool, needed: bool) -> np.ndarray:
+        """Balance both panels, where X is a start, and rotate them to where the background of Y is diagonal; return it.
+
+        X is rotated only where it is needed beyond its Gram matrix.
 
         Gram matrices took a quarter of a fit on short rows (lastfm, k = 128), so those that are known are kept: with
         one ridge and one background for all, a half-step needs that of the panel solved last, and no other.
@@ -196,11 +199,11 @@ class Alternation:
                 ridge_x = basis.gram(X, problem.rows[:, RIDGE], width, n_threads)
             ridge_y = basis.gram(Y, other.rows[:, RIDGE], width, n_threads) if alike is None else alike * background
             if ridge_x.any() and ridge_y.any():
-                ours, theirs = basis.balance(ridge_x, ridge_y)
-                background = basis.turned(background, theirs)
+                ours, theirs, balanced = basis.balance(ridge_x, ridge_y)
+                background = basis.turned(background, theirs) if alike is None else balanced / alike
         g, rotation = basis.diagonalise(background, Y.dtype)
         basis.rotate(Y, basis.composed(theirs, rotation), n_threads)
-        if warm:
+        if warm and needed:
             basis.rotate(X, basis.composed(ours, rotation), n_threads)
         if alike is not None:
             self._ridges["item" if side == "user" else "user"] = np.diag(alike * g)
