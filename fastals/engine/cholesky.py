@@ -62,7 +62,8 @@ def factor(
     W = lanes_of(A)
     for i in range(0, n, W):
         diagonal = a + i * lda + i
-        add_product(A, diagonal, lda, 1, -1.0, A, a + i, lda, A, a + i, lda, i, W, n - i)
+        if i > 0:
+            add_product(A, diagonal, lda, 1, -1.0, A, a + i, lda, A, a + i, lda, i, W, n - i)
         status = cholesky_block(A, diagonal, lda, inv, i)
         if status != 0:
             return i + status

@@ -138,6 +138,13 @@ class Vectors:
         with self.builder.goto_entry_block():
             return self.builder.alloca(self.scalar, size)
 
+    def keep_in_memory(self, pointer: ir.Value) -> None:
+        """Make LLVM forget what it knows of the numbers at ``pointer``: from here on they are read from there.
+
+        An empty piece of assembly that might have changed them.
+        """
+        self.builder.asm(ir.FunctionType(ir.VoidType(), [pointer.type]), "", "r,~{memory}", [pointer], True)
+
     def prefetch(self, pointer: ir.Value, i: Index = 0) -> None:
         """Ask for the cache line of ``pointer[i]``, to be read and kept at all levels."""
         address = self.builder.bitcast(self.at(pointer, i), ir.IntType(8).as_pointer())
