@@ -47,5 +47,10 @@ def test_start(turn: int, task: str, caches: Path, benchmark: BenchmarkFixture) 
 
     benchmark.pedantic(start, rounds=1)
     benchmark.extra_info.update(
-        start=task, turn=turn, functions=found.get("functions"), cpu=cpu_model(), versions=versions()
+        start=task,
+        turn=turn,
+        memory=found["memory"],
+        functions=found.get("functions"),
+        cpu=cpu_model(),
+        versions=versions(),
     )

@@ -10,7 +10,7 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from contextlib import suppress
-from typing import ClassVar, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 import scipy.sparse as sp
@@ -73,10 +73,10 @@ class _Implicit(Contender):
     use_cg: ClassVar[bool]
 
     def __init__(self, problem: Problem, factors: int) -> None:
-        from implicit.cpu.als import AlternatingLeastSquares
+        algorithm = self._algorithm()
 
-        def model(iterations: int) -> AlternatingLeastSquares:
-            model = AlternatingLeastSquares(
+        def model(iterations: int) -> Any:
+            model = algorithm(
                 factors=factors,
                 regularization=problem.regularization,
                 alpha=1.0,
@@ -92,6 +92,12 @@ class _Implicit(Contender):
         # implicit takes the stored value as the whole confidence.
         self._confidence = problem.R.copy()
         self._confidence.data = 1.0 + np.float32(problem.alpha) * problem.R.data
+
+    @staticmethod
+    def _algorithm() -> Any:
+        from implicit.cpu.als import AlternatingLeastSquares
+
+        return AlternatingLeastSquares
 
     def train(self, iterations: int, visit: Visit | None = None) -> Trained:
         model = self._model(iterations)
@@ -112,6 +118,31 @@ class ImplicitCholesky(_Implicit):
 
 class ImplicitCG(_Implicit):
     use_cg = True
+
+
+class Textbook(ImplicitCholesky):
+    """Exact ALS from a normal start with 0.1 / sqrt(factors) an entry, by our rows: a yardstick, in no table."""
+
+    library = "fastals"
+
+    def __init__(self, problem: Problem, factors: int) -> None:
+        super().__init__(problem, factors)
+        plain, (n_users, n_items) = self._model, problem.R.shape
+        normal = np.random.default_rng(SEED).standard_normal((n_items, factors), dtype=np.float32)
+        self.start = normal * np.float32(0.1 / np.sqrt(factors))
+
+        def model(iterations: int) -> Any:
+            model = plain(iterations)
+            model.user_factors, model.item_factors = np.zeros((n_users, factors), np.float32), self.start
+            return model
+
+        self._model = model
+
+    @staticmethod
+    def _algorithm() -> Any:
+        from fastals.compat.implicit import AlternatingLeastSquares
+
+        return AlternatingLeastSquares
 
 
 class _Irspack(Contender):
@@ -326,3 +357,4 @@ CONTENDERS: dict[str, type[Contender]] = {
     "cmfrec-cholesky": CmfrecCholesky,
 }
 PEERS = [name for name, contender in CONTENDERS.items() if contender.library != "fastals"]
+YARDSTICKS: dict[str, type[Contender]] = {"textbook": Textbook}

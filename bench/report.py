@@ -239,22 +239,24 @@ STARTS = {  # task: what it is called, and the task that its time is compared wi
 
 
 def start_table(runs: list[Run]) -> str:
-    """Seconds of imports and of first calls in fresh processes: medians over the turns, ratios within a turn."""
+    """Seconds and memory of imports and first calls in fresh processes: medians of turns, ratios within a turn."""
     seconds: dict[str, dict[int, float]] = {}
+    memory: dict[str, list[int]] = {}
     for run in runs:
         info = run["extra_info"]
         if "start" in info:
             seconds.setdefault(info["start"], {})[info["turn"]] = run["stats"]["median"]
+            memory.setdefault(info["start"], []).extend([info["memory"]] * (info["turn"] >= 0))
     rows = []
     for task, (label, compared) in STARTS.items():
         turns = {turn: taken for turn, taken in seconds[task].items() if turn >= 0}
-        row = [label, _number(statistics.median(turns.values())), ""]
+        row = [label, _number(statistics.median(turns.values())), "", _number(statistics.median(memory[task]) / 1e6)]
         if compared:
             ratio = statistics.median(taken / seconds[compared][turn] for turn, taken in turns.items())
             row[2] = f"{_number(ratio)}x of {STARTS[compared][0]}"
         rows.append(row)
-    rows.append(["first fit, compiled", _number(seconds["first_fit"][-1]), ""])
-    return _table(["a fresh process", "seconds", ""], rows)
+    rows.append(["first fit, compiled", _number(seconds["first_fit"][-1]), "", ""])
+    return _table(["a fresh process", "seconds", "", "MB"], rows)
 
 
 def compile_table(runs: list[Run]) -> str:

@@ -1,8 +1,10 @@
-"""What a fresh process waits for: `python -m bench.start TASK` does one of TASKS and prints its seconds as JSON."""
+"""What a fresh process waits for: `python -m bench.start TASK` does one of TASKS and prints what it took, as JSON."""
 
 import json
+import os
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from importlib import import_module
 from time import perf_counter
 from typing import Any
@@ -10,12 +12,30 @@ from typing import Any
 # Nothing is imported up here that a task is about: not even NumPy.
 
 
+@contextmanager
+def measured() -> Iterator[dict[str, Any]]:
+    """Fill in the seconds that the block takes, and the bytes that the process holds afterwards and did not before."""
+    found: dict[str, Any] = {}
+    held, start = _resident_memory(), perf_counter()
+    yield found
+    found |= {"seconds": perf_counter() - start, "memory": _resident_memory() - held}
+
+
+def _resident_memory() -> int:
+    """Return 0 where the system does not tell. Not that of `bench.machine`, whose imports are some of Numba's."""
+    try:
+        with open("/proc/self/statm") as status:
+            return int(status.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    except OSError:
+        return 0
+
+
 def imports(*modules: str) -> dict[str, Any]:
     """Import modules."""
-    start = perf_counter()
-    for module in modules:
-        import_module(module)
-    return {"seconds": perf_counter() - start}
+    with measured() as found:
+        for module in modules:
+            import_module(module)
+    return found
 
 
 def first_call() -> dict[str, Any]:
@@ -26,9 +46,9 @@ def first_call() -> dict[str, Any]:
     def plus_one(x):  # type: ignore[no-untyped-def]
         return x + 1
 
-    start = perf_counter()
-    plus_one(1)
-    return {"seconds": perf_counter() - start}
+    with measured() as found:
+        plus_one(1)
+    return found
 
 
 def first_fit() -> dict[str, Any]:
@@ -43,11 +63,9 @@ def first_fit() -> dict[str, Any]:
 
     R = sp.random(500, 400, 0.05, format="csr", dtype="float32", random_state=0)
     compiled = event.RecordingListener()
-    with event.install_listener("numba:compile", compiled):
-        start = perf_counter()
+    with event.install_listener("numba:compile", compiled), measured() as found:
         fastals.ImplicitALS(factors=32, iterations=5, random_state=0, n_threads=1).fit(R)
-        seconds = perf_counter() - start
-    return {"seconds": seconds, "functions": own_seconds(compiled.buffer)}
+    return found | {"functions": own_seconds(compiled.buffer)}
 
 
 def own_seconds(events: Iterable[tuple[float, Any]]) -> dict[str, float]:

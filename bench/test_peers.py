@@ -1,13 +1,14 @@
 """Every contender minimises the objective of `Problem`, and its clock and steps are what they are said to be."""
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pytest
 import scipy.sparse as sp
 
 from bench.objective import Factors, gradient, loss
-from bench.peers import CONTENDERS, PEERS, Contender, IrspackCholesky
+from bench.peers import CONTENDERS, PEERS, Contender, IrspackCholesky, Textbook
 from bench.problems import Problem
 
 # The peers' deprecations are theirs.
@@ -118,11 +119,18 @@ def test_iterations_to(problem: Problem, name: str) -> None:
     assert contender.iterations_to(lambda X, Y: False, iterations=10**6, seconds=0.0) is None
 
 
-def test_target_is_exact_als_from_a_normal_start(problem: Problem) -> None:
-    """The target's contender starts normal with 0.1 / sqrt(factors), solves all users, then all items."""
-    contender = IrspackCholesky(problem, FACTORS)
+def _start_of_irspack(contender: IrspackCholesky) -> Factors:
     contender._recommender.start_learning()
-    Y = contender._recommender.trainer_as_ials.core_trainer.item.astype(np.float64)
+    return contender._recommender.trainer_as_ials.core_trainer.item
+
+
+@pytest.mark.parametrize(
+    ("yardstick", "start"), [(IrspackCholesky, _start_of_irspack), (Textbook, lambda textbook: textbook.start)]
+)
+def test_target_is_exact_als_from_a_normal_start(problem: Problem, yardstick: Any, start: Any) -> None:
+    """A yardstick starts normal with 0.1 / sqrt(factors), solves all users, then all items."""
+    contender = yardstick(problem, FACTORS)
+    Y = start(contender).astype(np.float64)
     assert np.std(Y) == pytest.approx(0.1 / np.sqrt(FACTORS), rel=0.3)  # 160 draws: 5 standard errors
     for _ in range(5):
         X = _exact(problem.R, Y, problem)

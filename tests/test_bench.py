@@ -140,7 +140,8 @@ def test_kernels_are_compared_within_a_turn() -> None:
 
 
 def _start_run(task: str, turn: int, seconds: float, functions: dict[str, float] | None = None) -> report.Run:
-    return {"stats": {"median": seconds}, "extra_info": {"start": task, "turn": turn, "functions": functions}}
+    info = {"start": task, "turn": turn, "memory": int(seconds * 1e8), "functions": functions}
+    return {"stats": {"median": seconds}, "extra_info": info}
 
 
 def test_a_start_is_compared_within_a_turn_and_compilation_is_a_row_of_its_own() -> None:
@@ -158,12 +159,12 @@ def test_a_start_is_compared_within_a_turn_and_compilation_is_a_row_of_its_own()
     for turn, slowness in enumerate((1.0, 2.0, 1.0)):
         runs += [_start_run(task, turn, seconds * slowness, {}) for task, seconds in once.items()]
     assert report.start_table([*RUNS, *runs]).splitlines()[2:] == [
-        "| import numba | 0.200 |  |",
-        "| import numba, scipy.sparse | 0.400 |  |",
-        "| import fastals | 0.440 | 1.10x of import numba, scipy.sparse |",
-        "| first call of a function of one line, from Numba's cache | 0.250 | 1.25x of import numba |",
-        "| first fit, from Numba's cache | 0.400 | 2.00x of import numba |",
-        "| first fit, compiled | 12.0 |  |",
+        "| import numba | 0.200 |  | 20.0 |",
+        "| import numba, scipy.sparse | 0.400 |  | 40.0 |",
+        "| import fastals | 0.440 | 1.10x of import numba, scipy.sparse | 44.0 |",
+        "| first call of a function of one line, from Numba's cache | 0.250 | 1.25x of import numba | 25.0 |",
+        "| first fit, from Numba's cache | 0.400 | 2.00x of import numba | 40.0 |",
+        "| first fit, compiled | 12.0 |  |  |",
     ]
     assert report.compile_table([*RUNS, *runs]).splitlines()[2:] == [
         "| `solve` | 9.00 |",
