@@ -1,5 +1,7 @@
 """The background: Gram matrix, eigenbasis, rotation, balance."""
 
+import itertools
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -144,6 +146,7 @@ def test_maps_compose_and_none_is_the_identity():
 
 
 def test_balance_takes_singular_matrices():
-    ours, theirs = np.diag([1.0, 2.0, 0.0]), np.diag([3.0, 0.0, 0.0])
-    for matrix in basis.balance(ours, theirs):
-        assert np.isfinite(matrix).all()
+    singular = [np.diag([1.0, 2.0, 0.0]), np.diag([3.0, 0.0, 0.0]), np.ones((3, 3)), np.ones((3, 3)) - 1e-6 * np.eye(3)]
+    for ours, theirs in itertools.product(singular, repeat=2):
+        for matrix in basis.balance(ours, theirs):
+            assert np.isfinite(matrix).all()

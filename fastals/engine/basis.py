@@ -23,7 +23,7 @@ CHUNK = 256  # rows copied into strips at once
 PIECE = 1024
 BAND = 128  # rows of the Gram matrix that one thread works on: a band of 128 x 1024 sums fits the second-level cache
 ROWS = 64  # rotated at once; a multiple of every vector width
-# Share of the trace below which a direction is not balanced: it keeps singular matrices factorable, and T and T^-T
+# Share of the trace below which a direction is not balanced: it keeps singular matrices invertible, and T and T^-T
 # inverse to each other to 1e-12. Taken on both sides alike, it leaves alone what is in balance already.
 FLOOR = 1e-7
 TASKS = 16  # at least so many independent parts, so that threads end at about the same time
@@ -127,20 +127,16 @@ def balance(ours: np.ndarray, theirs: np.ndarray) -> tuple[np.ndarray, np.ndarra
 
     Notes
     -----
-    With ours = L L' and L' theirs L = W S^2 W', T = L^-T W S^(1/2): then T' ours T = S and T^-1 theirs T^-T = S. A
-    floor on both diagonals keeps singular matrices factorable; that of theirs is in S alone.
+    With ours = L L' and L' theirs L = W S^2 W', T = L^-T W S^(1/2): then T' ours T = S and T^-1 theirs T^-T = S. L is
+    of the eigenvectors of ours, as Cholesky may fail on a Gram matrix summed in float32; with one ridge for all ours is
+    diagonal. A floor on both diagonals keeps singular matrices invertible; that of theirs is in S alone.
     """
-    ours = ours + np.eye(len(ours)) * (FLOOR * ours.trace())
+    sizes, axes = diagonalise(ours, ours.dtype)
+    root = np.sqrt(sizes + FLOOR * ours.trace())[:, None]
     with one_blas_thread():
-        if np.count_nonzero(ours) == len(ours):  # diagonal, as in a fit with one ridge for all
-            root = np.sqrt(ours.diagonal())[:, None]
-            squares, turn = np.linalg.eigh(root * theirs * root.T)
-            apart, along = turn / root, turn * root
-        else:
-            lower = np.linalg.cholesky(ours)
-            squares, turn = np.linalg.eigh(lower.T @ theirs @ lower)
-            apart, along = np.linalg.solve(lower.T, turn), lower @ turn
+        squares, turn = np.linalg.eigh(root * turned(theirs, axes) * root.T)
     squares = np.maximum(squares, 0)
+    apart, along = composed(axes, turn / root), composed(axes, turn * root)
     even = np.sqrt(squares + FLOOR * theirs.trace() * (along**2).sum(axis=0))
     return apart * np.sqrt(even), along / np.sqrt(even), np.diag(squares / even)
 
@@ -153,12 +149,9 @@ def whiten(panel: np.ndarray, width: int, n_threads: int) -> None:
     matrix = gram(panel, np.ones(1, panel.dtype), width, n_threads)
     if not 0 < matrix.trace() < np.inf:
         return
-    from scipy.linalg.lapack import dtrtri  # not at the top: it takes longer to import than we do
-
     with one_blas_thread():
-        lower = np.linalg.cholesky(matrix + np.eye(width) * (FLOOR * matrix.trace()))
-        inverse, _ = dtrtri(lower, lower=True)
-    rotate(panel, inverse.T, n_threads)
+        squares, vectors = np.linalg.eigh(matrix)
+    rotate(panel, vectors / np.sqrt(np.maximum(squares, FLOOR * matrix.trace())), n_threads)
 
 
 def turned(matrix: np.ndarray, rotation: np.ndarray | None) -> np.ndarray:
