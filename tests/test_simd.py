@@ -595,6 +595,19 @@ def test_the_inner_loop_of_a_product_keeps_its_sums_in_registers(dtype):
 
 
 @on_x86
+def test_a_solved_tile_reads_its_triangle_from_memory(dtype):
+    """As vectors, one for each element, it would take W / 2 times the stack that it does."""
+    W, itemsize = lanes(dtype), dtype().itemsize
+    M = np.ones((W, W), dtype)
+    fresh = numba.njit(solve_tile.py_func)
+    fresh(M, 0, W, M[0], 0, M.copy(), 0, W, W)
+    (text,) = fresh.inspect_asm().values()
+    text = text[text.index("\nfastals.solve_tile") :]
+    (frame,) = re.findall(r"\tsubq\t\$(\d+), %rsp", text[: text.index("\n.Lfunc_end")])
+    assert int(frame) <= 3 * W * W * itemsize
+
+
+@on_x86
 @pytest.mark.skipif(not FULL, reason="is one of the subprocesses")
 @pytest.mark.parametrize("cpu", ["haswell", "x86-64"])
 def test_all_of_this_on_a_narrower_cpu(cpu):
