@@ -135,8 +135,10 @@ def balance(ours: np.ndarray, theirs: np.ndarray) -> tuple[np.ndarray, np.ndarra
     root = np.sqrt(sizes + FLOOR * ours.trace())[:, None]
     with one_blas_thread():
         squares, turn = np.linalg.eigh(root * turned(theirs, axes) * root.T)
+        apart, along = turn / root, turn * root
+        if axes is not None:
+            apart, along = axes @ apart, axes @ along
     squares = np.maximum(squares, 0)
-    apart, along = composed(axes, turn / root), composed(axes, turn * root)
     even = np.sqrt(squares + FLOOR * theirs.trace() * (along**2).sum(axis=0))
     return apart * np.sqrt(even), along / np.sqrt(even), np.diag(squares / even)
 
