@@ -603,8 +603,8 @@ def test_a_solved_tile_reads_its_triangle_from_memory(dtype):
     fresh(M, 0, W, M[0], 0, M.copy(), 0, W, W)
     (text,) = fresh.inspect_asm().values()
     text = text[text.index("\nfastals.solve_tile") :]
-    (frame,) = re.findall(r"\tsubq\t\$(\d+), %rsp", text[: text.index("\n.Lfunc_end")])
-    assert int(frame) <= 3 * W * W * itemsize
+    frames = re.findall(r"\tsubq\t\$(\d+), %rsp", text[: text.index("\n.Lfunc_end")])  # none where it is small
+    assert max(map(int, frames), default=0) <= 3 * W * W * itemsize
 
 
 @on_x86
