@@ -246,7 +246,8 @@ def start_table(runs: list[Run]) -> str:
         info = run["extra_info"]
         if "start" in info:
             seconds.setdefault(info["start"], {})[info["turn"]] = run["stats"]["median"]
-            memory.setdefault(info["start"], []).extend([info["memory"]] * (info["turn"] >= 0))
+            if info["turn"] >= 0:
+                memory.setdefault(info["start"], []).append(info["memory"])
     rows = []
     for task, (label, compared) in STARTS.items():
         turns = {turn: taken for turn, taken in seconds[task].items() if turn >= 0}

@@ -38,9 +38,7 @@ class HalfStep:
         dtype, background = problem.rows.dtype, bool(problem.columns[:, BACKGROUND].any())
         self._warm = steps > 0
         solver = "auto" if self._warm else "cholesky"
-        self._plan = engine.plan_for(solver, dtype, background, warm=self._warm, last=not self._warm)
-        if self._warm:
-            self._plan = self._plan._replace(steps=steps, expected=steps)
+        self._plan = engine.plan_for(solver, dtype, background, warm=self._warm, last=not self._warm, steps=steps)
         self._schedule = sweep.make_schedule(problem.cells.counts, padded(factors, dtype), self._plan, n_threads)
 
     def __call__(self, X: np.ndarray, Y: np.ndarray) -> float:

@@ -120,8 +120,12 @@ class Alternation:
                 failure, _ = self._half_step("user", balance=age > 0, warm=age > 0, beyond=beyond)
                 if failure:
                     return failure
-            # Of a sketch the sizes tell something, the rows less than a step more from 0, which takes as long.
-            failure, items_loss = self._half_step("item", balance=True, warm=age > 0, beyond=beyond)
+            # Of a sketch the sizes tell something, the rows less than a step more from 0, which takes as long. Loss
+            # after the first iteration over that from the sketch: lastfm and MovieLens 1M, k = 128, 0.999; the
+            # generated set, k = 128, 0.997, and with as many steps as elsewhere 1.008.
+            failure, items_loss = self._half_step(
+                "item", balance=True, warm=age > 0, beyond=beyond, steps=STEPS + (age == 0)
+            )
             if failure:
                 return failure
             if iteration == iterations - 1:
@@ -137,7 +141,14 @@ class Alternation:
         return None
 
     def _half_step(
-        self, side: str, *, balance: bool, warm: bool = False, last: bool = False, beyond: float = 0
+        self,
+        side: str,
+        *,
+        balance: bool,
+        warm: bool = False,
+        last: bool = False,
+        beyond: float = 0,
+        steps: int = STEPS,
     ) -> tuple[Failure | None, float]:
         """Solve one side; return the first failure, and the objective after it where an iteration ends."""
         problem, other, _, Y = self._sides(side)
@@ -148,11 +159,8 @@ class Alternation:
                 g = self._to_eigenbasis(side, balance, needed)
             if last or not weights.any():
                 g = self._fix(Y, weights)
-            plan = plan_for(self.solver, Y.dtype, bool(weights.any()), warm=warm, last=last, beyond=beyond)
-            if balance and not warm and not last:
-                # Loss after the first iteration over that from the sketch: lastfm and MovieLens 1M, k = 128, 0.999;
-                # the generated set, k = 128, 0.997, and with as many steps as elsewhere 1.008.
-                plan = plan._replace(steps=STEPS + 1, expected=STEPS + 1)
+            background = bool(weights.any())
+            plan = plan_for(self.solver, Y.dtype, background, warm=warm, last=last, beyond=beyond, steps=steps)
             outcome = self._sweep(side, Y, g, plan)
         failure = first_failure(side, outcome.status)
         reported = side == "item" or last  # the ridge of the items takes 1% of an iteration on short rows
@@ -219,7 +227,16 @@ def _ratio(x: np.ndarray, y: np.ndarray) -> float | None:
     return float(x[0]) / float(y[0]) if (x == x[0]).all() and (y == y[0]).all() else None
 
 
-def plan_for(solver: str, dtype: np.dtype, background: bool, *, warm: bool, last: bool, beyond: float = 0) -> Plan:
+def plan_for(
+    solver: str,
+    dtype: np.dtype,
+    background: bool,
+    *,
+    warm: bool,
+    last: bool,
+    beyond: float = 0,
+    steps: int = STEPS,
+) -> Plan:
     """Return how rows are solved in a half-step of a fit, or in its last one, which is what fold-in does.
 
     Without a background `auto` is Cholesky throughout: the preconditioner is the background.
@@ -230,8 +247,8 @@ def plan_for(solver: str, dtype: np.dtype, background: bool, *, warm: bool, last
         cholesky=solver != "cg",
         cg=solver == "cg" or (solver == "auto" and background),
         warm=warm,
-        steps=LAST_STEPS if last else STEPS,
-        expected=LAST_EXPECTED if last else STEPS,
+        steps=LAST_STEPS if last else steps,
+        expected=LAST_EXPECTED if last else steps,
         tolerance=real(TOLERANCE[dtype.itemsize]),
         only=CHEAPEST,
         finish=last,
