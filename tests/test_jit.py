@@ -6,6 +6,7 @@ import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from time import sleep
 
 import numba
 import numpy as np
@@ -128,7 +129,22 @@ def test_other_errors_of_numba_are_not_taken_for_a_missing_cache(monkeypatch):
 
     monkeypatch.setattr(numba, "njit", fail)
     with pytest.raises(RuntimeError, match="something else"):
-        jit.kernel(lambda x: x)
+        jit.kernel(lambda x: x)(1)
+
+
+def test_what_threads_need_first_at_the_same_time_is_made_once():
+    made = []
+
+    def dispatcher_of(function):
+        made.append(function)
+        sleep(0.05)
+        return function
+
+    function = jit.Jitted(lambda x: 2 * x, dispatcher_of)
+    assert made == []
+    with ThreadPoolExecutor(4) as pool:
+        assert list(pool.map(function, range(4))) == [0, 2, 4, 6]
+    assert len(made) == 1
 
 
 def test_import_compiles_nothing():
