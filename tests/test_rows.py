@@ -6,6 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fastals.engine import fit, rows, sweep
+from fastals.engine.jit import kernel
 from fastals.engine.panel import as_panel
 from fastals.engine.problem import CellRule, Cells, RowProblem
 from fastals.engine.simd.target import padded
@@ -152,6 +153,60 @@ def test_what_conjugate_gradients_leave_is_finished_by_cholesky():
     assert np.linalg.norm(A @ x[:40] - r) <= rounding(np.float64, 100, np.linalg.norm(r), np.linalg.cond(A))
     unfinished, _ = solve(problem, Y, g, 40, short._replace(finish=False))
     assert np.linalg.norm(A @ unfinished[:40] - r) > 1e-3 * np.linalg.norm(r)
+
+
+@kernel
+def expected_steps(problem, Y, g, plan, ws):
+    """Call the rule for row 0, as `solve_row` does."""
+    rows.gather_cells(problem, 0, ws)
+    for i in range(len(g)):
+        ws.d[i] = problem.rows[0, 1] * g[i] + problem.rows[0, 2]
+    return rows.expected_steps(Y, problem.cells.indices, 0, problem.cells.indptr[1], plan, ws)
+
+
+def steps_of_textbook(A, d, r, tolerance):
+    """Count the steps of conjugate gradients preconditioned by 1 / d, in float64."""
+    x, p, steps, solution = np.zeros_like(r), r / d, 0, np.linalg.solve(A, r)
+    while (x - solution) @ A @ (x - solution) > tolerance**2 * (solution @ A @ solution):
+        residual = r - A @ x
+        if steps:
+            z = residual / d
+            p = z - (z @ A @ p) / (p @ A @ p) * p
+        x = x + (residual @ p) / (p @ A @ p) * p
+        steps += 1
+    return steps
+
+
+@pytest.mark.parametrize("ridge", [0.5, 30.0, 1000.0])
+@pytest.mark.parametrize(("m", "k"), [(40, 32), (300, 32), (60, 96), (250, 96)])
+def test_expected_steps(m, k, ridge):
+    problem, Y, g, A, r, _ = one_row(m, k, np.float32)
+    problem = problem._replace(rows=np.array([[1, 1, ridge]], np.float32))
+    A += np.diag(np.full(k, ridge - 0.5))
+    some = plan("cheapest", np.float32)
+    expected = expected_steps(problem, Y, g, some, rows.workspace(Y.shape[1], m, Y.dtype))
+    taken = steps_of_textbook(A, g[:k].astype(np.float64) + ridge, r, some.tolerance)
+    assert taken / 2 <= expected <= taken * 2
+
+
+@kernel
+def choose(m, k, steps, plan):
+    return rows.choose(m, k, steps, plan)
+
+
+@pytest.mark.parametrize(
+    ("m", "k", "steps", "way"),
+    [
+        (100, 256, 5.0, rows.CG),
+        (100, 256, 25.0, rows.DUAL),
+        (1000, 256, 20.0, rows.CG),
+        (2000, 256, 20.0, rows.PRIMAL),  # more than the cache holds
+        (300, 512, 32.0, rows.CG),
+        (300, 512, 32.5, rows.DUAL),  # may not get there
+    ],
+)
+def test_the_way_follows_from_the_steps_that_are_expected(m, k, steps, way):
+    assert choose(m, k, steps, plan("cheapest", np.float32)) == way
 
 
 @given(m=st.integers(1, 5000), k=st.sampled_from([16, 64, 256]), cg=st.booleans())
