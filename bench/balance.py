@@ -11,16 +11,19 @@ from itertools import pairwise
 import numpy as np
 
 from bench import problems
-from fastals.engine import fit, rows, sweep
+from fastals.engine import blocked_rows, fit, rows, sweep
 from fastals.interactions import Interactions
 
 THREADS = (2, 4, 8, 16, 32, 64, 128)
 
 
-def share_of_work(counts: np.ndarray, factors: int, plan: rows.Plan, n_threads: int) -> float:
-    """Work over threads times the time of the last to finish."""
-    order, blocks, _, _ = sweep.make_schedule(counts, factors, plan, n_threads)
-    cost = rows.predicted_cost(counts[order], factors, plan)
+def share_of_work(counts: np.ndarray, fixed: np.ndarray, plan: rows.Plan, n_threads: int) -> float:
+    """Work over threads times the time of the last to finish; of the fixed panel only the shape counts."""
+    order, blocks, _, batches, _ = sweep.make_schedule(counts, fixed, plan, n_threads)
+    cost = rows.predicted_cost(counts[order], fixed.shape[1], plan)
+    if plan.cg:
+        cost[: batches[-1]] = blocked_rows.cost(counts[order[: batches[-1]]], fixed.shape[1], plan.steps)
+        blocks = np.concatenate((batches, blocks[blocks > batches[-1]]))
     free = [0.0] * n_threads
     for begin, end in pairwise(blocks):
         heapq.heapreplace(free, free[0] + float(cost[begin:end].sum()))
@@ -32,11 +35,15 @@ def main(names: list[str]) -> None:
     print(f"{'':44s}" + "".join(f"{n:>7d}" for n in THREADS))
     for name in names:
         cells = Interactions(problems.load(name).R)
-        for side, counts in (("users", cells.by_user.counts), ("items", cells.by_item.counts)):
+        users, items = cells.by_user.counts, cells.by_item.counts
+        for side, counts, n_columns in (("users", users, len(items)), ("items", items, len(users))):
             for factors in (64, 128):
                 for solver in ("auto", "cholesky"):
                     plan = fit.plan_for(solver, cells.dtype, True, warm=True, last=False)
-                    shares = (share_of_work(counts, factors, plan, n_threads) for n_threads in THREADS)
+                    shares = (
+                        share_of_work(counts, np.empty((n_columns, factors), cells.dtype), plan, n_threads)
+                        for n_threads in THREADS
+                    )
                     label = f"{name}, {side}, k = {factors}, {solver}"
                     print(f"{label:44s}" + "".join(f"{share:7.1%}" for share in shares), flush=True)
 

@@ -805,6 +805,8 @@ def warmup(dtype: Any = "float32") -> None:
     model = ImplicitALS(factors=2, iterations=1, dtype=dtype, random_state=0).fit(cells)
     model.loss(cells)
     model.recommend(0, n=1)
+    # Of a row of so many cells and factors the engine thinks no cache holds it.
+    model.set_params(factors=256).fit(Interactions(np.ones((2, 2000)), cells.dtype))
 
 
 def _check_saved(path: str | os.PathLike[str], arrays: dict[str, np.ndarray], biases: bool) -> None:

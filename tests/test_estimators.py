@@ -1098,7 +1098,9 @@ def test_weights_zero_everywhere_is_the_ridge_alone():
 def test_warmup_compiles_all_that_any_model_needs(dtype):
     warmup(dtype)
     kernels = (sweep._solve_blocks, loss._observed, loss._squares, basis._gram_bands, basis._rotate_blocks)
+    kernels = (*kernels, sweep.solve_batches)
     before = [len(kernel.signatures) for kernel in kernels]
+    assert 0 not in before
     R = example()
     for case in CASES.values():
         model, _, extra = case.build(R, factors=3, iterations=1, dtype=dtype)

@@ -34,7 +34,7 @@ LAYERS = [
     {"events", "ids", "validation"},
     {"engine.fit"},
     {"engine.sweep"},
-    {"engine.rows", "engine.long_rows", "engine.loss", "engine.topk"},
+    {"engine.rows", "engine.long_rows", "engine.blocked_rows", "engine.loss", "engine.topk"},
     {"engine.basis"},
     {"engine.cholesky"},
     {"engine.panel", "engine.problem", "engine.threads", "engine.blas"},

@@ -158,9 +158,8 @@ def test_what_conjugate_gradients_leave_is_finished_by_cholesky():
 @kernel
 def expected_steps(problem, Y, g, plan, ws):
     """Call the rule for row 0, as `solve_row` does."""
-    rows.gather_cells(problem, 0, ws)
-    for i in range(len(g)):
-        ws.d[i] = problem.rows[0, 1] * g[i] + problem.rows[0, 2]
+    rows.gather_cells(problem, 0, 0, problem.cells.indptr[1], ws)
+    rows.set_diagonal(ws.d, problem.rows[0, 1], g, problem.rows[0, 2], len(g))
     return rows.expected_steps(Y, problem.cells.indices, 0, problem.cells.indptr[1], plan, ws)
 
 

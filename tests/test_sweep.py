@@ -18,7 +18,9 @@ def test_a_schedule_has_every_row_once_and_long_ones_first(counts, n_threads):
     for most in (sweep.LONG, 150):
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(sweep, "LONG", most)
-            order, blocks, longest, too_long = sweep.make_schedule(counts, 32, plan, n_threads)
+            order, blocks, longest, _, too_long = sweep.make_schedule(
+                counts, np.empty((300, 32), np.float32), plan, n_threads
+            )
         assert sorted([*too_long, *order]) == list(range(len(counts)))
         assert np.all(counts[too_long] > most)
         assert blocks[0] == 0
@@ -31,7 +33,7 @@ def test_a_schedule_has_every_row_once_and_long_ones_first(counts, n_threads):
 def test_blocks_cost_about_the_same():
     counts = (1000 / np.arange(1, 3000)).astype(int) + 1
     plan = fit.plan_for("auto", np.dtype("float32"), True, warm=True, last=False)
-    order, blocks, _, _ = sweep.make_schedule(counts, 64, plan, 2)
+    order, blocks, _, _, _ = sweep.make_schedule(counts, np.empty((1001, 64), np.float32), plan, 2)
     cost = sweep.predicted_cost(counts[order], 64, plan)
     shares = np.add.reduceat(cost, blocks[:-1])
     # A block ends with the row that carries it over its share.

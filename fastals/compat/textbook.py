@@ -12,7 +12,6 @@ from ..engine import basis, sweep
 from ..engine import fit as engine
 from ..engine.panel import as_panel
 from ..engine.problem import BACKGROUND, RowProblem
-from ..engine.simd.target import padded
 from ..estimators import solve_error
 
 __all__ = ["HalfStep", "writable_panel"]
@@ -39,7 +38,7 @@ class HalfStep:
         self._warm = steps > 0
         solver = "auto" if self._warm else "cholesky"
         self._plan = engine.plan_for(solver, dtype, background, warm=self._warm, last=not self._warm, steps=steps)
-        self._schedule = sweep.make_schedule(problem.cells.counts, padded(factors, dtype), self._plan, n_threads)
+        self._schedule: sweep.Schedule | None = None
 
     def __call__(self, X: np.ndarray, Y: np.ndarray) -> float:
         """Overwrite X by the solutions for Y, and return the objective of both, less the ridge of Y.
@@ -60,6 +59,8 @@ class HalfStep:
         fixed = basis.fix(Y, problem.columns[:, BACKGROUND], width, n_threads)
         if self._warm:
             basis.rotate(X, fixed.rotation, n_threads)
+        if self._schedule is None:
+            self._schedule = sweep.make_schedule(problem.cells.counts, Y, self._plan, n_threads)
         outcome = sweep.half_step(problem, fixed.panel, fixed.g, width, X, self._plan, n_threads, self._schedule)
         failure = engine.first_failure(self._side, outcome.status)
         if failure is not None:

@@ -190,7 +190,7 @@ class Alternation:
         if side not in self._schedules:
             background = bool(problem.columns[:, BACKGROUND].any())
             cost = plan_for(self.solver, Y.dtype, background, warm=True, last=False)
-            self._schedules[side] = sweep.make_schedule(problem.cells.counts, Y.shape[1], cost, self.n_threads)
+            self._schedules[side] = sweep.make_schedule(problem.cells.counts, Y, cost, self.n_threads)
         return sweep.half_step(problem, Y, g, self.model.width, X, plan, self.n_threads, self._schedules[side])
 
     def _to_eigenbasis(self, side: str, balance: bool, needed: bool) -> np.ndarray:

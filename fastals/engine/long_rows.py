@@ -85,8 +85,9 @@ def _sum_parts(
         part = next_block(counter)
         if part >= len(constants):
             return
-        constants[part], negative, _ = gather_cells(problem, part, ws)
-        sum_equations(Y, indices, indptr[part], indptr[part + 1] - indptr[part], negative, ws)
+        begin, m = indptr[part], indptr[part + 1] - indptr[part]
+        constants[part], negative, _ = gather_cells(problem, part, begin, m, ws)
+        sum_equations(Y, indices, begin, m, negative, ws)
         for i in range(sums.shape[1] // kp):
             for j in range(i * kp + i, i * kp + kp):
                 sums[part, j] = ws.A[j]

@@ -178,7 +178,7 @@ def expected_steps(
     float64 half as long again on MovieLens 1M at k = 128.
     """
     kp = Y.shape[1]
-    _fill(ws.e, 0, kp, 0)
+    fill(ws.e, 0, kp, 0)
     stride, taken = (m + SAMPLED - 1) // SAMPLED, 0
     for i in range(0, m, stride):
         _add_squares(ws.e, ws.w[i], Y, np.uintp(indices[begin + i]))
@@ -200,21 +200,22 @@ def _add_squares(total, w, Y, j):
 def gather_cells(
     problem,  # in    RowProblem
     u,  # in    intp
+    begin,  # in    intp         the first of its cells that are wanted
+    m,  # in    intp         how many are
     ws,  # out   Workspace    w, b
 ):  # -> sum of confidence * target^2, how many w are below 0, how many are 0
-    """Compute the numbers of the row's cells: they are kept for one row at a time only."""
+    """Compute the numbers of a row's cells: they are kept for one row at a time only."""
     cells, rule, rows, columns = problem
     w, b = ws.w, ws.b
-    begin, m = cells.indptr[u], cells.indptr[u + 1] - cells.indptr[u]
     row_weight, row_background = rows[u, 0], rows[u, 1]
     # Plain loops over what varies from cell to cell, so that they become vector loops: 1.5 ns a cell.
     if len(cells.values) == 1:
-        _fill(b, 0, m, cells.values[0])
+        fill(b, 0, m, cells.values[0])
     else:
         for i in range(m):
             b[i] = cells.values[begin + i]
     if len(cells.weights) == 1:
-        _fill(w, 0, m, cells.weights[0] * row_weight)
+        fill(w, 0, m, cells.weights[0] * row_weight)
     else:
         for i in range(m):
             w[i] = cells.weights[begin + i] * row_weight
@@ -234,7 +235,16 @@ def gather_cells(
 
 
 @inner
-def _fill(array, start, count, value):
+def set_diagonal(d, background, g, ridge, width):
+    """D = background g + ridge, and 1 in the padding."""
+    for i in range(width):
+        d[i] = background * g[i] + ridge
+    fill(d, width, len(d) - width, 1)
+
+
+@inner
+def fill(array, start, count, value):
+    """array[start : start + count] = value."""
     for i in range(start, start + count):
         array[i] = value
 
@@ -262,19 +272,17 @@ def solve_row(
     kp = Y.shape[1]
     o, begin, m = u * kp, problem.cells.indptr[u], problem.cells.indptr[u + 1] - problem.cells.indptr[u]
     if m == 0:
-        _fill(x, o, kp, 0)
+        fill(x, o, kp, 0)
         return OK, 0.0
     indices = problem.cells.indices
-    constant, negative, zero = gather_cells(problem, u, ws)
+    constant, negative, zero = gather_cells(problem, u, begin, m, ws)
     if plan.sketch:
-        _fill(x, o, kp, 0)
+        fill(x, o, kp, 0)
         gather_axpys(x, o, ws.b, 0, Y, kp, indices, begin, m)
         dot(ws.s, 0, x, o, x, o, kp)
         return OK, np.float64(ws.s[0])
     background, ridge = problem.rows[u, 1], problem.rows[u, 2]
-    for i in range(width):
-        ws.d[i] = background * g[i] + ridge
-    _fill(ws.d, width, kp - width, 1)
+    set_diagonal(ws.d, background, g, ridge, width)
     least = background * lowest + ridge
     few = m <= FEW and plan.only == CHEAPEST and negative == 0 and least > 0
     if few and solve_few(ws.s, 0, x, o, ws.w, ws.b, ws.d, plan.beyond, Y, kp, indices, begin, m) == 0:
@@ -312,7 +320,7 @@ def _solve(problem, u, Y, indices, begin, m, negative, zero, least, x, o, plan, 
         converged, gain, gained = _conjugate_gradients(Y, indices, begin, m, x, o, plan, ws)
         if converged or not plan.finish:
             return True, gain, gained
-        gather_cells(problem, u, ws)  # the steps have used up b
+        gather_cells(problem, u, begin, m, ws)  # the steps have used up b
         way = DUAL if positive and m < kp and _dual_cost(m, kp) < _primal_cost(m, kp) else PRIMAL
     if way == DUAL:
         solved, gain = _dual(Y, indices, begin, m, x, o, ws)
@@ -347,7 +355,7 @@ def _go_beyond(Y, indices, begin, m, x, o, gained, plan, ws):  # -> gained
 @inlined
 def _right_hand_side(Y, indices, begin, m, ws):
     """R = sum_j b_j y_j."""
-    _fill(ws.r, 0, len(ws.r), 0)
+    fill(ws.r, 0, len(ws.r), 0)
     gather_axpys(ws.r, 0, ws.b, 0, Y, Y.shape[1], indices, begin, m)
 
 
@@ -398,15 +406,15 @@ def sum_equations(
     summed in registers.
     """
     kp = Y.shape[1]
-    _fill(ws.r, 0, kp, 0)
+    fill(ws.r, 0, kp, 0)
     if kp == lanes_of(Y):
-        _fill(ws.A, 0, kp * kp, 0)
+        fill(ws.A, 0, kp * kp, 0)
         for start in range(0, m, CHUNK):
             gather_gram(ws.A, 0, kp, ws.r, ws.w, ws.b, start, Y, indices, begin + start, min(CHUNK, m - start))
     else:
         _add_weighted_gram(Y, indices, begin, m, 1.0, ws)
         if negative > 0:
-            _fill(ws.b, 0, m, 0)  # they are in r
+            fill(ws.b, 0, m, 0)  # they are in r
             _add_weighted_gram(Y, indices, begin, m, -1.0, ws)
     for i in range(kp):
         ws.A[i * kp + i] += ws.d[i]
@@ -445,7 +453,7 @@ def _dual(Y, indices, begin, m, x, o, ws):  # -> solved, gain
         ws.s[i] = np.sqrt(ws.w[i])
         q[i] = ws.b[i] / ws.s[i]
         t[i] = q[i]
-    _fill(t, m, mp - m, 0)
+    fill(t, m, mp - m, 0)
     gather_transposed(ws.panel, 0, kp, ws.s, 0, ws.e, 0, Y, kp, indices, begin, m)
     gram_add(ws.A, 0, mp, 0, 1.0, ws.panel, 0, kp, kp, mp, mp)
     for i in range(mp):
@@ -457,7 +465,7 @@ def _dual(Y, indices, begin, m, x, o, ws):  # -> solved, gain
     for i in range(m):
         gain += np.float64(q[i] * (q[i] - t[i]))
         ws.s[i] *= t[i]
-    _fill(x, o, kp, 0)
+    fill(x, o, kp, 0)
     gather_axpys(x, o, ws.s, 0, Y, kp, indices, begin, m)
     for i in range(kp):
         x[o + i] /= ws.d[i]
@@ -486,9 +494,9 @@ def _conjugate_gradients(Y, indices, begin, m, x, o, plan, ws):  # -> converged,
             gain += np.float64((2 * ws.b[i] - ws.w[i] * ws.s[i]) * ws.s[i])
         first = gain
     else:
-        _fill(x, o, kp, 0)
+        fill(x, o, kp, 0)
         _right_hand_side(Y, indices, begin, m, ws)
-    _fill(ws.b, 0, m, 0)
+    fill(ws.b, 0, m, 0)
     for i in range(kp):
         ws.e[i] = 1 / ws.d[i]
         ws.p[i] = 0
@@ -503,12 +511,21 @@ def _conjugate_gradients(Y, indices, begin, m, x, o, plan, ws):  # -> converged,
             return True, gain, gain - first
         cg_direction(ws.p, ws.q, ws.d, ws.e, ws.r, beta, kp)
         gather_residual(ws.q, 0, ws.s, ws.b, ws.w, 0, Y, kp, indices, begin, m, ws.p, 0, 0)  # now q = -A p
-        dot(ws.s, 0, ws.p, 0, ws.q, 0, kp)
-        curvature = -ws.s[0]
-        if not curvature > 0:
+        went, more, beta, rz = advance(x, o, ws.r, ws.p, ws.q, ws.e, rz, ws.s)
+        if not went:
             return False, gain, gain - first
-        alpha = rz / curvature
-        gain += np.float64(alpha * rz)
-        cg_advance(ws.s, 0, x, o, ws.r, ws.p, ws.q, ws.e, alpha, kp)
-        beta, rz = ws.s[0] / rz, ws.s[0]
+        gain += more
     return rz <= wanted * gain, gain, gain - first
+
+
+@inlined
+def advance(x, o, r, p, q, e, rz, out):  # -> whether it went, what it gained, beta, r'D^-1 r
+    """Go along p as far as the objective falls; q = -A p."""
+    kp = len(r)
+    dot(out, 0, p, 0, q, 0, kp)
+    curvature = -out[0]
+    if not curvature > 0:
+        return False, 0.0, rz, rz
+    alpha = rz / curvature
+    cg_advance(out, 0, x, o, r, p, q, e, alpha, kp)
+    return True, np.float64(alpha * rz), out[0] / rz, out[0]

@@ -6,12 +6,16 @@ from typing import NamedTuple
 
 import numpy as np
 
+from .blocked_rows import batch_memory, columns_of_block, most_cells_of_others, rows_of_batch, serves, solve_batches
 from .jit import kernel, next_block
 from .long_rows import LONG, solve_long_row
 from .problem import RowProblem
 from .rows import OK, Plan, Workspace, predicted_cost, solve_row, workspace
 from .simd.kernels import AHEAD, prefetch_rows
 from .threads import spread
+
+# Of rows that are solved together. They are alike in cost; with more of them a block of columns serves fewer rows.
+BATCHES_PER_THREAD = 2
 
 # Small enough that the last block to finish does not keep others waiting (1 / 16 of a thread's share, down to one
 # row), large enough that drawing a block does not count.
@@ -27,6 +31,8 @@ class Schedule(NamedTuple):
     """int64 (n_blocks + 1,): block `i` is `order[blocks[i]:blocks[i + 1]]`."""
     longest: int
     """Cells of the longest of these rows."""
+    batches: np.ndarray
+    """int64 (n_batches + 1,): as `blocks`, of the first rows alone, which may be solved together."""
     too_long: np.ndarray
     """int32: rows that are not among these, as all threads solve each together."""
 
@@ -73,8 +79,8 @@ def half_step(
     Outcome
     """
     if schedule is None:
-        schedule = make_schedule(problem.cells.counts, Y.shape[1], plan, n_threads)
-    order, blocks, longest, too_long = schedule
+        schedule = make_schedule(problem.cells.counts, Y, plan, n_threads)
+    order, blocks, longest, batches, too_long = schedule
     # Made before the threads start: as long as one makes its own, the others wait for the GIL.
     workers = max(1, min(n_threads, len(blocks) - 1))
     free: list[Workspace] = [workspace(Y.shape[1], longest, Y.dtype) for _ in range(workers)]
@@ -83,37 +89,60 @@ def half_step(
     for u in too_long:
         status[u], losses[u] = solve_long_row(problem, u, Y, g, width, X[u], plan, n_threads)
     lowest = g[:width].min()  # here, since a minimum is not a vector loop: 100 ns a row at k = 64
+    together = len(batches) > 1 and serves(problem, lowest, Y.shape[1], plan)
+    if together:
+        blocks = blocks[np.searchsorted(blocks, batches[-1]) :]
+    x, next_batch, columns = X.reshape(-1), np.zeros(1, np.int64), columns_of_block(Y.shape[1], Y.dtype)
 
     def work(counter: np.ndarray) -> None:
-        _solve_blocks(
-            counter, order, blocks, problem, Y, g, lowest, width, X.reshape(-1), plan, losses, status, free.pop()
-        )
+        ws = free.pop()
+        results = x, plan, losses, status, ws
+        if together:
+            memory = batch_memory(Y.shape[1], Y.dtype)
+            solve_batches(next_batch, order, batches, columns, problem, Y, g, width, *results, memory)
+        _solve_blocks(counter, order, blocks, problem, Y, g, lowest, width, *results)
 
     spread(work, workers)
     return Outcome(float(losses.sum()), status)
 
 
-def make_schedule(counts: np.ndarray, width: int, plan: Plan, n_threads: int) -> Schedule:
-    """Order rows by length, longest first, and cut them into blocks of about equal predicted cost."""
+def make_schedule(counts: np.ndarray, Y: np.ndarray, plan: Plan, n_threads: int) -> Schedule:
+    """Order rows by length, longest first, and cut them into blocks of about equal predicted cost.
+
+    Of the fixed panel `Y` only shape and dtype count.
+    """
+    n_columns, width = Y.shape
     longest, nothing = int(counts.max()), np.zeros(0, np.int32)
+    none = np.zeros(1, np.int64)
     if len(counts) == 1 and longest <= LONG:
         # A user folded in: a third of the time would go into a prediction that decides nothing.
-        return Schedule(np.zeros(1, np.int32), np.array([0, 1]), longest, nothing)
+        return Schedule(np.zeros(1, np.int32), np.array([0, 1]), longest, none, nothing)
     # Numbers of 16 bits are sorted by radix, in a fifth of the time.
     order = np.argsort(-counts.astype(np.int16 if longest < 2**15 else np.int64), kind="stable").astype(np.int32)
     too_long, order = np.split(order, [np.count_nonzero(counts > LONG)])
     if len(order) == 0:
-        return Schedule(order, np.zeros(1, np.int64), 0, too_long)
+        return Schedule(order, none, 0, none, too_long)
     longest = int(counts[order[0]])
     if longest < len(counts):  # most lengths are many rows' length: predict each once
         cost = predicted_cost(np.arange(longest + 1), width, plan)[counts[order]]
     else:
         cost = predicted_cost(counts[order], width, plan)
-    np.cumsum(cost, out=cost)
-    n_blocks = min(len(order), BLOCKS_PER_THREAD * n_threads)
-    ends = np.searchsorted(cost, cost[-1] * np.arange(1, n_blocks + 1) / n_blocks, side="left") + 1
-    blocks = np.unique(np.concatenate(([0], np.minimum(ends, len(order)))))
-    return Schedule(order, blocks, longest, too_long)
+    blocks, batches = _cut(cost, BLOCKS_PER_THREAD * n_threads), none
+    few = most_cells_of_others(n_columns, width, Y.dtype)
+    if longest > few:
+        together = counts[order[: np.count_nonzero(counts[order] > few)]]
+        most = np.arange(0, len(together), rows_of_batch(width, Y.dtype))
+        batches = np.union1d(_cut(together, BATCHES_PER_THREAD * n_threads), most)
+        blocks = np.union1d(blocks, len(together))
+    return Schedule(order, blocks, longest, batches, too_long)
+
+
+def _cut(cost: np.ndarray, n_parts: int) -> np.ndarray:
+    """Return where about as many parts of about equal cost begin, and where the last one ends."""
+    total = np.cumsum(cost)
+    n_parts = min(len(cost), n_parts)
+    ends = np.searchsorted(total, total[-1] * np.arange(1, n_parts + 1) / n_parts, side="left") + 1
+    return np.unique(np.concatenate(([0], np.minimum(ends, len(cost)))))
 
 
 @kernel

@@ -1,0 +1,247 @@
+"""Rows of more cells than a cache holds: many at a time, one block of columns after another.
+
+Each step of conjugate gradients reads the columns of all cells of such a row once more, from far away. Here the rows of
+a batch take their steps together: a block of columns that the second-level cache holds is fetched once and serves them
+all, each with its cells in the block. Half-steps of items on the generated set: k = 128 0.7, k = 256 0.6 of the time.
+
+The blocks follow from the number of columns and factors alone, and a row's sums from its own cells, so that the bits
+depend neither on the batch nor on the number of threads. This is for the half-steps within a fit and for its start: in
+the last one, where steps are many, such rows are exact unless there are very many factors.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from .jit import inner, kernel, next_block
+from .problem import BACKGROUND, RIDGE, RowProblem
+from .rows import (
+    CACHED,
+    CHEAPEST,
+    NOT_FINITE,
+    OK,
+    Plan,
+    advance,
+    fill,
+    gather_cells,
+    primal_cost,
+    set_diagonal,
+)
+from .simd.kernels import cg_direction, dot, gather_residual, go_beyond
+from .simd.target import aligned_empty
+
+BLOCK = 2**20  # bytes of a block of columns; half or twice as many take as long or a tenth longer
+CELLS = 16  # a row has at least so many in a block on average: as many as the kernel takes at once
+
+
+class Batch(NamedTuple):
+    """One thread's memory for a batch."""
+
+    p: np.ndarray  # T (n, kp)  direction
+    q: np.ndarray  # T (n, kp)  -A p
+    r: np.ndarray  # T (n, kp)  residual
+    before: np.ndarray  # T (n, kp)  what X held
+    rz: np.ndarray  # T (n,)  r'D^-1 r
+    beta: np.ndarray  # T (n,)
+    gain: np.ndarray  # float64 (n,)
+    first: np.ndarray  # float64 (n,)  gain of the start
+    constant: np.ndarray  # float64 (n,)  sum of confidence * target^2
+    at: np.ndarray  # int64 (n,)  first cell that no block had yet
+    active: np.ndarray  # bool (n,)
+
+
+def columns_of_block(kp: int, dtype: np.dtype) -> int:
+    """Return how many columns a block has."""
+    return max(2, BLOCK // (kp * dtype.itemsize))
+
+
+def rows_of_batch(kp: int, dtype: np.dtype) -> int:
+    """Return how many rows a batch has at most: its memory is that of two blocks."""
+    return columns_of_block(kp, dtype) // 2
+
+
+def batch_memory(kp: int, dtype: np.dtype) -> Batch:
+    """Return memory for one thread."""
+    n = rows_of_batch(kp, dtype)
+    vectors = (aligned_empty((n, kp), dtype) for _ in range(4))
+    numbers = (np.zeros(n, kind) for kind in (dtype, dtype, *3 * [np.float64], np.int64, np.bool_))
+    return Batch(*vectors, *numbers)
+
+
+def most_cells_of_others(n_columns: int, kp: int, dtype: np.dtype) -> int:
+    """Return up to how many cells a row is solved by itself: the cache holds them, or a block has but a few."""
+    n_blocks = -(-n_columns // columns_of_block(kp, dtype))
+    return max(CACHED // kp, CELLS * n_blocks)
+
+
+def cost(m, k, steps):
+    """Return the predicted nanoseconds of a row, as `rows.cg_cost` does."""
+    return (steps + 1) * 0.18 * m * k
+
+
+def serves(problem: RowProblem, lowest: float, kp: int, plan: Plan) -> bool:
+    """Tell whether a half-step solves such rows here: by a few steps, in less time than exactly."""
+    cheaper = cost(CACHED, kp, plan.steps) < primal_cost(CACHED, kp)  # at k = 64 neither, and exact rows are worth more
+    if plan.sketch:
+        return cheaper
+    least = lowest * problem.rows[:, BACKGROUND].min() + problem.rows[:, RIDGE].min()
+    chosen = plan.cg and not plan.finish and plan.only == CHEAPEST and (cheaper or not plan.cholesky)
+    return bool(chosen and least > 0)
+
+
+@kernel
+def solve_batches(
+    counter,  # inout int64 (1,)             next batch, shared by all threads
+    order,  # in    int32 (n,)
+    batches,  # in    int64 (n_batches + 1,)   batch i is order[batches[i] : batches[i + 1]]
+    columns,  # in    intp                     of a block
+    problem,  # in    RowProblem
+    Y,  # in    T (n_columns, kp)
+    g,  # in    T (kp,)
+    width,  # in    intp
+    x,  # inout T (n_rows * kp,)         as `solve_row` has it
+    plan,  # in    Plan
+    losses,  # out   float64 (n_rows,)
+    status,  # out   int8 (n_rows,)
+    ws,  # work  Workspace
+    batch,  # work  Batch
+):
+    """Draw batches until none is left."""
+    while True:
+        n = next_block(counter)
+        if n >= len(batches) - 1:
+            return
+        rows = order[batches[n] : batches[n + 1]]
+        _start(problem, rows, g, width, x, plan, ws, batch)
+        _sum_cells(problem, rows, Y, columns, True, ws, batch)
+        if plan.sketch:
+            _keep_sketch(rows, x, losses, status, ws, batch)
+            continue
+        _look_around(problem, rows, g, width, ws, batch)
+        for _ in range(plan.steps):
+            _take_directions(problem, rows, g, width, plan, ws, batch)
+            _sum_cells(problem, rows, Y, columns, False, ws, batch)
+            _go(problem, rows, g, width, x, ws, batch)
+        _end(problem, rows, g, width, x, plan, losses, status, ws, batch)
+
+
+@inner
+def _start(problem, rows, g, width, x, plan, ws, batch):
+    """P = x, the start, and q = -D p: with the sums over the cells the first residual."""
+    kp = len(g)
+    for i in range(len(rows)):
+        u, p, q, before = rows[i], batch.p[i], batch.q[i], batch.before[i]
+        set_diagonal(ws.d, problem.rows[u, 1], g, problem.rows[u, 2], width)
+        for c in range(kp):
+            before[c] = x[u * kp + c]
+            p[c] = before[c] if plan.warm else before.dtype.type(0)
+            q[c] = -ws.d[c] * p[c]
+            x[u * kp + c] = p[c]
+        batch.gain[i] = batch.constant[i] = 0.0
+        batch.active[i] = True
+
+
+@inner
+def _sum_cells(problem, rows, Y, columns, whole, ws, batch):
+    """Add sum_j (b_j - w_j p.y_j) y_j to q, or without the b, which are the targets of the first pass alone."""
+    indptr, indices = problem.cells.indptr, problem.cells.indices
+    for i in range(len(rows)):
+        batch.at[i] = indptr[rows[i]]
+    for start in range(0, len(Y), columns):
+        for i in range(len(rows)):
+            begin = batch.at[i]
+            if not batch.active[i]:
+                continue
+            end = _first_from(indices, begin, indptr[rows[i] + 1], start + columns)
+            batch.at[i], m = end, end - begin
+            constant, _, _ = gather_cells(problem, rows[i], begin, m, ws)
+            if not whole:
+                fill(ws.b, 0, m, 0)
+            p, q = batch.p[i], batch.q[i]
+            gather_residual(q, 0, ws.s, ws.b, ws.w, 0, Y, Y.shape[1], indices, begin, m, p, 0, 0)
+            if whole:
+                batch.constant[i] += constant
+                for c in range(m):
+                    batch.gain[i] += np.float64((2 * ws.b[c] - ws.w[c] * ws.s[c]) * ws.s[c])
+
+
+@inner
+def _first_from(indices, begin, end, column):  # -> the first cell from begin on whose column is not below this one
+    while begin + 16 <= end and indices[begin + 15] < column:
+        begin += 16
+    while begin < end and indices[begin] < column:
+        begin += 1
+    return begin
+
+
+@inner
+def _keep_sketch(rows, x, losses, status, ws, batch):
+    """X = r."""
+    kp = batch.q.shape[1]
+    for i in range(len(rows)):
+        u, q = rows[i], batch.q[i]
+        for c in range(kp):
+            x[u * kp + c] = q[c]
+        dot(ws.s, 0, q, 0, q, 0, kp)
+        losses[u], status[u] = np.float64(ws.s[0]), OK
+
+
+@inner
+def _look_around(problem, rows, g, width, ws, batch):
+    """R = q, and what the start has gained: 2 sum_j b_j s_j - x'A x with s_j = x.y_j."""
+    for i in range(len(rows)):
+        u, p, q, r = rows[i], batch.p[i], batch.q[i], batch.r[i]
+        _set_diagonals(problem, u, g, width, ws)
+        rz = 0.0
+        for c in range(len(g)):
+            batch.gain[i] -= np.float64(ws.d[c] * p[c] * p[c])
+            r[c] = q[c]
+            rz += np.float64(ws.e[c] * r[c] * r[c])
+        batch.first[i], batch.rz[i], batch.beta[i] = batch.gain[i], rz, 0
+
+
+@inner
+def _set_diagonals(problem, u, g, width, ws):
+    set_diagonal(ws.d, problem.rows[u, 1], g, problem.rows[u, 2], width)
+    for c in range(len(g)):
+        ws.e[c] = 1 / ws.d[c]
+
+
+@inner
+def _take_directions(problem, rows, g, width, plan, ws, batch):
+    """P and q for the rows that are not there yet; the others rest."""
+    wanted = plan.tolerance * plan.tolerance
+    for i in range(len(rows)):
+        batch.active[i] = batch.active[i] and batch.rz[i] > wanted * batch.gain[i]
+        if batch.active[i]:
+            _set_diagonals(problem, rows[i], g, width, ws)
+            cg_direction(batch.p[i], batch.q[i], ws.d, ws.e, batch.r[i], batch.beta[i], len(g))
+
+
+@inner
+def _go(problem, rows, g, width, x, ws, batch):
+    for i in range(len(rows)):
+        if batch.active[i]:
+            u, p, q, r = rows[i], batch.p[i], batch.q[i], batch.r[i]
+            _set_diagonals(problem, u, g, width, ws)
+            went, gained, beta, rz = advance(x, u * len(g), r, p, q, ws.e, batch.rz[i], ws.s)
+            batch.gain[i] += gained
+            batch.active[i], batch.beta[i], batch.rz[i] = went, beta, rz
+
+
+@inner
+def _end(problem, rows, g, width, x, plan, losses, status, ws, batch):
+    """Go beyond, as `solve_row` does, and report."""
+    kp = len(g)
+    for i in range(len(rows)):
+        u, gain = rows[i], batch.gain[i]
+        if plan.beyond > 0:
+            set_diagonal(ws.d, problem.rows[u, 1], g, problem.rows[u, 2], width)
+            go_beyond(ws.s, 0, x, u * kp, batch.before[i], ws.d, plan.beyond, kp)
+            gain -= np.float64(plan.beyond * plan.beyond) * (gain - batch.first[i])
+        losses[u], status[u] = batch.constant[i] - gain, OK
+        if not np.isfinite(gain):
+            status[u] = NOT_FINITE
+            fill(x, u * kp, kp, 0)
