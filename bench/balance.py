@@ -21,7 +21,7 @@ def share_of_work(counts: np.ndarray, fixed: np.ndarray, plan: rows.Plan, n_thre
     """Work over threads times the time of the last to finish; of the fixed panel only the shape counts."""
     order, blocks, _, batches, _ = sweep.make_schedule(counts, fixed, plan, n_threads)
     cost = rows.predicted_cost(counts[order], fixed.shape[1], plan)
-    if plan.cg:
+    if blocked_rows.cheaper(fixed.shape[1], plan):
         cost[: batches[-1]] = blocked_rows.cost(counts[order[: batches[-1]]], fixed.shape[1], plan.steps)
         blocks = np.concatenate((batches, blocks[blocks > batches[-1]]))
     free = [0.0] * n_threads

@@ -1097,8 +1097,8 @@ def test_weights_zero_everywhere_is_the_ridge_alone():
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_warmup_compiles_all_that_any_model_needs(dtype):
     warmup(dtype)
-    kernels = (sweep._solve_blocks, loss._observed, loss._squares, basis._gram_bands, basis._rotate_blocks)
-    kernels = (*kernels, sweep.solve_batches)
+    of_sweep = (sweep._solve_blocks, sweep.solve_batches)
+    kernels = (*of_sweep, loss._observed, loss._squares, basis._gram_bands, basis._rotate_blocks)
     before = [len(kernel.signatures) for kernel in kernels]
     assert 0 not in before
     R = example()
@@ -1107,6 +1107,7 @@ def test_warmup_compiles_all_that_any_model_needs(dtype):
         model.fit(stored(R), **extra)
         model.loss(stored(R), **extra)
         model.recommend([0, 1])
+    WeightedALS(factors=256, iterations=2, unobserved_weight=0.5, dtype=dtype).fit(np.ones((2, 2000)))
     assert [len(kernel.signatures) for kernel in kernels] == before
 
 

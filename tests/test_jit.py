@@ -1,5 +1,6 @@
 """The flags, the cache and its fallback, and the counter that threads draw their blocks from."""
 
+import copy
 import os
 import shutil
 import subprocess
@@ -135,16 +136,20 @@ def test_other_errors_of_numba_are_not_taken_for_a_missing_cache(monkeypatch):
 def test_what_threads_need_first_at_the_same_time_is_made_once():
     made = []
 
-    def dispatcher_of(function):
-        made.append(function)
+    def make():
+        made.append(1)
         sleep(0.05)
-        return function
+        return lambda x: 2 * x
 
-    function = jit.Jitted(lambda x: 2 * x, dispatcher_of)
+    function = jit.Jitted(make)
     assert made == []
     with ThreadPoolExecutor(4) as pool:
         assert list(pool.map(function, range(4))) == [0, 2, 4, 6]
     assert len(made) == 1
+
+
+def test_a_function_can_be_copied_before_it_is_compiled():
+    assert copy.copy(jit.kernel(lambda x: x + 1))(1) == 2
 
 
 def test_import_compiles_nothing():

@@ -188,6 +188,16 @@ def test_expected_steps(m, k, ridge):
     assert taken / 2 <= expected <= taken * 2
 
 
+@pytest.mark.parametrize(("ridge", "exact"), [(0.5, True), (1e6, False)])
+def test_a_row_that_may_not_get_there_is_exact_from_the_start(ridge, exact):
+    problem, Y, g, *_ = one_row(400, 200, np.float32)
+    problem = problem._replace(rows=np.array([[1, 1, ridge]], np.float32))
+    few = plan("cheapest", np.float32, expected=1, steps=12)  # by `expected` it would take steps in either case
+    x, _ = solve(problem, Y, g, 200, few)
+    wanted, _ = solve(problem, Y, g, 200, few._replace(only=rows.PRIMAL))
+    assert np.array_equal(x, wanted) == exact
+
+
 @kernel
 def choose(m, k, steps, plan):
     return rows.choose(m, k, steps, plan)

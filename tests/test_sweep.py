@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import fastals
-from fastals.engine import fit, sweep
+from fastals.engine import blocked_rows, fit, sweep
 from tests.helpers import example, stored
 from tests.reference import Implicit
 
@@ -18,9 +18,10 @@ def test_a_schedule_has_every_row_once_and_long_ones_first(counts, n_threads):
     for most in (sweep.LONG, 150):
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(sweep, "LONG", most)
-            order, blocks, longest, _, too_long = sweep.make_schedule(
-                counts, np.empty((300, 32), np.float32), plan, n_threads
-            )
+            patch.setattr(blocked_rows, "CACHED", 100 * 32)
+            patch.setattr(blocked_rows, "BLOCK", 16 * 32 * 4)
+            Y = np.empty((6 * 16, 32), np.float32)
+            order, blocks, longest, batches, too_long = sweep.make_schedule(counts, Y, plan, n_threads)
         assert sorted([*too_long, *order]) == list(range(len(counts)))
         assert np.all(counts[too_long] > most)
         assert blocks[0] == 0
@@ -28,6 +29,12 @@ def test_a_schedule_has_every_row_once_and_long_ones_first(counts, n_threads):
         assert np.all(np.diff(blocks) > 0)
         assert np.all(np.diff(counts[order]) <= 0)
         assert longest == max(counts[order], default=0)
+        assert batches[0] == 0
+        assert batches[-1] in blocks
+        assert np.all(np.diff(batches) > 0)
+        assert np.all(np.diff(batches) <= 8)
+        # A row by itself is not given a second thought.
+        assert batches[-1] == (np.count_nonzero(counts[order] > 100) if len(counts) > 1 else 0)
 
 
 def test_blocks_cost_about_the_same():

@@ -4,7 +4,7 @@ Each step of conjugate gradients reads the columns of all cells of such a row on
 a batch take their steps together: a block of columns that the second-level cache holds is fetched once and serves them
 all, each with its cells in the block. Half-steps of items on the generated set: k = 128 0.7, k = 256 0.6 of the time.
 
-The blocks follow from the number of columns and factors alone, and a row's sums from its own cells, so that the bits
+The blocks follow from the fixed panel's factors and dtype alone, and a row's sums from its own cells, so that the bits
 depend neither on the batch nor on the number of threads. This is for the half-steps within a fit and for its start: in
 the last one, where steps are many, such rows are exact unless there are very many factors.
 """
@@ -16,7 +16,7 @@ from typing import NamedTuple
 import numpy as np
 
 from .jit import inner, kernel, next_block
-from .problem import BACKGROUND, RIDGE, RowProblem
+from .problem import BACKGROUND, RIDGE
 from .rows import (
     CACHED,
     CHEAPEST,
@@ -29,11 +29,12 @@ from .rows import (
     primal_cost,
     set_diagonal,
 )
-from .simd.kernels import cg_direction, dot, gather_residual, go_beyond
+from .simd.kernels import cg_direction, dot, gather_residual
 from .simd.target import aligned_empty
 
 BLOCK = 2**20  # bytes of a block of columns; half or twice as many take as long or a tenth longer
 CELLS = 16  # a row has at least so many in a block on average: as many as the kernel takes at once
+SKETCHED = 128  # factors from which on a start takes less time so, 0.75 of it; at 64 it takes as long
 
 
 class Batch(NamedTuple):
@@ -81,14 +82,21 @@ def cost(m, k, steps):
     return (steps + 1) * 0.18 * m * k
 
 
-def serves(problem: RowProblem, lowest: float, kp: int, plan: Plan) -> bool:
-    """Tell whether a half-step solves such rows here: by a few steps, in less time than exactly."""
-    cheaper = cost(CACHED, kp, plan.steps) < primal_cost(CACHED, kp)  # at k = 64 neither, and exact rows are worth more
+def cheaper(kp: int, plan: Plan) -> bool:
+    """Tell whether such rows take less time so than by themselves, or than exactly where they may be."""
     if plan.sketch:
-        return cheaper
-    least = lowest * problem.rows[:, BACKGROUND].min() + problem.rows[:, RIDGE].min()
-    chosen = plan.cg and not plan.finish and plan.only == CHEAPEST and (cheaper or not plan.cholesky)
-    return bool(chosen and least > 0)
+        return kp >= SKETCHED
+    m = CACHED // kp
+    return plan.cg and (not plan.cholesky or cost(m, kp, plan.steps) < primal_cost(m, kp))
+
+
+def serves(rows: np.ndarray, lowest: float, kp: int, plan: Plan) -> bool:
+    """Tell whether a half-step solves such rows here; `rows` are their numbers in the problem."""
+    if plan.sketch:
+        return cheaper(kp, plan)
+    positive = lowest * rows[:, BACKGROUND].min() + rows[:, RIDGE].min() > 0
+    within = plan.only == CHEAPEST and not plan.finish and (plan.warm or not plan.beyond > 0)
+    return bool(positive and within and cheaper(kp, plan))
 
 
 @kernel
@@ -124,7 +132,7 @@ def solve_batches(
             _take_directions(problem, rows, g, width, plan, ws, batch)
             _sum_cells(problem, rows, Y, columns, False, ws, batch)
             _go(problem, rows, g, width, x, ws, batch)
-        _end(problem, rows, g, width, x, plan, losses, status, ws, batch)
+        _end(rows, x, plan, losses, status, batch)
 
 
 @inner
@@ -136,7 +144,7 @@ def _start(problem, rows, g, width, x, plan, ws, batch):
         set_diagonal(ws.d, problem.rows[u, 1], g, problem.rows[u, 2], width)
         for c in range(kp):
             before[c] = x[u * kp + c]
-            p[c] = before[c] if plan.warm else before.dtype.type(0)
+            p[c] = before[c] if plan.warm and not plan.sketch else before.dtype.type(0)
             q[c] = -ws.d[c] * p[c]
             x[u * kp + c] = p[c]
         batch.gain[i] = batch.constant[i] = 0.0
@@ -232,14 +240,14 @@ def _go(problem, rows, g, width, x, ws, batch):
 
 
 @inner
-def _end(problem, rows, g, width, x, plan, losses, status, ws, batch):
+def _end(rows, x, plan, losses, status, batch):
     """Go beyond, as `solve_row` does, and report."""
-    kp = len(g)
+    kp = batch.q.shape[1]
     for i in range(len(rows)):
-        u, gain = rows[i], batch.gain[i]
+        u, gain, before = rows[i], batch.gain[i], batch.before[i]
         if plan.beyond > 0:
-            set_diagonal(ws.d, problem.rows[u, 1], g, problem.rows[u, 2], width)
-            go_beyond(ws.s, 0, x, u * kp, batch.before[i], ws.d, plan.beyond, kp)
+            for c in range(kp):
+                x[u * kp + c] += plan.beyond * (x[u * kp + c] - before[c])
             gain -= np.float64(plan.beyond * plan.beyond) * (gain - batch.first[i])
         losses[u], status[u] = batch.constant[i] - gain, OK
         if not np.isfinite(gain):

@@ -15,7 +15,8 @@ from .rows import CHEAPEST, Plan
 
 # Conjugate gradients near what the dtype resolves, by size of its items. Within a fit 3 steps from the previous iterate
 # leave 1.2% of a row's error (MovieLens 1M, k = 128), and ALS then needs as many iterations as with exact rows. In the
-# last half-step and in fold-in, from zero, it takes 5 to 30, and rows that may take more are exact from the start.
+# last half-step and in fold-in, from zero, it takes 5 to 30; rows that are expected to need more than LAST_STEPS are
+# exact from the start.
 TOLERANCE = {4: 1e-5, 8: 1e-14}
 STEPS = 3
 LAST_STEPS, LAST_EXPECTED = 32, 10

@@ -21,7 +21,7 @@ from numba.core.errors import TypingError
 from numba.extending import intrinsic
 
 # What the compiler may do to a sum or a product beyond IEEE 754. Never ``nnan`` or ``ninf``: they allow the compiler to
-# delete the very tests that notice a non-finite result. No ``afn``: nothing here calls a transcendental function.
+# delete the very tests that notice a non-finite result. No ``afn``: no function here is to be a guess.
 FASTMATH = frozenset(
     {
         "arcp",  # x / y as x * (1 / y), so that the division leaves the loop
@@ -61,8 +61,8 @@ class Jitted:
     that it holds.
     """
 
-    def __init__(self, function: Callable, dispatcher_of: Callable[[Callable], Any]) -> None:
-        self._function, self._dispatcher_of, self._dispatcher = function, dispatcher_of, None
+    def __init__(self, make: Callable[[], Any]) -> None:
+        self._make, self._dispatcher = make, None
 
     def __call__(self, *arguments: Any) -> Any:
         """Call the function, compiled."""
@@ -70,12 +70,14 @@ class Jitted:
 
     def __getattr__(self, name: str) -> Any:
         """Return what the dispatcher has, such as the type by which the compiler knows it."""
+        if "_make" not in self.__dict__:  # `copy` and `pickle` ask an object that is not initialised yet
+            raise AttributeError(name)
         return getattr(self._dispatcher or self._made(), name)
 
     def _made(self) -> Any:
         with _MAKING:  # the threads of a first fit call a kernel at the same time, and it is to be compiled once
             if self._dispatcher is None:
-                self._dispatcher = self._dispatcher_of(self._function)
+                self._dispatcher = self._make()
         return self._dispatcher
 
 
@@ -84,12 +86,12 @@ _MAKING = Lock()
 
 def kernel(function: Callable) -> Any:
     """Compile ``function``, on its first call, as an entry from Python."""
-    return Jitted(function, partial(_cached, options=KERNEL_OPTIONS))
+    return Jitted(partial(_cached, function, KERNEL_OPTIONS))
 
 
 def inner(function: Callable) -> Any:
     """Compile ``function``, when first needed, for callers that are jitted themselves."""
-    return Jitted(function, partial(_cached, options=INNER_OPTIONS))
+    return Jitted(partial(_cached, function, INNER_OPTIONS))
 
 
 def inlined(function: Callable) -> Any:
@@ -97,7 +99,7 @@ def inlined(function: Callable) -> Any:
 
     Without a cache, as it is never compiled by itself.
     """
-    return Jitted(function, numba.njit(**INNER_OPTIONS, inline="always"))
+    return Jitted(lambda: numba.njit(**INNER_OPTIONS, inline="always")(function))
 
 
 def _cached(function: Callable, options: dict[str, Any]) -> Any:
@@ -118,7 +120,7 @@ def _warn_uncached() -> None:
         "Numba finds no writable folder for its cache, so every process compiles anew: "
         "set NUMBA_CACHE_DIR to a folder that can be written",
         RuntimeWarning,
-        stacklevel=5,
+        stacklevel=2,
     )
 
 

@@ -50,8 +50,8 @@ CHEAPEST, PRIMAL, DUAL, CG = -1, 0, 1, 2
 # 64 floats, of which half as many rows and A fit the first-level cache, they take 3 to 5% less with 64.
 CHUNK = 128
 
-# Cells of a row that tell how many steps it may take. They cost 3% of a row of 50 cells at k = 64; shorter ones are not
-# asked, as they are solved in little time either way.
+# Cells of a row that tell how many steps it may take. They cost 3% of a row of 50 cells at k = 64; a row of fewer than
+# four times as many is not asked, as it takes little time either way.
 SAMPLED = 8
 
 
@@ -66,7 +66,7 @@ class Plan(NamedTuple):
     expected: int  # of which a row is expected to need so many, where `expected_steps` does not tell
     tolerance: float  # fewer where what is left to gain is at most its square times the gain so far
     only: int  # PRIMAL, DUAL or CG for all rows, where they can be solved so; CHEAPEST: as `choose` says
-    finish: bool  # a row that has not got there by then is solved by Cholesky, one that may not get there at once
+    finish: bool  # a row that has not got there by then is solved by Cholesky, as is one that is not expected to
     beyond: float  # how far X goes: to solution + beyond * (solution - what X held before)
 
 
@@ -98,7 +98,7 @@ def workspace(kp: int, longest: int, dtype: np.dtype) -> Workspace:
 
 
 # Numbers of a row's cells that a second-level cache of 2 MiB holds beside the rest. Where there are more, each takes
-# three times as long or more, in every pass (k = 64, 128 and 256 alike).
+# two to four times as long in every pass (k = 64, 128 and 256 alike; measured apart from what follows).
 CACHED = 400_000
 
 # Predicted nanoseconds of a row of m cells by each way, fitted by `bench/cost_model.py` on one core with AVX-512 in

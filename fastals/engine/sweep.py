@@ -6,7 +6,15 @@ from typing import NamedTuple
 
 import numpy as np
 
-from .blocked_rows import batch_memory, columns_of_block, most_cells_of_others, rows_of_batch, serves, solve_batches
+from .blocked_rows import (
+    Batch,
+    batch_memory,
+    columns_of_block,
+    most_cells_of_others,
+    rows_of_batch,
+    serves,
+    solve_batches,
+)
 from .jit import kernel, next_block
 from .long_rows import LONG, solve_long_row
 from .problem import RowProblem
@@ -81,25 +89,24 @@ def half_step(
     if schedule is None:
         schedule = make_schedule(problem.cells.counts, Y, plan, n_threads)
     order, blocks, longest, batches, too_long = schedule
-    # Made before the threads start: as long as one makes its own, the others wait for the GIL.
-    workers = max(1, min(n_threads, len(blocks) - 1))
-    free: list[Workspace] = [workspace(Y.shape[1], longest, Y.dtype) for _ in range(workers)]
-    losses = np.zeros(len(X))
+    kp, losses = Y.shape[1], np.zeros(len(X))
     status = np.zeros(len(X), np.int8)
     for u in too_long:
         status[u], losses[u] = solve_long_row(problem, u, Y, g, width, X[u], plan, n_threads)
     lowest = g[:width].min()  # here, since a minimum is not a vector loop: 100 ns a row at k = 64
-    together = len(batches) > 1 and serves(problem, lowest, Y.shape[1], plan)
+    together = len(batches) > 1 and serves(problem.rows[order[: batches[-1]]], lowest, kp, plan)
+    # Made before the threads start: as long as one makes its own, the others wait for the GIL.
+    workers = max(1, min(n_threads, len(blocks) - 1))
+    free: list[Workspace] = [workspace(kp, longest, Y.dtype) for _ in range(workers)]
+    free_batches: list[Batch] = [batch_memory(kp, Y.dtype) for _ in range(together * workers)]
+    next_batch, columns = np.zeros(1, np.int64), columns_of_block(kp, Y.dtype)
     if together:
         blocks = blocks[np.searchsorted(blocks, batches[-1]) :]
-    x, next_batch, columns = X.reshape(-1), np.zeros(1, np.int64), columns_of_block(Y.shape[1], Y.dtype)
 
     def work(counter: np.ndarray) -> None:
-        ws = free.pop()
-        results = x, plan, losses, status, ws
+        results = X.reshape(-1), plan, losses, status, free.pop()
         if together:
-            memory = batch_memory(Y.shape[1], Y.dtype)
-            solve_batches(next_batch, order, batches, columns, problem, Y, g, width, *results, memory)
+            solve_batches(next_batch, order, batches, columns, problem, Y, g, width, *results, free_batches.pop())
         _solve_blocks(counter, order, blocks, problem, Y, g, lowest, width, *results)
 
     spread(work, workers)
@@ -109,14 +116,14 @@ def half_step(
 def make_schedule(counts: np.ndarray, Y: np.ndarray, plan: Plan, n_threads: int) -> Schedule:
     """Order rows by length, longest first, and cut them into blocks of about equal predicted cost.
 
-    Of the fixed panel `Y` only shape and dtype count.
+    The first of them, if there are such that `blocked_rows` is for, are cut into batches as well. Of the fixed panel
+    `Y` only shape and dtype count.
     """
     n_columns, width = Y.shape
-    longest, nothing = int(counts.max()), np.zeros(0, np.int32)
-    none = np.zeros(1, np.int64)
+    longest, none = int(counts.max()), np.zeros(1, np.int64)
     if len(counts) == 1 and longest <= LONG:
         # A user folded in: a third of the time would go into a prediction that decides nothing.
-        return Schedule(np.zeros(1, np.int32), np.array([0, 1]), longest, none, nothing)
+        return Schedule(np.zeros(1, np.int32), np.array([0, 1]), longest, none, np.zeros(0, np.int32))
     # Numbers of 16 bits are sorted by radix, in a fifth of the time.
     order = np.argsort(-counts.astype(np.int16 if longest < 2**15 else np.int64), kind="stable").astype(np.int32)
     too_long, order = np.split(order, [np.count_nonzero(counts > LONG)])
@@ -130,10 +137,10 @@ def make_schedule(counts: np.ndarray, Y: np.ndarray, plan: Plan, n_threads: int)
     blocks, batches = _cut(cost, BLOCKS_PER_THREAD * n_threads), none
     few = most_cells_of_others(n_columns, width, Y.dtype)
     if longest > few:
-        together = counts[order[: np.count_nonzero(counts[order] > few)]]
-        most = np.arange(0, len(together), rows_of_batch(width, Y.dtype))
-        batches = np.union1d(_cut(together, BATCHES_PER_THREAD * n_threads), most)
-        blocks = np.union1d(blocks, len(together))
+        long = counts[order[: np.count_nonzero(counts[order] > few)]]
+        most = np.arange(0, len(long), rows_of_batch(width, Y.dtype))
+        batches = np.union1d(_cut(long, BATCHES_PER_THREAD * n_threads), most)
+        blocks = np.union1d(blocks, len(long))
     return Schedule(order, blocks, longest, batches, too_long)
 
 
