@@ -789,8 +789,8 @@ def load(path: str | os.PathLike[str]) -> ImplicitALS | ExplicitALS | WeightedAL
 def warmup(dtype: Any = "float32") -> None:
     """Compile, or load from the disk cache, all that fits, fold-in and recommendations of `dtype` need.
 
-    Call it before serving, or once while an image is built: the first fit of a process otherwise waits for it, some
-    10 seconds on a machine that has never compiled this version and CPU, and a quarter of a second afterwards.
+    Call it before serving, or once while an image is built: the first fit of a process otherwise waits for most of it,
+    some 12 of 20 seconds on a machine that has never compiled this version and CPU, and a third of a second afterwards.
 
     Parameters
     ----------
