@@ -159,9 +159,9 @@ def _sum_cells(problem, rows, Y, columns, whole, ws, batch):
         batch.at[i] = indptr[rows[i]]
     for start in range(0, len(Y), columns):
         for i in range(len(rows)):
-            begin = batch.at[i]
             if not batch.active[i]:
                 continue
+            begin = batch.at[i]
             end = _first_from(indices, begin, indptr[rows[i] + 1], start + columns)
             batch.at[i], m = end, end - begin
             constant, _, _ = gather_cells(problem, rows[i], begin, m, ws)

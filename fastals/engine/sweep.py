@@ -129,15 +129,16 @@ def make_schedule(counts: np.ndarray, Y: np.ndarray, plan: Plan, n_threads: int)
     too_long, order = np.split(order, [np.count_nonzero(counts > LONG)])
     if len(order) == 0:
         return Schedule(order, none, 0, none, too_long)
-    longest = int(counts[order[0]])
+    lengths = counts[order]
+    longest = int(lengths[0])
     if longest < len(counts):  # most lengths are many rows' length: predict each once
-        cost = predicted_cost(np.arange(longest + 1), width, plan)[counts[order]]
+        cost = predicted_cost(np.arange(longest + 1), width, plan)[lengths]
     else:
-        cost = predicted_cost(counts[order], width, plan)
+        cost = predicted_cost(lengths, width, plan)
     blocks, batches = _cut(cost, BLOCKS_PER_THREAD * n_threads), none
     few = most_cells_of_others(n_columns, width, Y.dtype)
     if longest > few:
-        long = counts[order[: np.count_nonzero(counts[order] > few)]]
+        long = lengths[: np.count_nonzero(lengths > few)]
         most = np.arange(0, len(long), rows_of_batch(width, Y.dtype))
         batches = np.union1d(_cut(long, BATCHES_PER_THREAD * n_threads), most)
         blocks = np.union1d(blocks, len(long))
