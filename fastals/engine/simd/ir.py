@@ -109,6 +109,23 @@ class Vectors:
 
         self.loop(start, stop, step, [], carry_nothing)
 
+    def either(
+        self, condition: ir.Value, one: Callable[[], list[ir.Value]], other: Callable[[], list[ir.Value]]
+    ) -> list[ir.Value]:
+        """Emit ``one() if condition else other()``; return the values of the one that was taken."""
+        found = []
+        with self.builder.if_else(condition) as branches:
+            for branch, emit in zip(branches, (one, other), strict=True):
+                with branch:
+                    found.append((emit(), self.builder.block))
+        phis = []
+        for i, value in enumerate(found[0][0]):
+            phi = self.builder.phi(value.type)
+            for values, block in found:
+                phi.add_incoming(values[i], block)
+            phis.append(phi)
+        return phis
+
     # Memory
 
     def load(self, pointer: ir.Value, i: Index = 0) -> ir.Value:
