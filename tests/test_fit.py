@@ -6,6 +6,7 @@ import pytest
 import fastals
 from fastals.engine import fit
 from fastals.engine.panel import aligned_zeros
+from fastals.engine.problem import RIDGE
 from fastals.engine.simd.target import padded
 from tests.helpers import example, stored
 
@@ -27,7 +28,7 @@ def a_model(R, k, biases=False, **parameters):
 
 @pytest.mark.parametrize("biases", [False, True])
 def test_sketch_spans_the_range_of_the_data(biases):
-    """Of a matrix of rank 2 the start has rank 2, and its columns lie in the matrix's row space."""
+    """Of a matrix of rank 2 the start has rank 2; its columns lie in the matrix's row space, each row scaled."""
     rng = np.random.default_rng(0)
     R = rng.random((30, 2)) @ rng.random((2, 20)) + 1
     R -= R.mean() if biases else 0
@@ -36,12 +37,14 @@ def test_sketch_spans_the_range_of_the_data(biases):
     coefficients = R if biases else 1 + R  # implicit: b = 1 + alpha r, alpha = 1
     _, values, rows = np.linalg.svd(coefficients)
     rank = int((values > 1e-9 * values[0]).sum())
-    start = model.Y[:, :5]
+    start = model.Y[:, :5].copy()
+    np.testing.assert_allclose(np.linalg.norm(start), np.sqrt(R.shape[1]))
+    weights, background = (len(R), 0) if biases else (R.sum(axis=0), len(R))
+    start *= ((background + 2 * weights) / 5 + model.items.rows[:, RIDGE])[:, None]
     outside = start - rows[:rank].T @ (rows[:rank] @ start)
     assert np.abs(outside).max() < 1e-9 * np.abs(start).max()
-    assert np.linalg.matrix_rank(start) == min(rank, 5)
+    assert np.linalg.matrix_rank(start, tol=1e-9 * np.linalg.norm(start)) == min(rank, 5)
     assert not model.Y[:, 5:].any()
-    np.testing.assert_allclose(np.linalg.norm(start), np.sqrt(R.shape[1]))
 
 
 def test_a_failed_row_is_named_and_the_fit_ends():

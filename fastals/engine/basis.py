@@ -144,16 +144,18 @@ def balance(ours: np.ndarray, theirs: np.ndarray) -> tuple[np.ndarray, np.ndarra
 
 
 def whiten(panel: np.ndarray, width: int, n_threads: int) -> None:
-    """Overwrite `panel` by orthonormal columns with the same range, as far as its precision tells them apart.
+    """Overwrite `panel` by orthogonal columns of one length with the same range, as far as its precision tells.
 
-    A panel that is 0 or not finite stays as it is.
+    The squares of all its numbers then sum up to its rows. A panel that is 0 or not finite stays as it is.
     """
     matrix = gram(panel, np.ones(1, panel.dtype), width, n_threads)
     if not 0 < matrix.trace() < np.inf:
         return
     with one_blas_thread():
         squares, vectors = np.linalg.eigh(matrix)
-    rotate(panel, vectors / np.sqrt(np.maximum(squares, FLOOR * matrix.trace())), n_threads)
+    lengths = np.maximum(squares, FLOOR * matrix.trace())
+    lengths *= np.maximum(squares, 0) @ (1 / lengths) / len(panel)
+    rotate(panel, vectors / np.sqrt(lengths), n_threads)
 
 
 def turned(matrix: np.ndarray, rotation: np.ndarray | None) -> np.ndarray:

@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from .jit import inner, kernel, next_block
+from .jit import inlined, inner, kernel, next_block
 from .problem import BACKGROUND, RIDGE
 from .rows import (
     CACHED,
@@ -28,6 +28,7 @@ from .rows import (
     gather_cells,
     primal_cost,
     set_diagonal,
+    sketched,
 )
 from .simd.kernels import cg_direction, dot, gather_residual
 from .simd.target import aligned_empty
@@ -35,6 +36,9 @@ from .simd.target import aligned_empty
 BLOCK = 2**20  # bytes of a block of columns; half or twice as many take as long or a tenth longer
 CELLS = 16  # a row has at least so many in a block on average: as many as the kernel takes at once
 SKETCHED = 128  # factors from which on a start takes less time so, 0.75 of it; at 64 it takes as long
+
+
+_sketched = inlined(sketched)
 
 
 class Batch(NamedTuple):
@@ -49,6 +53,7 @@ class Batch(NamedTuple):
     gain: np.ndarray  # float64 (n,)
     first: np.ndarray  # float64 (n,)  gain of the start
     constant: np.ndarray  # float64 (n,)  sum of confidence * target^2
+    weight: np.ndarray  # float64 (n,)  sum of w
     at: np.ndarray  # int64 (n,)  first cell that no block had yet
     active: np.ndarray  # bool (n,)
 
@@ -67,7 +72,7 @@ def batch_memory(kp: int, dtype: np.dtype) -> Batch:
     """Return memory for one thread."""
     n = rows_of_batch(kp, dtype)
     vectors = (aligned_empty((n, kp), dtype) for _ in range(4))
-    numbers = (np.zeros(n, kind) for kind in (dtype, dtype, *3 * [np.float64], np.int64, np.bool_))
+    numbers = (np.zeros(n, kind) for kind in (dtype, dtype, *4 * [np.float64], np.int64, np.bool_))
     return Batch(*vectors, *numbers)
 
 
@@ -125,7 +130,7 @@ def solve_batches(
         _start(problem, rows, g, width, x, plan, ws, batch)
         _sum_cells(problem, rows, Y, columns, True, ws, batch)
         if plan.sketch:
-            _keep_sketch(rows, x, losses, status, ws, batch)
+            _keep_sketch(problem, rows, g, width, x, losses, status, ws, batch)
             continue
         _look_around(problem, rows, g, width, ws, batch)
         for _ in range(plan.steps):
@@ -147,7 +152,7 @@ def _start(problem, rows, g, width, x, plan, ws, batch):
             p[c] = before[c] if plan.warm and not plan.sketch else before.dtype.type(0)
             q[c] = -ws.d[c] * p[c]
             x[u * kp + c] = p[c]
-        batch.gain[i] = batch.constant[i] = 0.0
+        batch.gain[i] = batch.constant[i] = batch.weight[i] = 0.0
         batch.active[i] = True
 
 
@@ -164,13 +169,14 @@ def _sum_cells(problem, rows, Y, columns, whole, ws, batch):
             begin = batch.at[i]
             end = _first_from(indices, begin, indptr[rows[i] + 1], start + columns)
             batch.at[i], m = end, end - begin
-            constant, _, _ = gather_cells(problem, rows[i], begin, m, ws)
+            constant, weight, _, _ = gather_cells(problem, rows[i], begin, m, ws)
             if not whole:
                 fill(ws.b, 0, m, 0)
             p, q = batch.p[i], batch.q[i]
             gather_residual(q, 0, ws.s, ws.b, ws.w, 0, Y, Y.shape[1], indices, begin, m, p, 0, 0)
             if whole:
                 batch.constant[i] += constant
+                batch.weight[i] += weight
                 for c in range(m):
                     batch.gain[i] += np.float64((2 * ws.b[c] - ws.w[c] * ws.s[c]) * ws.s[c])
 
@@ -185,14 +191,15 @@ def _first_from(indices, begin, end, column):  # -> the first cell from begin on
 
 
 @inner
-def _keep_sketch(rows, x, losses, status, ws, batch):
-    """X = r."""
+def _keep_sketch(problem, rows, g, width, x, losses, status, ws, batch):
+    """X = r / `sketched`."""
     kp = batch.q.shape[1]
     for i in range(len(rows)):
         u, q = rows[i], batch.q[i]
+        scale = x.dtype.type(_sketched(problem.rows[u, 1], g[0], problem.rows[u, 2], batch.weight[i], width))
         for c in range(kp):
-            x[u * kp + c] = q[c]
-        dot(ws.s, 0, q, 0, q, 0, kp)
+            x[u * kp + c] = scale * q[c]
+        dot(ws.s, 0, x, u * kp, x, u * kp, kp)
         losses[u], status[u] = np.float64(ws.s[0]), OK
 
 

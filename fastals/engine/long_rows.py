@@ -13,7 +13,7 @@ import numpy as np
 from .blas import one_blas_thread
 from .jit import kernel, next_block
 from .problem import RowProblem
-from .rows import NOT_FINITE, NOT_POSITIVE, OK, Plan, Workspace, gather_cells, sum_equations, workspace
+from .rows import NOT_FINITE, NOT_POSITIVE, OK, Plan, Workspace, gather_cells, sketched, sum_equations, workspace
 from .threads import spread
 
 LONG = 2**18  # cells; a row with more of them is solved in parts
@@ -38,12 +38,13 @@ def solve_long_row(
     parts = problem._replace(cells=problem.cells._replace(indptr=indptr), rows=problem.rows[[u] * PARTS])
     longest = int(np.diff(indptr).max())
     sums, right = np.zeros((PARTS, 0 if plan.sketch else kp * kp), Y.dtype), np.zeros((PARTS, kp), Y.dtype)
-    constants = np.zeros(PARTS)
+    constants, weights = np.zeros(PARTS), np.zeros(PARTS)
     free: list[Workspace] = [workspace(kp, longest, Y.dtype) for _ in range(min(n_threads, PARTS))]
-    spread(lambda counter: _sum_parts(counter, parts, Y, sums, right, constants, free.pop()), len(free))
+    spread(lambda counter: _sum_parts(counter, parts, Y, sums, right, constants, weights, free.pop()), len(free))
     r = right.sum(axis=0, dtype=np.float64)[:width]
     x[width:] = 0
     if plan.sketch:
+        r *= sketched(problem.rows[u, 1], g[0], problem.rows[u, 2], weights.sum(), width)
         x[:width] = r
         return OK, float(r @ r)
     A = np.triu(sums.sum(axis=0, dtype=np.float64).reshape(kp, kp)[:width, :width])
@@ -75,6 +76,7 @@ def _sum_parts(
     sums,  # inout T (n_parts, kp * kp)    zeros; upper triangles of sum_j w_j y_j y_j'; no columns: not wanted
     right,  # out   T (n_parts, kp)        sum_j b_j y_j
     constants,  # out   float64 (n_parts,)  sum of confidence * target^2
+    weights,  # out   float64 (n_parts,)  sum of w
     ws,  # work  Workspace
 ):
     """Sum the equations of one part after another."""
@@ -86,7 +88,7 @@ def _sum_parts(
         if part >= len(constants):
             return
         begin, m = indptr[part], indptr[part + 1] - indptr[part]
-        constants[part], negative, _ = gather_cells(problem, part, begin, m, ws)
+        constants[part], weights[part], negative, _ = gather_cells(problem, part, begin, m, ws)
         sum_equations(Y, indices, begin, m, negative, ws)
         for i in range(sums.shape[1] // kp):
             for j in range(i * kp + i, i * kp + kp):

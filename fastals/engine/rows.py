@@ -58,7 +58,7 @@ SAMPLED = 8
 class Plan(NamedTuple):
     """How the rows of one half-step are to be solved."""
 
-    sketch: bool  # rows are not solved: x = r, as a start wants it; nothing below counts then
+    sketch: bool  # rows are not solved: x = r / `sketched`, as a start wants it; nothing below counts then
     cholesky: bool  # a row may be solved exactly
     cg: bool  # a row may be solved by conjugate gradients
     warm: bool  # where rows of more than `steps` cells start from what X holds
@@ -203,7 +203,7 @@ def gather_cells(
     begin,  # in    intp         the first of its cells that are wanted
     m,  # in    intp         how many are
     ws,  # out   Workspace    w, b
-):  # -> sum of confidence * target^2, how many w are below 0, how many are 0
+):  # -> sum of confidence * target^2, sum of w, how many w are below 0, how many are 0
     """Compute the numbers of a row's cells: they are kept for one row at a time only."""
     cells, rule, rows, columns = problem
     w, b = ws.w, ws.b
@@ -228,10 +228,28 @@ def gather_cells(
         for i in range(m):
             w[i], b[i], part = _cell(rule, b[i], w[i], row_background, columns, np.uintp(cells.indices[begin + i]))
             constant += part
+    total = 0.0
     for i in range(m):
+        total += np.float64(w[i])
         negative += w[i] < 0
         zero += w[i] == 0
-    return constant, negative, zero
+    return constant, total, negative, zero
+
+
+def sketched(background, g, ridge, weight, width):  # -> scale of the row's right-hand side in a sketch
+    """Return 1 / a rough diagonal of A, for columns y with |y|^2 = 1 in the mean and all eigenvalues of G alike, g.
+
+    Without a background 1: there a row's own cells are all it has, and rows of few would count like those of many.
+    The sum of the row's w counts twice, as y is not in any direction but leans to that of the solution. Loss after the
+    first iteration with it counted 0, 1, 2, 4 times, over that of five exact iterations: lastfm, k = 64: 1.015, 1.010,
+    1.010, 1.012; MovieLens 1M, k = 64: 0.945, 0.934, 0.933, 0.933; the generated set, k = 64: 1.027, 0.996, 0.992, -.
+    """
+    if background * g > 0:
+        return 1 / (background * g + ridge + 2 * max(weight, 0.0) / width)
+    return 1.0
+
+
+_sketched = inlined(sketched)
 
 
 @inner
@@ -275,13 +293,16 @@ def solve_row(
         fill(x, o, kp, 0)
         return OK, 0.0
     indices = problem.cells.indices
-    constant, negative, zero = gather_cells(problem, u, begin, m, ws)
+    constant, weight, negative, zero = gather_cells(problem, u, begin, m, ws)
+    background, ridge = problem.rows[u, 1], problem.rows[u, 2]
     if plan.sketch:
+        scale = x.dtype.type(_sketched(background, g[0], ridge, weight, width))
+        for i in range(m):
+            ws.b[i] *= scale
         fill(x, o, kp, 0)
         gather_axpys(x, o, ws.b, 0, Y, kp, indices, begin, m)
         dot(ws.s, 0, x, o, x, o, kp)
         return OK, np.float64(ws.s[0])
-    background, ridge = problem.rows[u, 1], problem.rows[u, 2]
     set_diagonal(ws.d, background, g, ridge, width)
     least = background * lowest + ridge
     few = m <= FEW and plan.only == CHEAPEST and negative == 0 and least > 0
