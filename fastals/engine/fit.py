@@ -20,9 +20,7 @@ from .rows import CHEAPEST, Plan
 TOLERANCE = {4: 1e-5, 8: 1e-14}
 STEPS = 3
 LAST_STEPS, LAST_EXPECTED = 32, 10
-# Steps of a start. One more takes 8% of a fit of one iteration, for a loss that is 0.010 to 0.016 lower (as below). Up
-# to 64 factors the third saves lastfm an iteration; beyond, what is asked for has been passed with two.
-POWER_STEPS, FEW_FACTORS = (3, 2), 64
+POWER_STEPS = 2
 # How far half-steps go beyond their solution at most. Loss over that without, after 2, 4, 8 and 30 iterations: lastfm,
 # k = 128: 0.992, 0.989, 0.992, 0.998; MovieLens 1M, k = 64: 0.994, 0.994, 0.997, 0.9995. Bounds of 0.5 to 1 differ by
 # 0.0005 at most; what a fit settles to is the same.
@@ -68,15 +66,15 @@ class Alternation:
 
         Y = (E B'D B)^p times random signs, which leans to the leading directions: a randomised range finder with p
         power steps. D and E are diagonal, 1 over what a row's own matrix is about on its diagonal (`rows.sketched`), so
-        that a product is a first guess of a half-step and rows of many cells do not drown the others. A power step
-        costs half as much as a half-step by conjugate gradients. Loss over that of five exact iterations from a normal
-        start, after the first iteration, with 2 and 3 steps: lastfm, k = 64: 1.010, 0.999, k = 128: 0.995, 0.982;
-        MovieLens 1M, k = 64: 0.933, 0.923, k = 256: 0.828, 0.814; the generated set, k = 64: 0.993, 0.990; with 2
-        steps and no scales 1.015, 0.997, 0.941, 0.832 and 1.025.
+        that a product is a first guess of a half-step and rows of many cells do not drown the others. Loss over that
+        of five exact iterations from a normal start, after the first iteration, without these scales, with them, and
+        with a third step: lastfm, k = 64: 1.015, 1.010, 0.999, k = 128: 0.997, 0.995, 0.982; MovieLens 1M, k = 64:
+        0.941, 0.933, 0.923, k = 256: 0.832, 0.828, 0.814; the generated set, k = 64: 1.025, 0.993, 0.990. The third
+        step takes 10 to 13% of a fit of one iteration, on lastfm as much as a second iteration, which gains twice that.
 
-        All directions are brought to one length after every other step, as float32 tells no more than two steps' worth
-        of them apart, and so that the last one is such a step: but without a background, where directions of little
-        data are better left short (a third less loss after the first iteration of a weighted model).
+        In the last step all directions are brought to one length, on the side where it costs less: float32 tells no
+        more than two steps' worth of them apart. Without a background in the first, as directions of little data are
+        then better left short (a quarter less loss after the first iteration of a weighted model).
 
         References
         ----------
@@ -89,7 +87,7 @@ class Alternation:
         signs -= 1
         self.model.Y[:, :factors] = signs.reshape(n, factors)
         del signs
-        for step in reversed(range(POWER_STEPS[factors > FEW_FACTORS])):
+        for step in range(POWER_STEPS):
             for side in ("user", "item"):
                 problem, _, X, Y = self._sides(side)
                 plan = plan_for(self.solver, Y.dtype, False, warm=False, last=False)._replace(sketch=True)
@@ -99,8 +97,8 @@ class Alternation:
                 # An overflow is left to the rows, which can name the first of them.
                 if 0 < squares < np.inf:
                     X *= X.dtype.type(np.sqrt(len(X) / squares))
-            if step % 2 == (total == 0):
-                basis.whiten(self.model.Y, factors, self.n_threads)
+                if step == (POWER_STEPS - 1 if total else 0) and len(X) < len(Y) + (side == "item"):
+                    basis.whiten(X, factors, self.n_threads)
 
     def fit(
         self, iterations: int, after: Callable[[int, float, bool], bool], *, done: int = 0, solved: bool = False
