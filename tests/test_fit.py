@@ -28,7 +28,7 @@ def a_model(R, k, biases=False, **parameters):
 
 @pytest.mark.parametrize("biases", [False, True])
 def test_sketch_spans_the_range_of_the_data(biases):
-    """Of a matrix of rank 2 the start has rank 2; its columns lie in the matrix's row space, each row scaled."""
+    """Of a matrix of rank 2 the start has rank 2; its columns lie in the matrix's row space but for its scales."""
     rng = np.random.default_rng(0)
     R = rng.random((30, 2)) @ rng.random((2, 20)) + 1
     R -= R.mean() if biases else 0
@@ -39,8 +39,8 @@ def test_sketch_spans_the_range_of_the_data(biases):
     rank = int((values > 1e-9 * values[0]).sum())
     start = model.Y[:, :5].copy()
     np.testing.assert_allclose(np.linalg.norm(start), np.sqrt(R.shape[1]))
-    weights, background = (len(R), 0) if biases else (R.sum(axis=0), len(R))
-    start *= ((background + 2 * weights) / 5 + model.items.rows[:, RIDGE])[:, None]
+    if not biases:  # and with a background
+        start *= ((len(R) + 2 * R.sum(axis=0)) / 5 + model.items.rows[:, RIDGE])[:, None]
     outside = start - rows[:rank].T @ (rows[:rank] @ start)
     assert np.abs(outside).max() < 1e-9 * np.abs(start).max()
     assert np.linalg.matrix_rank(start, tol=1e-9 * np.linalg.norm(start)) == min(rank, 5)

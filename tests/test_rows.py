@@ -48,14 +48,20 @@ def solve(problem, Y, g, k, plan):
     return X[0], outcome
 
 
-@given(m=st.integers(0, 70), k=st.integers(1, 40), dtype=dtypes, lowest=st.sampled_from([0.1, -1.9]))
-def test_a_sketch_is_the_right_hand_side_over_a_rough_diagonal(m, k, dtype, lowest):
+@given(
+    m=st.integers(0, 70),
+    k=st.integers(1, 40),
+    dtype=dtypes,
+    lowest=st.sampled_from([0.1, -1.9]),
+    background=st.sampled_from([3, 0]),
+)
+def test_a_sketch_is_the_right_hand_side_over_a_rough_diagonal(m, k, dtype, lowest, background):
     problem, Y, g, _, r, _ = one_row(m, k, np.dtype(dtype).type, lowest=lowest)
-    x, outcome = solve(problem, Y, np.full_like(g, 3), k, plan("cheapest", dtype, sketch=True))
+    x, outcome = solve(problem, Y, np.full_like(g, background), k, plan("cheapest", dtype, sketch=True))
     cells = problem.cells
     size = np.abs(cells.weights[:m] * cells.values) @ np.abs(Y[cells.indices, :k])
     weight = cells.weights[:m].astype(np.float64).sum() - 2 * m
-    diagonal = 3 + 0.5 + 2 * max(weight, 0) / k
+    diagonal = background + 0.5 + 2 * max(weight, 0) / k if background else 1
     assert np.all(np.abs(x[:k] - r / diagonal) <= rounding(dtype, m, size / diagonal))
     np.testing.assert_allclose(outcome.loss, np.linalg.norm(x.astype(np.float64)) ** 2, rtol=rounding(dtype, k, 1))
 

@@ -28,7 +28,7 @@ from .rows import (
     gather_cells,
     primal_cost,
     set_diagonal,
-    sketched,
+    sketch_scale,
 )
 from .simd.kernels import cg_direction, dot, gather_residual
 from .simd.target import aligned_empty
@@ -38,7 +38,7 @@ CELLS = 16  # a row has at least so many in a block on average: as many as the k
 SKETCHED = 128  # factors from which on a start takes less time so, 0.75 of it; at 64 it takes as long
 
 
-_sketched = inlined(sketched)
+_sketch_scale = inlined(sketch_scale)
 
 
 class Batch(NamedTuple):
@@ -192,11 +192,11 @@ def _first_from(indices, begin, end, column):  # -> the first cell from begin on
 
 @inner
 def _keep_sketch(problem, rows, g, width, x, losses, status, ws, batch):
-    """X = r / `sketched`."""
+    """X = `sketch_scale` r."""
     kp = batch.q.shape[1]
     for i in range(len(rows)):
         u, q = rows[i], batch.q[i]
-        scale = x.dtype.type(_sketched(problem.rows[u, 1], g[0], problem.rows[u, 2], batch.weight[i], width))
+        scale = x.dtype.type(_sketch_scale(problem.rows[u, 1], g[0], problem.rows[u, 2], batch.weight[i], width))
         for c in range(kp):
             x[u * kp + c] = scale * q[c]
         dot(ws.s, 0, x, u * kp, x, u * kp, kp)

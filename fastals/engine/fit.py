@@ -65,12 +65,13 @@ class Alternation:
         """Overwrite the panels by a start: the range of B, the matrix of all right-hand coefficients b, scaled.
 
         Y = (E B'D B)^p times random signs, which leans to the leading directions: a randomised range finder with p
-        power steps. D and E are diagonal, 1 over what a row's own matrix is about on its diagonal (`rows.sketched`), so
-        that a product is a first guess of a half-step and rows of many cells do not drown the others. Loss over that
-        of five exact iterations from a normal start, after the first iteration, without these scales, with them, and
-        with a third step: lastfm, k = 64: 1.015, 1.010, 0.999, k = 128: 0.997, 0.995, 0.982; MovieLens 1M, k = 64:
-        0.941, 0.933, 0.923, k = 256: 0.832, 0.828, 0.814; the generated set, k = 64: 1.025, 0.993, 0.990. The third
-        step takes 10 to 13% of a fit of one iteration, on lastfm as much as a second iteration, which gains twice that.
+        power steps. D and E are diagonal, 1 over what a row's own matrix is about on its diagonal
+        (`rows.sketch_scale`), so that a product is a first guess of a half-step and rows of many cells do not drown the
+        others. Loss over that of five exact iterations from a normal start, after the first iteration, without these
+        scales, with them, and with a third step: lastfm, k = 64: 1.015, 1.010, 0.999, k = 128: 0.997, 0.995, 0.982;
+        MovieLens 1M, k = 64: 0.941, 0.933, 0.923, k = 256: 0.832, 0.828, 0.814; the generated set, k = 64: 1.025,
+        0.993, 0.990. The third step takes 10 to 13% of a fit of one iteration, on lastfm as much as a second iteration,
+        which gains twice that.
 
         In the last step all directions are brought to one length, on the side where it costs less: float32 tells no
         more than two steps' worth of them apart. Without a background in the first, as directions of little data are

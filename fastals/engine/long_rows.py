@@ -13,7 +13,7 @@ import numpy as np
 from .blas import one_blas_thread
 from .jit import kernel, next_block
 from .problem import RowProblem
-from .rows import NOT_FINITE, NOT_POSITIVE, OK, Plan, Workspace, gather_cells, sketched, sum_equations, workspace
+from .rows import NOT_FINITE, NOT_POSITIVE, OK, Plan, Workspace, gather_cells, sketch_scale, sum_equations, workspace
 from .threads import spread
 
 LONG = 2**18  # cells; a row with more of them is solved in parts
@@ -44,7 +44,7 @@ def solve_long_row(
     r = right.sum(axis=0, dtype=np.float64)[:width]
     x[width:] = 0
     if plan.sketch:
-        r *= sketched(problem.rows[u, 1], g[0], problem.rows[u, 2], weights.sum(), width)
+        r *= sketch_scale(problem.rows[u, 1], g[0], problem.rows[u, 2], weights.sum(), width)
         x[:width] = r
         return OK, float(r @ r)
     A = np.triu(sums.sum(axis=0, dtype=np.float64).reshape(kp, kp)[:width, :width])

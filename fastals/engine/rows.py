@@ -58,7 +58,7 @@ SAMPLED = 8
 class Plan(NamedTuple):
     """How the rows of one half-step are to be solved."""
 
-    sketch: bool  # rows are not solved: x = r / `sketched`, as a start wants it; nothing below counts then
+    sketch: bool  # rows are not solved: x = `sketch_scale` r, as a start wants it; nothing below counts
     cholesky: bool  # a row may be solved exactly
     cg: bool  # a row may be solved by conjugate gradients
     warm: bool  # where rows of more than `steps` cells start from what X holds
@@ -236,20 +236,21 @@ def gather_cells(
     return constant, total, negative, zero
 
 
-def sketched(background, g, ridge, weight, width):  # -> scale of the row's right-hand side in a sketch
+def sketch_scale(background, g, ridge, weight, width):
     """Return 1 / a rough diagonal of A, for columns y with |y|^2 = 1 in the mean and all eigenvalues of G alike, g.
 
     Without a background 1: there a row's own cells are all it has, and rows of few would count like those of many.
-    The sum of the row's w counts twice, as y is not in any direction but leans to that of the solution. Loss after the
-    first iteration with it counted 0, 1, 2, 4 times, over that of five exact iterations: lastfm, k = 64: 1.015, 1.010,
-    1.010, 1.012; MovieLens 1M, k = 64: 0.945, 0.934, 0.933, 0.933; the generated set, k = 64: 1.027, 0.996, 0.992, -.
+    `weight`, the sum of the row's w, counts twice, as its y lean to the direction of the solution. Loss after the first
+    iteration with it counted 0, 1, 2, 8 times, over that of five exact iterations: lastfm, k = 64: 1.015, 1.010, 1.010,
+    1.015; MovieLens 1M, k = 64: 0.945, 0.934, 0.933, 0.934; and 0, 1, 2, 5 times: the generated set, k = 64: 1.027,
+    0.996, 0.992, 0.990.
     """
     if background * g > 0:
         return 1 / (background * g + ridge + 2 * max(weight, 0.0) / width)
     return 1.0
 
 
-_sketched = inlined(sketched)
+_sketch_scale = inlined(sketch_scale)
 
 
 @inner
@@ -296,7 +297,7 @@ def solve_row(
     constant, weight, negative, zero = gather_cells(problem, u, begin, m, ws)
     background, ridge = problem.rows[u, 1], problem.rows[u, 2]
     if plan.sketch:
-        scale = x.dtype.type(_sketched(background, g[0], ridge, weight, width))
+        scale = x.dtype.type(_sketch_scale(background, g[0], ridge, weight, width))
         for i in range(m):
             ws.b[i] *= scale
         fill(x, o, kp, 0)

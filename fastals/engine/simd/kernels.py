@@ -33,7 +33,7 @@ FLOATS = (types.float32, types.float64)
 AHEAD = 16
 
 # Vectors of a row that a pass over gathered rows takes at a time. There are more rows in a group than registers for
-# their addresses, and this halves how often one is looked up: with 1 a pass takes 2 to 12% longer, with 4 1 to 8%.
+# their addresses, and this halves how often one is looked up: with 1 a pass takes up to 12% longer, with 4 up to 8%.
 WIDE = 2
 
 # The most cells of a row that is solved in registers.
@@ -411,7 +411,7 @@ def _axpys(v, y, address, count, width, s, ahead=0):
         numbers = [v.add(first, r) for r in range(n)]
         rows = [address(number) for number in numbers]
         factors = [v.broadcast(s, number) for number in numbers]
-        # Behind a smaller group there are none. On their way, as loops of their own take a third of the time.
+        # Behind a smaller group there are none. They are fetched on the way: loops of their own take 5 to 20% more.
         far = [address(v.min(v.add(r, ahead), last)) for r in numbers] if ahead and n == v.tile_rows else [None] * n
 
         def columns(at, _):
