@@ -88,10 +88,10 @@ class Alternation:
         signs -= 1
         self.model.Y[:, :factors] = signs.reshape(n, factors)
         del signs
+        plan = plan_for(self.solver, self.model.Y.dtype, False, warm=False, last=False)._replace(sketch=True)
         for step in range(POWER_STEPS):
             for side in ("user", "item"):
                 problem, _, X, Y = self._sides(side)
-                plan = plan_for(self.solver, Y.dtype, False, warm=False, last=False)._replace(sketch=True)
                 weights = problem.columns[:, BACKGROUND]
                 total = weights.sum(dtype=np.float64) * (len(Y) if len(weights) == 1 else 1)
                 squares = self._sweep(side, Y, np.full(Y.shape[1], total / factors, Y.dtype), plan).loss

@@ -367,22 +367,6 @@ def _solve_in_lanes(v, right, scale, order, vectors):
 # they get: no row beyond the last is read.
 
 
-def _dots(v, out, address, count, width, x):
-    """out[0:count] = rows . x, and zeros up to a multiple of the group."""
-
-    def group(first):
-        rows = [address(v.min(v.add(first, r), v.sub(count, 1))) for r in range(v.tile_rows)]
-
-        def columns(j, sums):
-            factor = v.load(x, j)
-            return [v.fma(v.load(row, j), factor, total) for row, total in zip(rows, sums, strict=True)]
-
-        sums = v.loop(0, width, v.lanes, [v.zero] * v.tile_rows, columns)
-        v.store(v.first_lanes(v.sub(count, first), v.sums(sums)), out, first)
-
-    v.each(0, count, v.tile_rows, group)
-
-
 def _along(v, width, carried, columns):
     """Emit carried = columns(at, carried) along a row, ``at`` the starts of some vectors; return the last carried."""
     edge = v.sub(width, v.builder.srem(width, INDEX(WIDE * v.lanes)))
@@ -396,6 +380,31 @@ def _along(v, width, carried, columns):
             lambda c, values, offsets=offsets: columns([v.add(c, offset) for offset in offsets], values),
         )
     return carried
+
+
+def _products(v, rows, width, x, far=()):
+    """Return the products row by row of rows and x, whose lanes are still to be summed; rows ``far`` are fetched."""
+
+    def columns(at, sums):
+        factors, sums = [v.load(x, c) for c in at], list(sums)
+        for r, row in enumerate(rows):
+            for c, factor in zip(at, factors, strict=True):
+                sums[r] = v.fma(v.load(row, c), factor, sums[r])
+                if far:
+                    v.prefetch(far[r], c)
+        return sums
+
+    return _along(v, width, [v.zero] * len(rows), columns)
+
+
+def _dots(v, out, address, count, width, x):
+    """out[0:count] = rows . x, and zeros up to a multiple of the group."""
+
+    def group(first):
+        rows = [address(v.min(v.add(first, r), v.sub(count, 1))) for r in range(v.tile_rows)]
+        v.store(v.first_lanes(v.sub(count, first), v.sums(_products(v, rows, width, x))), out, first)
+
+    v.each(0, count, v.tile_rows, group)
 
 
 def _fetch(v, row, width):
@@ -516,23 +525,14 @@ def gather_residual(v, q, i, s, b, w, o, Y, ldy, indices, p, count, x, j, ahead)
         numbers = [v.add(first, r) for r in range(n)]
         rows = [address(v.min(r, last) if rest else r) for r in numbers]
 
-        def products(far):
-            def columns(at, sums):
-                factors, sums = [v.load(x, c) for c in at], list(sums)
-                for r, row in enumerate(rows):
-                    for c, factor in zip(at, factors, strict=True):
-                        sums[r] = v.fma(v.load(row, c), factor, sums[r])
-                        if far:
-                            v.prefetch(far[r], c)
-                return sums
-
-            return _along(v, ldy, [v.zero] * n, columns)
+        def products():
+            return _products(v, rows, ldy, x)
 
         def products_and_fetches():
-            return products([address(v.min(v.add(r, ahead), last)) for r in numbers])
+            return _products(v, rows, ldy, x, [address(v.min(v.add(r, ahead), last)) for r in numbers])
 
         fetches = v.builder.icmp_signed(">", ahead, INDEX(0))
-        dots = v.sums(products([]) if rest else v.either(fetches, products_and_fetches, lambda: products([])))
+        dots = v.sums(products() if rest else v.either(fetches, products_and_fetches, products))
         inside = v.sub(count, first)
         v.store(v.first_lanes(inside, dots), s, first)
         weights, targets = (v.load_as(narrow, array, first) for array in (w, b))
