@@ -1,8 +1,30 @@
 """BLAS on one thread while the engine calls it, and as it was afterwards."""
 
+import subprocess
+import sys
+from pathlib import Path
+
 import pytest
 
 from fastals.engine import blas
+
+# A fit with more rows than a product of vectors needs for OpenBLAS to spread it, and how many nanoseconds threads that
+# are not this one have run meanwhile: with a fit on one thread those of BLAS, which spin once they are woken.
+FIT = """
+import threading
+from pathlib import Path
+import numpy as np, scipy.sparse as sp, fastals
+np.linalg.eigh(np.eye(4))
+def others():
+    threads = [t for t in Path("/proc/self/task").iterdir() if int(t.name) != threading.get_native_id()]
+    return sum(int((t / "schedstat").read_text().split()[0]) for t in threads)
+R = sp.random(30_000, 200, 0.01, "csr", dtype="float32", random_state=0)
+model = fastals.ImplicitALS(factors=8, iterations=2, n_threads=1, random_state=0)
+model.fit(R)
+before = others()
+model.fit(R)
+print(others() - before)
+"""
 
 
 @pytest.fixture
@@ -39,3 +61,10 @@ def test_another_blas_is_left_alone(monkeypatch):
     monkeypatch.setattr(blas, "_controls", lambda: None)
     with blas.one_blas_thread():
         pass
+
+
+@pytest.mark.skipif(not Path("/proc/self/schedstat").exists(), reason="Linux tells the time of single threads")
+def test_a_fit_wakes_no_thread_of_blas():
+    done = subprocess.run([sys.executable, "-c", FIT], capture_output=True, text=True, timeout=120)
+    assert done.stderr == ""
+    assert int(done.stdout) == 0

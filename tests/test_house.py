@@ -107,6 +107,23 @@ def test_compilers_are_called_in_one_module():
         assert not used & compilers or name == "engine.jit", f"fastals.{name} compiles: {used & compilers}"
 
 
+def outside_of_one_blas_thread(node: ast.AST) -> Iterator[int]:
+    """Lines of the products of arrays and the calls of `np.linalg` in a module that no such `with` is around."""
+    if isinstance(node, ast.With) and any("one_blas_thread" in ast.unparse(item.context_expr) for item in node.items):
+        return
+    product = isinstance(node, ast.BinOp) and isinstance(node.op, ast.MatMult)
+    called = ast.unparse(node.func) if isinstance(node, ast.Call) else ""
+    if product or called.startswith("np.linalg.") or called in {"np.dot", "np.matmul", "np.inner", "np.vdot"}:
+        yield node.lineno
+    for child in ast.iter_child_nodes(node):
+        yield from outside_of_one_blas_thread(child)
+
+
+@pytest.mark.parametrize("name", [name for name in SOURCES if name.startswith("engine.") and "twins" not in name])
+def test_the_engine_calls_blas_on_one_thread(name):
+    assert list(outside_of_one_blas_thread(SOURCES[name])) == []
+
+
 @every_source
 def test_no_print(name):
     calls = [node for node in ast.walk(SOURCES[name]) if isinstance(node, ast.Call)]

@@ -154,7 +154,7 @@ def whiten(panel: np.ndarray, width: int, n_threads: int) -> None:
     with one_blas_thread():
         squares, vectors = np.linalg.eigh(matrix)
     lengths = np.maximum(squares, FLOOR * matrix.trace())
-    lengths *= np.maximum(squares, 0) @ (1 / lengths) / len(panel)
+    lengths *= (np.maximum(squares, 0) / lengths).sum() / len(panel)
     rotate(panel, vectors / np.sqrt(lengths), n_threads)
 
 

@@ -46,7 +46,7 @@ def solve_long_row(
     if plan.sketch:
         r *= sketch_scale(problem.rows[u, 1], g[0], problem.rows[u, 2], weights.sum(), width)
         x[:width] = r
-        return OK, float(r @ r)
+        return OK, float((r**2).sum())
     A = np.triu(sums.sum(axis=0, dtype=np.float64).reshape(kp, kp)[:width, :width])
     A += np.triu(A, 1).T + np.diag(problem.rows[u, 1] * g[:width] + problem.rows[u, 2])
     with one_blas_thread():

@@ -449,8 +449,9 @@ def _add_weighted_gram(Y, indices, begin, m, sign, ws):
     The first chunk of sign 1 is put there: to fill A with zeros and to read them takes 1% of a row of 4 k cells.
     """
     kp = Y.shape[1]
+    real = ws.w.dtype.type  # not a plain number, of which float64 roots come: four times as long, 2% of a row at k = 64
     for i in range(m):
-        ws.s[i] = np.sqrt(max(sign * ws.w[i], ws.w[i] * 0))
+        ws.s[i] = np.sqrt(max(real(sign) * ws.w[i], real(0) * ws.w[i]))
     chunk = CHUNK if kp > 64 else CHUNK // 2
     for start in range(0, m, chunk):
         depth = min(chunk, m - start)
