@@ -310,7 +310,8 @@ class _ALS(Incremental, Serving):
             problem.columns[:, OFFSET] = biases
         width = self.item_factors_.shape[1] + (biases is not None)
         fixed = self._fixed_side(fixed_side, problem.columns[:, BACKGROUND])
-        X, status = engine.fold_in(problem, fixed, width, self.solver, self._threads)
+        solver = check_option("solver", self.solver, SOLVERS)
+        X, status = engine.fold_in(problem, fixed, width, solver, self._threads)
         failure = engine.first_failure(side, status)
         if failure is not None:
             raise solve_error(failure, problem.cells, X.dtype)
@@ -787,10 +788,11 @@ def load(path: str | os.PathLike[str]) -> ImplicitALS | ExplicitALS | WeightedAL
 
 
 def warmup(dtype: Any = "float32") -> None:
-    """Compile, or load from the disk cache, all that fits, fold-in and recommendations of `dtype` need.
+    """Compile, or load from the disk cache, what fits, fold-in and recommendations of `dtype` need.
 
     Call it before serving, or once while an image is built: the first fit of a process otherwise waits for most of it,
     some 12 of 20 seconds on a machine that has never compiled this version and CPU, and a third of a second afterwards.
+    What rows of more than 262,144 cells need besides is left to the first of them.
 
     Parameters
     ----------

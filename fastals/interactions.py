@@ -378,7 +378,10 @@ def _from_dense(R: Any, missing: str) -> sparse.csr_array:
     observed = dense != 0 if missing == "zero" else ~np.isnan(dense)
     # A third of the time of np.nonzero in two dimensions.
     rows, columns = np.divmod(np.flatnonzero(observed), dense.shape[1])
-    return sparse.csr_array((dense[rows, columns], (rows, columns)), shape=dense.shape)
+    values = dense[rows, columns]
+    if values.dtype.kind == "f" and values.dtype not in (np.float32, np.float64):
+        values = values.astype(np.float64)  # SciPy has no float16 and no other order of bytes
+    return sparse.csr_array((values, (rows, columns)), shape=dense.shape)
 
 
 def _as_array(name: str, given: Any) -> np.ndarray:
@@ -423,6 +426,9 @@ def _from_triplets(
 
 def _as_csr_weights(weights: MatrixLike, R: MatrixLike, matrix: sparse.csr_array) -> np.ndarray:
     """Weights in the order of `matrix.data`."""
+    for name, given in ("R", _from_triplets(R) if _is_triplets(R) else R), ("weights", weights):
+        if sparse.issparse(given) and given.format == "coo":
+            _check_once(name, given)
     if sparse.issparse(weights):
         _check_numeric("weights", weights.dtype)
         return _weights_of_cells(sparse.csr_array(weights), matrix)
@@ -473,12 +479,27 @@ def _sort_pair(matrix: sparse.csr_array, weights: np.ndarray) -> tuple[sparse.cs
     if twice.any():
         position = int(np.argmax(twice))
         user = int(np.searchsorted(matrix.indptr, position, side="right")) - 1
-        raise ValueError(
-            f"R holds row {user}, column {order.indices[position]} more than once, and weights are given: "
-            "a sum has no one weight; merge duplicates first"
-        )
+        raise _no_one_weight("R", user, order.indices[position])
     sorted_matrix = sparse.csr_array((matrix.data[order.data], order.indices, order.indptr), shape=matrix.shape)
     return sorted_matrix, weights[order.data]
+
+
+def _check_once(name: str, matrix: sparse.coo_array) -> None:
+    """Refuse duplicates, which SciPy sums where it turns the matrix into CSR."""
+    rows, columns = matrix.row, matrix.col
+    order = np.lexsort((columns, rows))
+    rows, columns = rows[order], columns[order]
+    twice = (rows[1:] == rows[:-1]) & (columns[1:] == columns[:-1])
+    if twice.any():
+        position = int(np.argmax(twice))
+        raise _no_one_weight(name, rows[position], columns[position])
+
+
+def _no_one_weight(name: str, row: int, column: int) -> ValueError:
+    return ValueError(
+        f"{name} holds row {row}, column {column} more than once, and weights are given: "
+        "a sum has no one weight; merge duplicates first"
+    )
 
 
 def _cast_finite(

@@ -380,6 +380,8 @@ def test_bool_and_integers_are_numbers():
     for dtype in (bool, np.int8, np.uint16, np.int64):
         assert same_model(ImplicitALS(**SMALL).fit(sparse.csr_array(R.astype(dtype))), wanted)
         assert same_model(ImplicitALS(**SMALL).fit(R.astype(dtype)), wanted)
+    for dtype in (np.float16, np.dtype(np.float64).newbyteorder()):
+        assert same_model(ImplicitALS(**SMALL).fit(R.astype(dtype)), wanted)
 
 
 def test_zeros_and_signs():
@@ -905,6 +907,23 @@ def test_cell_weights_on_duplicates():
     refused(sentence, ValueError, fitted(WeightedALS), R, weights=np.ones(3))
 
 
+@pytest.mark.parametrize("form", ["COO", "triplets", "COO weights"])
+def test_cell_weights_on_duplicates_that_scipy_would_sum(form):
+    once = sparse.csr_array((np.ones(2), [1, 0], [0, 0, 2]), shape=(2, 2))
+    twice = sparse.coo_array((np.ones(3), ([1, 1, 1], [1, 0, 1])), shape=(2, 2))
+    R, weights = {
+        "COO": (twice, once),
+        "triplets": ([(1, 1, 1.0), (1, 0, 1.0), (1, 1, 2.0)], once),
+        "COO weights": (once, twice),
+    }[form]
+    name = "weights" if form == "COO weights" else "R"
+    sentence = (
+        f"{name} holds row 1, column 1 more than once, and weights are given: a sum has no one weight; "
+        "merge duplicates first"
+    )
+    refused(sentence, ValueError, fitted(WeightedALS), R, weights=weights)
+
+
 def test_cell_weights_too_large_for_the_dtype():
     sentence = r"weights is too large for float32 in (\d+) of \1 cells, the first at .*: 1e\+39; rescale, or .*"
     refused(sentence, ValueError, fitted(WeightedALS, dtype="float32"), GOOD, weights=np.full(GOOD.nnz, 1e39))
@@ -1005,6 +1024,44 @@ def test_a_solution_beyond_the_dtype():
     model = fitted(WeightedALS, dtype="float32")
     sentence = r"(user|item) \d+ with \d+ cells cannot be solved in float32: .*; raise .*, or use dtype='float64'"
     refused(sentence, np.linalg.LinAlgError, model, stored(R))
+
+
+@pytest.mark.parametrize("solver", ["auto", "cg", "cholesky"])
+@pytest.mark.parametrize(("cls", "params", "scale"), [(ImplicitALS, {"alpha": 1e18}, 1), (WeightedALS, {}, 1e19)])
+def test_numbers_that_overflow_are_an_error_with_any_solver(solver, cls, params, scale):
+    background = {"unobserved_weight": 1.0} if cls is WeightedALS else {}
+    model = cls(factors=16, iterations=3, solver=solver, random_state=0, **params, **background)
+    sentence = r"(user|item) \d+ with \d+ cells cannot be solved in float32: .*; raise .*, or use dtype='float64'"
+    R = example(1, (60, 50), 0.3)
+    refused(sentence, np.linalg.LinAlgError, model, stored(np.abs(R) * scale))
+
+
+@pytest.mark.parametrize("power", [-44, 0, 40])
+def test_conjugate_gradients_reach_their_residual_at_any_scale(power):
+    """Of values and ridge: factors and residuals follow, and float32 has no numbers for the squares of those."""
+    R = np.abs(example(3, (60, 50), 0.3)) * 2.0**power
+    lam, a0 = 2.0**power, 0.125
+    model = WeightedALS(8, lam, unobserved_weight=a0, solver="cg", random_state=0).fit(stored(R, "float32"))
+    Y = model.item_factors_.astype(np.float64)
+    for x, row in zip(model.user_factors_.astype(np.float64), R, strict=True):
+        seen = ~np.isnan(row)
+        w = np.where(seen, 1.0, a0)
+        A = (Y.T * w) @ Y + lam * np.eye(8)
+        exact = np.linalg.solve(A, Y[seen].T @ row[seen])
+        assert (x - exact) @ A @ (x - exact) <= (2e-5) ** 2 * (exact @ A @ exact)
+
+
+@pytest.mark.parametrize("solver", ["auto", "cg", "cholesky"])
+def test_the_last_loss_is_that_of_the_model_where_weights_hardly_exceed_the_background(solver):
+    R = stored(example(4, (120, 90), 0.2), "float32")
+    model = ImplicitALS(48, alpha=1e-6, iterations=2, solver=solver, random_state=0).fit(R)
+    np.testing.assert_allclose(model.loss_history_[-1], model.loss(R), rtol=1e-5)
+
+
+def test_folding_in_checks_a_solver_set_since():
+    model = fitted().set_params(solver="lu")
+    with pytest.raises(ValueError, match=r"^solver must be one of 'auto', 'cholesky', 'cg', got 'lu'"):
+        model.fold_in_users(GOOD)
 
 
 # Saving: the file itself is the matter of test_storage.

@@ -98,9 +98,12 @@ def _add(total, t, sums, s, count):
 def diagonalise(background: np.ndarray, dtype: np.dtype) -> tuple[np.ndarray, np.ndarray | None]:
     """Return eigenvalues and eigenvectors of a Gram matrix; None for the vectors where it is diagonal already.
 
-    A panel rotated in `dtype` has off-diagonals of some eps |G|, not 0: that counts as diagonal.
+    A panel rotated in `dtype` has off-diagonals of some eps |G|, not 0: that counts as diagonal. So does what is not
+    finite, as the rows that it makes impossible can be named.
     """
     diagonal = background.diagonal()
+    if not np.isfinite(background).all():
+        return diagonal, None
     if np.abs(background - np.diag(diagonal)).max() <= 64 * np.finfo(dtype).eps * diagonal.max():
         return diagonal, None
     with one_blas_thread():

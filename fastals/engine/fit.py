@@ -220,7 +220,7 @@ class Alternation:
             if ridge_x is None:
                 ridge_x = basis.gram(X, problem.rows[:, RIDGE], width, n_threads)
             ridge_y = basis.gram(Y, other.rows[:, RIDGE], width, n_threads) if alike is None else alike * background
-            if ridge_x.any() and ridge_y.any():
+            if 0 < ridge_x.trace() < np.inf and 0 < ridge_y.trace() < np.inf:
                 ours, theirs, balanced = basis.balance(ridge_x, ridge_y)
                 background = basis.turned(background, theirs) if alike is None else balanced / alike
         g, rotation = basis.diagonalise(background, Y.dtype)

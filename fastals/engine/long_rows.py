@@ -13,7 +13,18 @@ import numpy as np
 from .blas import one_blas_thread
 from .jit import kernel, next_block
 from .problem import RowProblem
-from .rows import NOT_FINITE, NOT_POSITIVE, OK, Plan, Workspace, gather_cells, sketch_scale, sum_equations, workspace
+from .rows import (
+    NOT_FINITE,
+    NOT_POSITIVE,
+    OK,
+    Plan,
+    Workspace,
+    gather_cells,
+    right_hand_side,
+    sketch_scale,
+    sum_equations,
+    workspace,
+)
 from .threads import spread
 
 LONG = 2**18  # cells; a row with more of them is solved in parts
@@ -89,9 +100,12 @@ def _sum_parts(
             return
         begin, m = indptr[part], indptr[part + 1] - indptr[part]
         constants[part], weights[part], negative, _ = gather_cells(problem, part, begin, m, ws)
-        sum_equations(Y, indices, begin, m, negative, ws)
-        for i in range(sums.shape[1] // kp):
-            for j in range(i * kp + i, i * kp + kp):
-                sums[part, j] = ws.A[j]
+        if sums.shape[1] == 0:
+            right_hand_side(Y, indices, begin, m, ws)
+        else:
+            sum_equations(Y, indices, begin, m, negative, ws)
+            for i in range(kp):
+                for j in range(i * kp + i, i * kp + kp):
+                    sums[part, j] = ws.A[j]
         for i in range(kp):
             right[part, i] = ws.r[i]

@@ -375,7 +375,7 @@ def _go_beyond(Y, indices, begin, m, x, o, gained, plan, ws):  # -> gained
 
 
 @inlined
-def _right_hand_side(Y, indices, begin, m, ws):
+def right_hand_side(Y, indices, begin, m, ws):
     """R = sum_j b_j y_j."""
     fill(ws.r, 0, len(ws.r), 0)
     gather_axpys(ws.r, 0, ws.b, 0, Y, Y.shape[1], indices, begin, m)
@@ -394,7 +394,7 @@ def _dot(x, xo, y, n):
 def _diagonal(Y, indices, begin, m, x, o, ws):  # -> gain
     """X = r / d."""
     kp = Y.shape[1]
-    _right_hand_side(Y, indices, begin, m, ws)
+    right_hand_side(Y, indices, begin, m, ws)
     for i in range(kp):
         x[o + i] = ws.r[i] / ws.d[i]
     return np.float64(_dot(x, o, ws.r, kp))
@@ -463,8 +463,8 @@ def _add_weighted_gram(Y, indices, begin, m, sign, ws):
 def _dual(Y, indices, begin, m, x, o, ws):  # -> solved, gain
     """Cholesky of I + Z Z', Z' gathered as a panel of k rows.
 
-    For t with (I + Z Z') t = q = b / sqrt w, the prediction of cell j is (q_j - t_j) / sqrt w_j, so the gain
-    sum_j b_j x.y_j is sum_j q_j (q_j - t_j).
+    For t with (I + Z Z') t = q = b / sqrt w, sqrt w_j times the prediction of cell j is q_j - t_j, so the gain x'A x is
+    x'D x + sum_j (q_j - t_j)^2. As sum_j q_j (q_j - t_j) it would be the same but for rounding, where w is far below b.
     """
     kp = Y.shape[1]
     lanes = lanes_of(Y)
@@ -486,12 +486,14 @@ def _dual(Y, indices, begin, m, x, o, ws):  # -> solved, gain
     substitute(ws.A, 0, mp, mp, ws.inv, t, 0)
     gain = 0.0
     for i in range(m):
-        gain += np.float64(q[i] * (q[i] - t[i]))
+        gain += np.float64((q[i] - t[i]) * (q[i] - t[i]))
         ws.s[i] *= t[i]
     fill(x, o, kp, 0)
     gather_axpys(x, o, ws.s, 0, Y, kp, indices, begin, m)
     for i in range(kp):
-        x[o + i] /= ws.d[i]
+        right = x[o + i]
+        x[o + i] = right / ws.d[i]
+        gain += np.float64(right * x[o + i])
     return True, gain
 
 
@@ -518,7 +520,7 @@ def _conjugate_gradients(Y, indices, begin, m, x, o, plan, ws):  # -> converged,
         first = gain
     else:
         fill(x, o, kp, 0)
-        _right_hand_side(Y, indices, begin, m, ws)
+        right_hand_side(Y, indices, begin, m, ws)
     fill(ws.b, 0, m, 0)
     for i in range(kp):
         ws.e[i] = 1 / ws.d[i]
@@ -535,20 +537,20 @@ def _conjugate_gradients(Y, indices, begin, m, x, o, plan, ws):  # -> converged,
         cg_direction(ws.p, ws.q, ws.d, ws.e, ws.r, beta, kp)
         gather_residual(ws.q, 0, ws.s, ws.b, ws.w, 0, Y, kp, indices, begin, m, ws.p, 0, 0)  # now q = -A p
         went, more, beta, rz = advance(x, o, ws.r, ws.p, ws.q, ws.e, rz, ws.s)
+        gain += more
         if not went:
             return False, gain, gain - first
-        gain += more
     return rz <= wanted * gain, gain, gain - first
 
 
 @inlined
 def advance(x, o, r, p, q, e, rz, out):  # -> whether it went, what it gained, beta, r'D^-1 r
-    """Go along p as far as the objective falls; q = -A p."""
+    """Go along p as far as the objective falls; q = -A p. Where that is not finite, nor is what it gained."""
     kp = len(r)
     dot(out, 0, p, 0, q, 0, kp)
     curvature = -out[0]
     if not curvature > 0:
-        return False, 0.0, rz, rz
+        return False, np.float64(0 * curvature), rz, rz
     alpha = rz / curvature
     cg_advance(out, 0, x, o, r, p, q, e, alpha, kp)
     return True, np.float64(alpha * rz), out[0] / rz, out[0]

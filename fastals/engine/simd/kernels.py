@@ -634,7 +634,8 @@ def cg_advance(v, out, o, x, i, r, p, q, e, alpha, n):
         v.store(v.fma(factor, v.load(p, c), v.load(x, c)), x, c)
         residual = v.fma(factor, v.load(q, c), v.load(r, c))
         v.store(residual, r, c)
-        return [v.fma(v.times(residual, residual), v.load(e, c), sums[0])]
+        # e first: the squares of small residuals are 0 where these products are not
+        return [v.fma(v.times(residual, v.load(e, c)), residual, sums[0])]
 
     (total,) = v.loop(0, n, v.lanes, [v.zero], step)
     v.store(v.sums([total]), out, o)
