@@ -37,6 +37,17 @@ def test_gram_has_the_same_bits_for_any_number_of_threads(width):
     assert np.array_equal(one, one.T)
 
 
+def test_a_thread_is_woken_for_no_less_than_its_share(monkeypatch):
+    asked = []
+    monkeypatch.setattr(basis, "SHARE", 64 * 16 * 16)
+    monkeypatch.setattr(basis, "spread", lambda work, n_threads: asked.append(n_threads))
+    for n in (63, 64, 65, 129, 4000):
+        basis.rotate(panel(n, 16, np.float32), np.eye(16), 4)
+    assert asked == [1, 1, 2, 3, 4]  # of 64 rows there is but one block
+    basis.gram(panel(4000, 16, np.float32), np.ones(1, np.float32), 16, 4)
+    assert asked[-1] == 4
+
+
 @given(n=st.integers(1, 200), width=st.integers(1, 40), dtype=dtypes)
 def test_rotation_is_a_product_and_keeps_the_padding(n, width, dtype):
     Y, T = panel(n, width, dtype), np.random.default_rng(2).standard_normal((width, width))
