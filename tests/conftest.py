@@ -18,10 +18,8 @@ def engine_cache_dir() -> str:
     return str(ROOT / ".cache" / "numba" / digest.hexdigest()[:16])
 
 
-# Read by Numba when it is first imported, which nothing does before this line.
+# Read by Numba when it is first imported, which no test module does before this file.
 os.environ.setdefault("NUMBA_CACHE_DIR", engine_cache_dir())
-
-from fastals.engine import basis  # noqa: E402
 
 settings.register_profile("fastals", deadline=None, derandomize=True, max_examples=40)
 settings.load_profile("fastals")
@@ -30,6 +28,8 @@ settings.load_profile("fastals")
 @pytest.fixture(scope="session", autouse=True)
 def threads_at_any_size() -> None:
     """Let small panels be summed and rotated by as many threads as large ones: the tests' are small."""
+    from fastals.engine import basis  # here, as the benchmarks import this file before they limit BLAS
+
     basis.SHARE = 1
 
 
