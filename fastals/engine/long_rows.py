@@ -1,9 +1,9 @@
 """A row too long for one thread: its cells in parts, each part's share of the equations summed by itself.
 
 The parts are the same for any number of threads, and their sums are added in their order, so that the bits are too.
-Such a row is solved exactly, in float64: steps of conjugate gradients would wait for the last part each time, and read
-from memory what no cache holds. A row of 2,000,000 cells takes them 230 ms (k = 64) and 414 ms (k = 128) on one thread;
-in parts 145 and 342 ms on one, 71 and 174 ms on two.
+Such a row is solved exactly, and the sums of the parts are added and solved in float64: steps of conjugate gradients
+would wait for the last part each time, and read from memory what no cache holds. A row of 2,000,000 cells takes them
+230 ms (k = 64) and 414 ms (k = 128) on one thread; in parts 145 and 342 ms on one, 71 and 174 ms on two.
 """
 
 from __future__ import annotations

@@ -130,7 +130,8 @@ def add_product(v, C, c, ldc, keep, scale, A, a, lda, B, b, ldb, depth, height, 
 
     Computes   C[0:height, 0:width] <- keep * C + scale * A[0:depth, 0:height]' B[0:depth, 0:width], of keep = 0 without
                reading C.
-    Requires   height and width padded; depth any, 0 too; keep 0 or 1. A and B may be the same.
+    Requires   height and width padded, or height a multiple of r and width whole strips; depth any, 0 too; keep 0 or 1.
+               A and B may be the same.
     IR         Tiles of r rows by v vectors (``Target.tile``): r * v sums in registers, and in each step of depth
                v loads, r broadcasts and r * v fma. C is read and written once. At the right edge tiles of one vector
                and up to 2 r rows: with r sums alone each fma waits for the one before (3% of a row at 64 floats).
