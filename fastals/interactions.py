@@ -72,7 +72,7 @@ class Interactions:
         item_ids: Any = None,
     ):
         self.dtype = check_dtype("dtype", dtype)
-        matrix = _as_csr(R, check_option("missing", missing, ("zero", "nan")), self.dtype)
+        matrix = _as_csr(R, check_option("missing", missing, ("zero", "nan")), self.dtype, once=weights is not None)
         if weights is not None:
             weights = _as_csr_weights(weights, R, matrix)
         elif isinstance(R, Interactions):
@@ -316,16 +316,19 @@ def as_named_interactions(name: str, R: MatrixLike, dtype: Any = "float32") -> I
         raise type(error)(re.sub(r"\bR\b", name, str(error))) from None
 
 
-def _as_csr(R: MatrixLike, missing: str, dtype: np.dtype) -> sparse.csr_array:
-    """Any accepted input as CSR, possibly sharing memory with it, possibly not canonical."""
+def _as_csr(R: MatrixLike, missing: str, dtype: np.dtype, once: bool) -> sparse.csr_array:
+    """Any accepted input as CSR, possibly sharing memory with it, possibly not canonical.
+
+    With `once` duplicates that the conversion would sum are refused.
+    """
     if isinstance(R, Interactions):
         matrix = R.csr
     elif sparse.issparse(R):
-        matrix = _from_sparse(R, dtype)
+        matrix = _from_sparse(R, dtype, once)
     elif _is_triplets(R):
-        matrix = _from_sparse(_from_triplets(R), dtype)
+        matrix = _from_sparse(_from_triplets(R), dtype, once)
     elif isinstance(R, (np.ndarray, list)):
-        matrix = _from_dense(R, missing)
+        matrix = _from_dense(R, missing, dtype)
     else:
         raise TypeError(
             "R must be a SciPy sparse matrix, a 2-D array, a list of (user, item, value) tuples or Interactions, "
@@ -343,17 +346,23 @@ def _check_numeric(name: str, dtype: np.dtype) -> None:
         raise TypeError(f"{name} must hold real numbers, got dtype {dtype}; convert its values first")
 
 
-def _from_sparse(R: Any, dtype: np.dtype) -> sparse.csr_array:
+def _from_sparse(R: Any, dtype: np.dtype, once: bool) -> sparse.csr_array:
     if R.ndim != 2:
         raise ValueError(f"R must have 2 dimensions, users x items, got shape {R.shape}")
     _check_numeric("R", R.dtype)
     if R.format in ("csr", "csc"):
         _check_indices(R)
-    if R.dtype.kind != "f" or R.dtype.itemsize < 4:
-        # Else duplicates are summed as bytes, say, where 100 + 100 = -56.
+    if once and R.format == "coo":
+        _check_once("R", R)
+    if R.dtype != _summed_as(R.dtype, dtype):
         R = copy.copy(R) if R.format in ("csr", "csc", "coo") else R.tocoo()
-        R.data = R.data.astype(dtype)
+        R.data = R.data.astype(_summed_as(R.dtype, dtype))
     return sparse.csr_array(R)
+
+
+def _summed_as(given: np.dtype, dtype: np.dtype) -> np.dtype:
+    """Return a dtype that SciPy has and duplicates can be summed in: as bytes, say, 100 + 100 = -56."""
+    return given.newbyteorder("=") if given.kind == "f" and given.itemsize >= 4 else dtype
 
 
 def _check_indices(R: Any) -> None:
@@ -367,7 +376,7 @@ def _check_indices(R: Any) -> None:
         raise ValueError(f"R is not a valid {R.format.upper()} matrix of shape {R.shape}: {cause}; build it anew")
 
 
-def _from_dense(R: Any, missing: str) -> sparse.csr_array:
+def _from_dense(R: Any, missing: str, dtype: np.dtype) -> sparse.csr_array:
     if isinstance(R, np.ma.MaskedArray):
         raise TypeError(
             "R is a masked array, whose mask would be lost; pass R.filled(0), or R.filled(nan) where NaN means missing"
@@ -378,9 +387,7 @@ def _from_dense(R: Any, missing: str) -> sparse.csr_array:
     observed = dense != 0 if missing == "zero" else ~np.isnan(dense)
     # A third of the time of np.nonzero in two dimensions.
     rows, columns = np.divmod(np.flatnonzero(observed), dense.shape[1])
-    values = dense[rows, columns]
-    if values.dtype.kind == "f" and values.dtype not in (np.float32, np.float64):
-        values = values.astype(np.float64)  # SciPy has no float16 and no other order of bytes
+    values = dense[rows, columns].astype(_summed_as(dense.dtype, dtype), copy=False)
     return sparse.csr_array((values, (rows, columns)), shape=dense.shape)
 
 
@@ -426,11 +433,10 @@ def _from_triplets(
 
 def _as_csr_weights(weights: MatrixLike, R: MatrixLike, matrix: sparse.csr_array) -> np.ndarray:
     """Weights in the order of `matrix.data`."""
-    for name, given in ("R", _from_triplets(R) if _is_triplets(R) else R), ("weights", weights):
-        if sparse.issparse(given) and given.format == "coo":
-            _check_once(name, given)
     if sparse.issparse(weights):
         _check_numeric("weights", weights.dtype)
+        if weights.format == "coo":
+            _check_once("weights", weights)
         return _weights_of_cells(sparse.csr_array(weights), matrix)
     array = _as_array("weights", weights)
     dense = isinstance(R, (np.ndarray, list)) and not _is_triplets(R)
@@ -473,33 +479,23 @@ def _in_order(matrix: sparse.csr_array) -> sparse.csr_array:
 def _sort_pair(matrix: sparse.csr_array, weights: np.ndarray) -> tuple[sparse.csr_array, np.ndarray]:
     """Sort the columns of each row, taking the weights along."""
     order = _in_order(matrix)
-    ends = np.zeros(matrix.nnz, bool)
-    ends[matrix.indptr[1:-1][matrix.indptr[1:-1] < matrix.nnz]] = True
-    twice = (np.diff(order.indices) == 0) & ~ends[1:]
-    if twice.any():
-        position = int(np.argmax(twice))
-        user = int(np.searchsorted(matrix.indptr, position, side="right")) - 1
-        raise _no_one_weight("R", user, order.indices[position])
+    _check_once("R", order.tocoo(copy=False))
     sorted_matrix = sparse.csr_array((matrix.data[order.data], order.indices, order.indptr), shape=matrix.shape)
     return sorted_matrix, weights[order.data]
 
 
 def _check_once(name: str, matrix: sparse.coo_array) -> None:
-    """Refuse duplicates, which SciPy sums where it turns the matrix into CSR."""
+    """Refuse duplicates, where weights are given; SciPy sums them where it turns COO into CSR."""
     rows, columns = matrix.row, matrix.col
     order = np.lexsort((columns, rows))
     rows, columns = rows[order], columns[order]
     twice = (rows[1:] == rows[:-1]) & (columns[1:] == columns[:-1])
     if twice.any():
         position = int(np.argmax(twice))
-        raise _no_one_weight(name, rows[position], columns[position])
-
-
-def _no_one_weight(name: str, row: int, column: int) -> ValueError:
-    return ValueError(
-        f"{name} holds row {row}, column {column} more than once, and weights are given: "
-        "a sum has no one weight; merge duplicates first"
-    )
+        raise ValueError(
+            f"{name} holds row {rows[position]}, column {columns[position]} more than once, and weights are given: "
+            "a sum has no one weight; merge duplicates first"
+        )
 
 
 def _cast_finite(

@@ -380,8 +380,11 @@ def test_bool_and_integers_are_numbers():
     for dtype in (bool, np.int8, np.uint16, np.int64):
         assert same_model(ImplicitALS(**SMALL).fit(sparse.csr_array(R.astype(dtype))), wanted)
         assert same_model(ImplicitALS(**SMALL).fit(R.astype(dtype)), wanted)
-    for dtype in (np.float16, np.dtype(np.float64).newbyteorder()):
+    for dtype in (np.float16, *(np.dtype(kind).newbyteorder() for kind in (np.float64, np.float32, np.int32))):
+        cells = sparse.coo_array(R)
+        cells.data = cells.data.astype(dtype)
         assert same_model(ImplicitALS(**SMALL).fit(R.astype(dtype)), wanted)
+        assert same_model(ImplicitALS(**SMALL).fit(cells), wanted)
 
 
 def test_zeros_and_signs():

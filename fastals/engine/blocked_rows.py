@@ -130,14 +130,14 @@ def solve_batches(
             return
         rows = order[batches[n] : batches[n + 1]]
         _start(problem, rows, g, width, x, plan, ws, batch)
-        _sum_cells(problem, rows, Y, columns, True, plan.sketch, ws, batch)
+        _sum_cells(problem, rows, Y, columns, True, plan, ws, batch)
         if plan.sketch:
             _keep_sketch(problem, rows, g, width, x, losses, status, ws, batch)
             continue
         _look_around(problem, rows, g, width, ws, batch)
         for _ in range(plan.steps):
             _take_directions(problem, rows, g, width, plan, ws, batch)
-            _sum_cells(problem, rows, Y, columns, False, False, ws, batch)
+            _sum_cells(problem, rows, Y, columns, False, plan, ws, batch)
             _go(problem, rows, g, width, x, ws, batch)
         _end(rows, x, plan, losses, status, batch)
 
@@ -159,7 +159,7 @@ def _start(problem, rows, g, width, x, plan, ws, batch):
 
 
 @inner
-def _sum_cells(problem, rows, Y, columns, whole, sketch, ws, batch):
+def _sum_cells(problem, rows, Y, columns, whole, plan, ws, batch):
     """Add sum_j (b_j - w_j p.y_j) y_j to q, or without the b, which are the targets of the first pass alone.
 
     A sketch has p = 0, and takes a tenth less time without its products (the generated set, k = 128 and 256).
@@ -178,7 +178,7 @@ def _sum_cells(problem, rows, Y, columns, whole, sketch, ws, batch):
             if not whole:
                 fill(ws.b, 0, m, 0)
             p, q = batch.p[i], batch.q[i]
-            if sketch:
+            if plan.sketch:
                 batch.weight[i] += weight
                 gather_axpys(q, 0, ws.b, 0, Y, Y.shape[1], indices, begin, m)
                 continue

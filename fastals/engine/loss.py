@@ -48,9 +48,9 @@ def _gram(panel: np.ndarray, weights: np.ndarray, width: int) -> np.ndarray:
     `basis.gram` sums pieces in the panel's own precision: where a model explains all but little, that little is lost.
     """
     total, weights = np.zeros((width, width)), np.broadcast_to(weights, len(panel))
-    for start in range(0, len(panel), BLOCK):
-        rows = panel[start : start + BLOCK, :width].astype(np.float64)
-        with one_blas_thread():
+    with one_blas_thread():
+        for start in range(0, len(panel), BLOCK):
+            rows = panel[start : start + BLOCK, :width].astype(np.float64)
             total += (rows.T * weights[start : start + BLOCK]) @ rows
     return total
 
