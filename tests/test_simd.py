@@ -37,6 +37,16 @@ def add_product(*arguments):
 
 
 @kernel
+def add_folded(*arguments):
+    return kernels.add_folded(*arguments)
+
+
+@kernel
+def unfold(*arguments):
+    return kernels.unfold(*arguments)
+
+
+@kernel
 def row_product(*arguments):
     return kernels.row_product(*arguments)
 
@@ -232,6 +242,22 @@ def test_add_product_scales_and_reads_one_matrix_twice(rng, dtype):
     check(add_product, [C, 0, 2 * W, 1, dtype(0.5), A, 0, 2 * W, A, W, 2 * W, 7, W, W], roundings=10)
 
 
+@pytest.mark.parametrize("depth", [*range(18), 255, 256, 257, 530] if FULL else [0, 1, 2, 7, 257])
+def test_add_folded(rng, dtype, depth):
+    strip = target().strip(dtype().itemsize)
+    C, P = (rng.standard_normal((rows, strip)).astype(dtype) for rows in (strip + 5, depth + 2))
+    wide = rng.standard_normal((strip + 5, strip + 7)).astype(dtype)
+    check(add_folded, [wide, strip + 11, strip + 7, 1, dtype(-1.0), P, strip, depth], roundings=depth + 3)
+    C[1:3] = np.nan  # where C is not kept, it does not matter what it holds
+    check(add_folded, [C, strip, strip, 0, dtype(0.5), P, strip, depth], roundings=depth + 3)
+
+
+def test_unfold(rng, dtype):
+    strip = target().strip(dtype().itemsize)
+    C = rng.standard_normal((strip + 5, strip + 7)).astype(dtype)
+    check(unfold, [C, strip + 11, strip + 7], roundings=0)
+
+
 @pytest.mark.parametrize("count", WIDTHS + COUNTS[-1:])
 def test_row_product(rng, dtype, count):
     width = target().tile(dtype().itemsize)[1] * lanes(dtype)
@@ -312,7 +338,8 @@ def test_substitution(rng, dtype, compiled, blocks):
     U, inv = triangular(rng, n, n + W, W, dtype)
     x = rng.standard_normal(n + 9).astype(dtype)
     U[twins._at(W, n + W, n, n)] *= np.triu(np.ones((n, n), dtype))
-    check(compiled, [U, W, n + W, inv, n, x, 4], roundings=4 * n, subtracted=0)
+    size = n if compiled is substitute_backward else n - W  # forward is told how many are solved
+    check(compiled, [U, W, n + W, inv, size, x, 4], roundings=4 * n, subtracted=0)
 
 
 @pytest.mark.parametrize("width", WIDTHS)
@@ -494,10 +521,12 @@ def test_what_is_not_finite_is_passed_on(rng, dtype, value):
         U, inv = triangular(rng, n, n, 0, dtype)
         U[twins._at(0, n, n, n)] *= np.triu(np.ones((n, n), dtype))
         x[position] = value
-        for substitute in (substitute_forward, substitute_backward):
-            solution = x.copy()
-            substitute(U, 0, n, inv, n, solution, 0)
-            assert not np.isfinite(solution[position])
+        forward, backward = x.copy(), x.copy()
+        for i in range(0, n, W):
+            substitute_forward(U, 0, n, inv, i, forward, 0)
+        substitute_backward(U, 0, n, inv, n, backward, 0)
+        assert not np.isfinite(forward[position])
+        assert not np.isfinite(backward[position])
 
 
 def test_lanes_of(dtype):

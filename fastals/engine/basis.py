@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 
 from .blas import one_blas_thread
-from .cholesky import gram_add
+from .cholesky import gram_add, unfold_gram
 from .jit import inner, kernel, next_block
 from .simd.kernels import multiply, scaled, strip_of
 from .simd.target import aligned_empty, in_strips, target
@@ -90,6 +90,7 @@ def _gram_bands(
                 depth = min(CHUNK, end - start)
                 scaled(piece, 0, CHUNK, scales, start * each, panel, start * kp + first, kp, depth, width)
                 gram_add(sums, 0, width, start > begin, 1.0, piece, 0, CHUNK, depth, height, width)
+            unfold_gram(sums, 0, width, height)
             for i in range(height):
                 diagonal = (group * kp + first + i) * kp + first + i
                 _add(partial, diagonal, sums, i * width + i, width - i)

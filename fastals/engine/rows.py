@@ -20,7 +20,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from .cholesky import factor, gram_add, substitute
+from .cholesky import gram_add, solve, unfold_gram
 from .jit import inlined, inner
 from .simd.kernels import (
     AHEAD,
@@ -46,9 +46,9 @@ OK, NOT_POSITIVE, NOT_FINITE = 0, 1, 2
 CHEAPEST, PRIMAL, DUAL, CG = -1, 0, 1, 2
 
 # Rows gathered at once: 128 x 128 floats are 64 KiB, well inside the second-level cache, and the product that follows
-# reads and writes each tile of A once for 128 cells. Long rows at k = 128 take 5% longer with 256 and 2% with 64; up to
-# 64 floats, of which half as many rows and A fit the first-level cache, they take 3 to 5% less with 64.
-CHUNK = 128
+# reads and writes each tile of A once for 128 cells. Long rows at k = 128 take 5% longer with 256, 2% with 64 and 3%
+# with 48. Up to 64 floats SHORT of them fit the first-level cache beside A: with 64 a row takes 2% longer, with 96 5%.
+CHUNK, SHORT = 128, 48
 
 # Cells of a row that tell how many steps it may take. They cost 3% of a row of 50 cells at k = 64; a row of fewer than
 # four times as many is not asked, as it takes little time either way.
@@ -407,9 +407,8 @@ def _primal(Y, indices, begin, m, negative, x, o, ws):  # -> solved, gain
     sum_equations(Y, indices, begin, m, negative, ws)
     for i in range(kp):
         x[o + i] = ws.r[i]
-    if factor(ws.A, 0, kp, kp, ws.inv) != 0:
+    if solve(ws.A, 0, kp, kp, ws.inv, x, o) != 0:
         return False, 0.0
-    substitute(ws.A, 0, kp, kp, ws.inv, x, o)
     return True, np.float64(_dot(x, o, ws.r, kp))
 
 
@@ -438,6 +437,7 @@ def sum_equations(
         if negative > 0:
             fill(ws.b, 0, m, 0)  # they are in r
             _add_weighted_gram(Y, indices, begin, m, -1.0, ws)
+        unfold_gram(ws.A, 0, kp, kp)
     for i in range(kp):
         ws.A[i * kp + i] += ws.d[i]
 
@@ -452,7 +452,7 @@ def _add_weighted_gram(Y, indices, begin, m, sign, ws):
     real = ws.w.dtype.type  # not a plain number, of which float64 roots come: four times as long, 2% of a row at k = 64
     for i in range(m):
         ws.s[i] = np.sqrt(max(real(sign) * ws.w[i], real(0) * ws.w[i]))
-    chunk = CHUNK if kp > 64 else CHUNK // 2
+    chunk = CHUNK if kp > 64 else SHORT
     for start in range(0, m, chunk):
         depth = min(chunk, m - start)
         gather_scaled(ws.panel, 0, CHUNK, ws.s, ws.b, start, ws.r, 0, Y, kp, indices, begin + start, depth)
@@ -479,11 +479,11 @@ def _dual(Y, indices, begin, m, x, o, ws):  # -> solved, gain
     fill(t, m, mp - m, 0)
     gather_transposed(ws.panel, 0, kp, ws.s, 0, ws.e, 0, Y, kp, indices, begin, m)
     gram_add(ws.A, 0, mp, 0, 1.0, ws.panel, 0, kp, kp, mp, mp)
+    unfold_gram(ws.A, 0, mp, mp)
     for i in range(mp):
         ws.A[i * mp + i] += 1
-    if factor(ws.A, 0, mp, mp, ws.inv) != 0:
+    if solve(ws.A, 0, mp, mp, ws.inv, t, 0) != 0:
         return False, 0.0
-    substitute(ws.A, 0, mp, mp, ws.inv, t, 0)
     gain = 0.0
     for i in range(m):
         gain += np.float64((q[i] - t[i]) * (q[i] - t[i]))

@@ -28,6 +28,7 @@ class Vectors:
         self.fused = target.fma
         self.pair_bytes = target.pair_bytes
         self.lanes = target.lanes(itemsize)
+        self.accumulators = target.accumulators
         self.tile_rows, self.tile_vectors = target.tile(itemsize)
         self.strip = target.strip(itemsize)
         self.vector = ir.VectorType(scalar, self.lanes)
@@ -55,6 +56,11 @@ class Vectors:
         """Return the smaller of two indices."""
         x, y = self.index(x), self.index(y)
         return self.builder.select(self.builder.icmp_signed("<", x, y), x, y)
+
+    def max(self, x: Index, y: Index) -> ir.Value:
+        """Return the larger of two indices."""
+        x, y = self.index(x), self.index(y)
+        return self.builder.select(self.builder.icmp_signed(">", x, y), x, y)
 
     def at(self, pointer: ir.Value, i: Index, row: Index = 0, ld: Index = 0) -> ir.Value:
         """Return the address of ``pointer[row * ld + i]``."""
@@ -151,9 +157,11 @@ class Vectors:
         return self.splat(self.load_scalar(pointer, i))
 
     def scratch(self, size: int) -> ir.Value:
-        """Return a pointer to ``size`` scalars on the stack."""
+        """Return a pointer to ``size`` scalars on the stack, at the start of a cache line."""
         with self.builder.goto_entry_block():
-            return self.builder.alloca(self.scalar, size)
+            place = self.builder.alloca(self.scalar, size)
+        place.align = CACHE_LINE
+        return place
 
     def keep_in_memory(self, pointer: ir.Value) -> None:
         """Make LLVM forget what it knows of the numbers at ``pointer``: from here on they are read from there.
@@ -308,6 +316,13 @@ class Vectors:
             pairs = (self._exchange(vectors[i], vectors[i + distance], distance) for i in range(distance))
             vectors = [self.plus(x, y) for x, y in pairs]
         return vectors[0]
+
+    def sum_of(self, values: Sequence[ir.Value]) -> ir.Value:
+        """Return ``sum_i values[i]``, added in pairs."""
+        values = list(values)
+        while len(values) > 1:
+            values = [self.plus(x, y) for x, y in zip(values[::2], values[1::2], strict=True)]
+        return values[0]
 
     def totals(self, vectors: Sequence[ir.Value]) -> list[ir.Value]:
         """Return the sum of each of ``vectors`` as a scalar, W of them reduced together."""

@@ -31,6 +31,31 @@ def add_product(C, c, ldc, keep, scale, A, a, lda, B, b, ldb, depth, height, wid
     C.flat[place] = scale * product + (C.flat[place] if keep else 0)
 
 
+def add_folded(C, c, ldc, keep, scale, P, p, depth):
+    """``C = keep * C + scale * P'P``, two and two of the small blocks on the diagonal as one."""
+    W, S = lanes(C.dtype), target().strip(C.dtype.itemsize)
+    H, block = W // 2, np.arange(S) // (W // 2)
+    panel = P.flat[_at(p, S, depth, S)]
+    product, written = panel.T @ panel, block[:, None] <= block
+    for j in range(0, S, 2 * W):
+        a, b = slice(j + H, j + W), slice(j + W + H, j + 2 * W)
+        product[b, j + W : j + 2 * W] = np.stack([product[a, a], product[b, b]], axis=2).reshape(H, W)
+        written[a, a], written[b, j + W : j + 2 * W] = False, True
+    place = _at(c, ldc, S, S)[written]
+    C.flat[place] = scale * product[written] + (C.flat[place] if keep else 0)
+
+
+def unfold(C, c, ldc):
+    """Part the two blocks that ``add_folded`` has interleaved."""
+    W, S = lanes(C.dtype), target().strip(C.dtype.itemsize)
+    H, square = W // 2, C.flat[_at(c, ldc, S, S)]
+    for j in range(0, S, 2 * W):
+        shared = square[j + W + H : j + 2 * W, j + W : j + 2 * W].copy()
+        for first, at in ((0, j + H), (1, j + W + H)):
+            square[at : at + H, at : at + H] = shared[:, first::2]
+    C.flat[_at(c, ldc, S, S)] = square
+
+
 def row_product(y, i, x, o, B, b, k, count):
     """``y = x'B``, strip after strip."""
     width = target().tile(y.dtype.itemsize)[1] * lanes(y.dtype)
@@ -67,10 +92,11 @@ def solve_tile(U, u, ldu, inv, i, C, c, ldc, width):
     C.flat[_at(c, ldc, W, width)] = tile
 
 
-def substitute_forward(U, u, ldu, inv, n, x, o):
-    """``x <- U'^-1 x``."""
+def substitute_forward(U, u, ldu, inv, i, x, o):
+    """``x <- U'^-1 x`` from row i on, for W rows."""
+    n = i + lanes(x.dtype)
     upper = U.flat[_at(u, ldu, n, n)]
-    for r in range(n):
+    for r in range(i, n):
         x[o + r] = (x[o + r] - upper[:r, r] @ x[o : o + r]) * inv[r]
 
 
