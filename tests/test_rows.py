@@ -176,7 +176,7 @@ def test_what_conjugate_gradients_leave_is_finished_by_cholesky():
 @kernel
 def expected_steps(problem, Y, g, plan, ws):
     """Call the rule for row 0, as `solve_row` does."""
-    rows.gather_cells(problem, 0, 0, problem.cells.indptr[1], ws)
+    rows.gather_cells(problem, 0, 0, problem.cells.indptr[1], ws.w, ws.b)
     rows.set_diagonal(ws.d, problem.rows[0, 1], g, problem.rows[0, 2], len(g))
     return rows.expected_steps(Y, problem.cells.indices, 0, problem.cells.indptr[1], plan, ws)
 

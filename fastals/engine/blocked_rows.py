@@ -174,7 +174,7 @@ def _sum_cells(problem, rows, Y, columns, whole, plan, ws, batch):
             begin = batch.at[i]
             end = _first_from(indices, begin, indptr[rows[i] + 1], start + columns)
             batch.at[i], m = end, end - begin
-            constant, weight, _, _ = gather_cells(problem, rows[i], begin, m, ws)
+            constant, weight, _, _ = gather_cells(problem, rows[i], begin, m, ws.w, ws.b)
             if not whole:
                 fill(ws.b, 0, m, 0)
             p, q = batch.p[i], batch.q[i]

@@ -99,7 +99,7 @@ def _sum_parts(
         if part >= len(constants):
             return
         begin, m = indptr[part], indptr[part + 1] - indptr[part]
-        constants[part], weights[part], negative, _ = gather_cells(problem, part, begin, m, ws)
+        constants[part], weights[part], negative, _ = gather_cells(problem, part, begin, m, ws.w, ws.b)
         if sums.shape[1] == 0:
             right_hand_side(Y, indices, begin, m, ws)
         else:

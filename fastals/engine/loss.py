@@ -83,7 +83,7 @@ def _observed(
             begin, m = indptr[u], indptr[u + 1] - indptr[u]
             if m == 0:
                 continue
-            per_row[u], _, _, _ = gather_cells(problem, u, begin, m, ws)
+            per_row[u], _, _, _ = gather_cells(problem, u, begin, m, ws.w, ws.b)
             for i in range(m):
                 y = Y[indices[begin + i]]
                 prediction = 0.0
