@@ -244,6 +244,8 @@ def test_add_product_scales_and_reads_one_matrix_twice(rng, dtype):
 
 @pytest.mark.parametrize("depth", [*range(18), 255, 256, 257, 530] if FULL else [0, 1, 2, 7, 257])
 def test_add_folded(rng, dtype, depth):
+    if not target().folds(dtype().itemsize):
+        pytest.skip("not used with this vector width")
     strip = target().strip(dtype().itemsize)
     C, P = (rng.standard_normal((rows, strip)).astype(dtype) for rows in (strip + 5, depth + 2))
     wide = rng.standard_normal((strip + 5, strip + 7)).astype(dtype)
@@ -253,6 +255,8 @@ def test_add_folded(rng, dtype, depth):
 
 
 def test_unfold(rng, dtype):
+    if not target().folds(dtype().itemsize):
+        pytest.skip("not used with this vector width")
     strip = target().strip(dtype().itemsize)
     C = rng.standard_normal((strip + 5, strip + 7)).astype(dtype)
     check(unfold, [C, strip + 11, strip + 7], roundings=0)
@@ -592,6 +596,12 @@ def test_the_rows_of_a_tile_divide_a_vector(cpu, itemsize):
     rows, vectors = cpu.tile(itemsize)
     assert cpu.lanes(itemsize) % rows == 0
     assert rows * vectors == cpu.accumulators
+
+
+def test_the_triangle_of_a_strip_is_folded_in_float32_from_avx_on():
+    folding = [name for name, cpu in TARGETS.items() if cpu.folds(4)]
+    assert folding == ["skylake-avx512", "knl", "haswell", "sandybridge"]
+    assert not any(cpu.folds(8) for cpu in TARGETS.values())
 
 
 def test_multiply_adds_are_fused_at_full_width(dtype):

@@ -12,6 +12,7 @@ from fastals.engine.simd.kernels import (
     add_folded,
     add_product,
     cholesky_block,
+    folds_of,
     lanes_of,
     solve_tile,
     strip_of,
@@ -46,7 +47,7 @@ def gram_add(
             add_product(
                 C, c + i * ldc + j, ldc, keep, sign, P, p + i * rows, S, P, right, S, depth, min(S, height - i), columns
             )
-        if j < height and columns == S:
+        if j < height and columns == S and folds_of(C):
             add_folded(C, c + j * ldc + j, ldc, keep, sign, P, right, depth)
         elif j < height:
             for i in range(0, columns, W):
@@ -63,8 +64,9 @@ def unfold_gram(
 ):
     """Put the blocks that ``gram_add`` has folded where they belong."""
     S = strip_of(C)
-    for j in range(0, height - S + 1, S):
-        unfold(C, c + j * ldc + j, ldc)
+    if folds_of(C):
+        for j in range(0, height - S + 1, S):
+            unfold(C, c + j * ldc + j, ldc)
 
 
 @inner

@@ -121,6 +121,15 @@ def _strip_of(typingctx, A):
 strip_of: Any = intrinsic(_strip_of)
 
 
+def _folds_of(typingctx, A):
+    """Return whether Gram matrices of the dtype of ``A`` are folded, as a constant of the compiled code."""
+    folds = target().folds(_scalar_type("folds_of", (A,)).bitwidth // 8)
+    return types.boolean(A), lambda context, builder, signature, arguments: ir.IntType(1)(folds)
+
+
+folds_of: Any = intrinsic(_folds_of)
+
+
 # Matrix products
 
 
@@ -178,10 +187,10 @@ def add_folded(v, C, c, ldc, keep, scale, P, p, depth):
     """Add the upper triangle of P'P, of one strip P, or put it there: folded, for ``unfold``.
 
     Computes   the blocks of C[0:S, 0:S] <- keep * C + scale * P[0:depth]' P[0:depth] on and above the diagonal, each
-               H x H with H = W / 2; of keep = 0 without reading C. Of every four on the diagonal the second, A, and
-               the fourth, B, share the place of B and of the block to its left: a row of it holds A[r, 0], B[r, 0],
+               H x H with H = W / 2; of keep = 0 without reading C. Of the four on the diagonal the second, A, and the
+               fourth, B, share the place of B and of the block to its left: a row of it holds A[r, 0], B[r, 0],
                A[r, 1], B[r, 1] and so on.
-    Requires   depth any, 0 too; keep 0 or 1.
+    Requires   ``folds_of(C)``; depth any, 0 too; keep 0 or 1.
     IR         By W x W blocks a strip of 2 W columns takes 6 H vectors of sums, and a third of their numbers lie below
                the diagonal; so it takes 5 H, 16% less time. The tile of the first rows leaves the upper halves of its
                two vectors on the stack, interleaved; there a pair of numbers is broadcast as one.
@@ -234,13 +243,9 @@ def add_folded(v, C, c, ldc, keep, scale, P, p, depth):
             places = [v.at(C, j + n % vectors * W, i + n // vectors, ldc) for n in range(len(sums))]
             _add_or_put(v, again, factor, sums, places)
 
-        for j in range(0, v.strip, 2 * W):
-            put(j, j, 2, tile(j, j, H, 2, first, count, keep_halves))
-            put(j + H, j + W, 1, tile(j + H, j + W, W, 1, first, count))
-            put(j + W + H, j + W, 1, shared(count))
-            for n in range(j + 2 * W, v.strip, 2 * W):
-                for i in range(j, j + 2 * W, v.tile_rows):
-                    put(i, n, 2, tile(i, n, v.tile_rows, 2, first, count))
+        put(0, 0, 2, tile(0, 0, H, 2, first, count, keep_halves))
+        put(H, W, 1, tile(H, W, W, 1, first, count))
+        put(W + H, W, 1, shared(count))
 
     v.each(0, v.max(depth, 1), FOLDED, block)
 
@@ -250,15 +255,14 @@ def unfold(v, C, c, ldc):
     """Put the blocks that ``add_folded`` has folded where they belong.
 
     Computes   the blocks A and B of C[0:S, 0:S]; the block to the left of B is undefined then.
-    Requires   nothing more.
+    Requires   ``folds_of(C)``.
     IR         For each of their rows a load and two stores of half a vector.
     """
     C, H, W = v.at(C, c), v.lanes // 2, v.lanes
-    for j in range(0, v.strip, 2 * W):
-        for r in range(H):
-            row = v.load(v.at(C, j + W, j + W + H + r, ldc))
-            for first, at in ((0, j + H), (1, j + W + H)):
-                v.store(v.shuffle(row, row, range(first, W, 2)), v.at(C, at, at + r, ldc))
+    for r in range(H):
+        row = v.load(v.at(C, W, W + H + r, ldc))
+        for first, at in ((0, H), (1, W + H)):
+            v.store(v.shuffle(row, row, range(first, W, 2)), v.at(C, at, at + r, ldc))
 
 
 @micro_kernel

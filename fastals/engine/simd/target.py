@@ -43,6 +43,15 @@ class Target:
         """S: how many columns a tile is wide."""
         return self.tile(itemsize)[1] * self.lanes(itemsize)
 
+    def folds(self, itemsize: int) -> bool:
+        """Whether Gram matrices fold the triangle of a strip: where a tile is W / 2 rows by two vectors.
+
+        That is in float32 with AVX-512, where an exact row takes 3 to 6% less, and with AVX2, where it takes as long.
+        In float64 tiles would be half as high as they are, and a row takes 1 to 2% longer.
+        """
+        rows, vectors = self.tile(itemsize)
+        return vectors == 2 and 2 * rows == self.lanes(itemsize)
+
 
 REGISTERS = {64: "zmm", 32: "ymm", 16: "xmm"}  # of x86, by their bytes
 

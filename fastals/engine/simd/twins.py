@@ -32,28 +32,25 @@ def add_product(C, c, ldc, keep, scale, A, a, lda, B, b, ldb, depth, height, wid
 
 
 def add_folded(C, c, ldc, keep, scale, P, p, depth):
-    """``C = keep * C + scale * P'P``, two and two of the small blocks on the diagonal as one."""
-    W, S = lanes(C.dtype), target().strip(C.dtype.itemsize)
-    H, block = W // 2, np.arange(S) // (W // 2)
+    """``C = keep * C + scale * P'P``, two of the small blocks on the diagonal in the place of one and its neighbour."""
+    W = lanes(C.dtype)
+    H, S, block = W // 2, 2 * W, np.arange(2 * W) // (W // 2)
     panel = P.flat[_at(p, S, depth, S)]
     product, written = panel.T @ panel, block[:, None] <= block
-    for j in range(0, S, 2 * W):
-        a, b = slice(j + H, j + W), slice(j + W + H, j + 2 * W)
-        product[b, j + W : j + 2 * W] = np.stack([product[a, a], product[b, b]], axis=2).reshape(H, W)
-        written[a, a], written[b, j + W : j + 2 * W] = False, True
+    a, b = slice(H, W), slice(W + H, S)
+    product[b, W:] = np.stack([product[a, a], product[b, b]], axis=2).reshape(H, W)
+    written[a, a], written[b, W:] = False, True
     place = _at(c, ldc, S, S)[written]
     C.flat[place] = scale * product[written] + (C.flat[place] if keep else 0)
 
 
 def unfold(C, c, ldc):
     """Part the two blocks that ``add_folded`` has interleaved."""
-    W, S = lanes(C.dtype), target().strip(C.dtype.itemsize)
-    H, square = W // 2, C.flat[_at(c, ldc, S, S)]
-    for j in range(0, S, 2 * W):
-        shared = square[j + W + H : j + 2 * W, j + W : j + 2 * W].copy()
-        for first, at in ((0, j + H), (1, j + W + H)):
-            square[at : at + H, at : at + H] = shared[:, first::2]
-    C.flat[_at(c, ldc, S, S)] = square
+    W = lanes(C.dtype)
+    H, square = W // 2, C.flat[_at(c, ldc, 2 * W, 2 * W)]
+    shared = square[W + H :, W:].copy()
+    square[H:W, H:W], square[W + H :, W + H :] = shared[:, ::2], shared[:, 1::2]
+    C.flat[_at(c, ldc, 2 * W, 2 * W)] = square
 
 
 def row_product(y, i, x, o, B, b, k, count):
