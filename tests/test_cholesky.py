@@ -143,8 +143,8 @@ def test_gram_add(dtype):
                     bound += np.abs(panel).T @ np.abs(panel)
                 unfold_gram(C, ld + W, ld, height)
 
-                rows, block = np.arange(width)[:, None], np.arange(width) // W
-                upper = (rows <= np.arange(width)) & (rows < height)
+                column, block = np.arange(width), np.arange(width) // W
+                upper = (column[:, None] <= column) & (column[:, None] < height)
                 error = np.abs(C[1 : width + 1, W : W + width] - expected)
                 assert np.all(error[upper] <= (sum(depths) + 4) * np.finfo(dtype).eps * bound[upper])
                 written = np.zeros(C.shape, bool)

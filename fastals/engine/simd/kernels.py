@@ -149,16 +149,8 @@ def add_product(v, C, c, ldc, keep, scale, A, a, lda, B, b, ldb, depth, height, 
     factor, adds = v.splat(scale), v.builder.icmp_signed("!=", keep, INDEX(0))
 
     def tile(i, j, rows, vectors):
-        left, right = v.at(A, i), v.at(B, j)
-
-        def step(d, sums):
-            row = [v.load(v.at(right, n * v.lanes, d, ldb)) for n in range(vectors)]
-            column = [v.broadcast(v.at(left, r, d, lda)) for r in range(rows)]
-            return [v.fma(column[n // vectors], row[n % vectors], total) for n, total in enumerate(sums)]
-
-        sums = v.loop(0, depth, 1, [v.zero] * (rows * vectors), step)
-        places = [v.at(v.at(C, j, i, ldc), n % vectors * v.lanes, n // vectors, ldc) for n in range(len(sums))]
-        _add_or_put(v, adds, factor, sums, places)
+        sums = _tile_sums(v, v.at(A, i), lda, v.at(B, j), ldb, depth, rows, vectors)
+        _add_or_put(v, adds, factor, sums, v.at(C, j, i, ldc), ldc, vectors)
 
     edge = v.sub(width, v.builder.srem(width, v.index(v.strip)))
     low, high = v.tile_rows, min(v.lanes, 2 * v.tile_rows)
@@ -167,8 +159,21 @@ def add_product(v, C, c, ldc, keep, scale, A, a, lda, B, b, ldb, depth, height, 
     v.each(edge, width, v.lanes, lambda j: v.each(0, height, high, lambda i: tile(i, j, high, 1)))
 
 
-def _add_or_put(v, adds, factor, sums, places):
-    """*place = (*place where ``adds``) + factor * sum."""
+def _tile_sums(v, left, lda, right, ldb, depth, rows, vectors, also=lambda d, row: None):
+    """Return the sums of a tile of left'right, row by row; ``also`` gets each row of right, in vectors."""
+
+    def step(d, sums):
+        row = [v.load(v.at(right, n * v.lanes, d, ldb)) for n in range(vectors)]
+        also(d, row)
+        column = [v.broadcast(v.at(left, r, d, lda)) for r in range(rows)]
+        return [v.fma(column[n // vectors], row[n % vectors], total) for n, total in enumerate(sums)]
+
+    return v.loop(0, depth, 1, [v.zero] * (rows * vectors), step)
+
+
+def _add_or_put(v, adds, factor, sums, C, ldc, vectors):
+    """C = (C where ``adds``) + factor * sums, which are row by row, so many vectors each."""
+    places = [v.at(C, n % vectors * v.lanes, n // vectors, ldc) for n in range(len(sums))]
     with v.builder.if_else(adds) as (add, put):
         with add:
             for total, place in zip(sums, places, strict=True):
@@ -201,18 +206,6 @@ def add_folded(v, C, c, ldc, keep, scale, P, p, depth):
     halves, pair = v.scratch((FOLDED + chains) * W), ir.VectorType(v.scalar, 2)
     interleaved = [lane for r in range(H, W) for lane in (r, W + r)]
 
-    def tile(i, j, rows, vectors, first, count, also=lambda d, row: None):
-        source = v.at(P, 0, first, v.strip)
-
-        def step(d, sums):
-            here = v.at(source, 0, d, v.strip)
-            row = [v.load(here, j + n * W) for n in range(vectors)]
-            also(d, row)
-            column = [v.broadcast(here, i + r) for r in range(rows)]
-            return [v.fma(column[n // vectors], row[n % vectors], total) for n, total in enumerate(sums)]
-
-        return v.loop(0, count, 1, [v.zero] * (rows * vectors), step)
-
     def keep_halves(d, row):
         v.store(v.shuffle(*row, interleaved), halves, v.mul(d, W))
 
@@ -239,13 +232,17 @@ def add_folded(v, C, c, ldc, keep, scale, P, p, depth):
         count = v.min(v.sub(depth, first), FOLDED)
         again = v.builder.or_(adds, v.builder.icmp_signed(">", first, INDEX(0)))
 
-        def put(i, j, vectors, sums):
-            places = [v.at(C, j + n % vectors * W, i + n // vectors, ldc) for n in range(len(sums))]
-            _add_or_put(v, again, factor, sums, places)
+        def put(i, j, sums, vectors):
+            _add_or_put(v, again, factor, sums, v.at(C, j, i, ldc), ldc, vectors)
 
-        put(0, 0, 2, tile(0, 0, H, 2, first, count, keep_halves))
-        put(H, W, 1, tile(H, W, W, 1, first, count))
-        put(W + H, W, 1, shared(count))
+        def tile(i, j, rows, vectors, **also):
+            rows_of = v.at(P, 0, first, v.strip)
+            sums = _tile_sums(v, v.at(rows_of, i), v.strip, v.at(rows_of, j), v.strip, count, rows, vectors, **also)
+            put(i, j, sums, vectors)
+
+        tile(0, 0, H, 2, also=keep_halves)
+        tile(H, W, W, 1)
+        put(W + H, W, shared(count), 1)
 
     v.each(0, v.max(depth, 1), FOLDED, block)
 
