@@ -49,7 +49,7 @@ def _our_gram(cells: int, factors: int) -> Callable[[], object]:
         size = len(P) // (cells // CHUNK)
         for _ in range(times):
             for chunk in range(cells // CHUNK):
-                gram_add(C, 0, kp, 1, 1.0, P, chunk * size, CHUNK, CHUNK, kp, kp)
+                gram_add(C, True, 1.0, P[chunk * size :], CHUNK, CHUNK, kp, kp)
 
     kp = padded(factors, np.float32)
     P, C = aligned_empty(cells * in_strips(kp, np.float32), np.float32), aligned_empty(kp * kp, np.float32)
@@ -92,7 +92,7 @@ def _our_cholesky(factors: int) -> Callable[[], object]:
     def repeated(A, kp, inv, x, times):  # type: ignore[no-untyped-def]
         failed = 0
         for _ in range(times):
-            failed += solve(A, 0, kp, kp, inv, x, 0)
+            failed += solve(A, kp, inv, x)
         return failed
 
     A = aligned_empty(factors * factors, np.float32)

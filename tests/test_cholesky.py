@@ -38,14 +38,19 @@ def definite(rng, k, dtype):
     return (root.T @ root / (k + 5) + 0.1 * np.eye(k)).astype(dtype)
 
 
-def embedded(rng, A, dtype):
-    """Return ``A`` padded with ones on the diagonal, inside a larger matrix; its offset, leading dimension and size."""
-    k, W = len(A), lanes(dtype)
-    n = padded(k, dtype)
-    larger = rng.standard_normal((n + 2, n + 2 * W)).astype(dtype)
-    larger[1 : n + 1, W : W + n] = np.eye(n)
-    larger[1 : k + 1, W : W + k] = A
-    return larger, larger.shape[1] + W, larger.shape[1], n
+def padded_square(A, dtype):
+    """Return ``A`` padded with ones on the diagonal."""
+    n = padded(len(A), dtype)
+    square = np.eye(n, dtype=dtype)
+    square[: len(A), : len(A)] = A
+    return square
+
+
+def guarded(array):
+    """Return ``array`` as the middle of a longer one, which is NaN around it, and the two ends."""
+    longer = np.full(array.size + 80, np.nan, array.dtype)
+    longer[40:-40] = array.ravel()
+    return longer[40:-40], (longer[:40], longer[-40:])
 
 
 def sizes(dtype):
@@ -55,33 +60,32 @@ def sizes(dtype):
 
 def test_solve(dtype):
     rng = np.random.default_rng(2)
-    eps = np.finfo(dtype).eps
+    eps, W = np.finfo(dtype).eps, lanes(dtype)
     for k in sizes(dtype):
         A = definite(rng, k, dtype)
-        larger, offset, ld, n = embedded(rng, A, dtype)
-        square = np.s_[1 : n + 1, lanes(dtype) : lanes(dtype) + n]
-        surroundings = larger.copy()
+        square, ends = guarded(padded_square(A, dtype))
+        n = padded(k, dtype)
         inv = np.empty(n, dtype)
         b = rng.standard_normal(k).astype(dtype)
-        x = np.zeros(n + 3, dtype)
-        x[3 : 3 + k] = b
+        x, x_ends = guarded(np.pad(b, (0, n - k)))
 
-        assert solve(larger, offset, ld, n, inv, x, 3) == 0
+        assert solve(square, n, inv, x) == 0
 
         exact = A.astype(np.float64)
         tolerance = k * eps * np.linalg.cond(exact)
-        expected = np.linalg.cholesky(exact).T
-        U = np.triu(larger[square])
-        np.testing.assert_allclose(U[:k, :k], expected, rtol=0, atol=tolerance * np.abs(expected).max())
-        np.testing.assert_array_equal(U[:k, k:], 0)
-        np.testing.assert_array_equal(U[k:, k:], np.eye(n - k))
-        np.testing.assert_allclose(inv[:k], 1 / np.diag(expected), rtol=tolerance)
+        expected = np.eye(n)
+        expected[:k, :k] = np.linalg.cholesky(exact).T
+        for i in range(0, n, W):
+            expected[i : i + W, i : i + W] = np.linalg.inv(expected[i : i + W, i : i + W]).T
+        block = np.arange(n) // W
+        upper = block[:, None] <= block
+        scale = np.abs(expected).max()
+        np.testing.assert_allclose(square.reshape(n, n)[upper], expected[upper], rtol=0, atol=tolerance * scale)
+        np.testing.assert_allclose(inv, np.diag(expected), rtol=tolerance)
         solution = np.linalg.solve(exact, b)
-        np.testing.assert_allclose(x[3 : 3 + k], solution, rtol=0, atol=tolerance * np.abs(solution).max())
-        np.testing.assert_array_equal(x[:3], 0)
-        np.testing.assert_array_equal(x[3 + k :], 0)
-        larger[square] = surroundings[square] = 0
-        np.testing.assert_array_equal(larger, surroundings)
+        np.testing.assert_allclose(x[:k], solution, rtol=0, atol=tolerance * np.abs(solution).max())
+        np.testing.assert_array_equal(x[k:], 0)
+        assert np.isnan([*ends, *x_ends]).all()
 
 
 def test_only_the_upper_triangle_is_read(dtype):
@@ -91,8 +95,8 @@ def test_only_the_upper_triangle_is_read(dtype):
     upper = np.where(np.tri(n, k=-1, dtype=bool), np.nan, A).astype(dtype)
     (inv, x), (inv_upper, x_upper) = np.ones((2, n), dtype), np.ones((2, n), dtype)
 
-    assert solve(A, 0, n, n, inv, x, 0) == 0
-    assert solve(upper, 0, n, n, inv_upper, x_upper, 0) == 0
+    assert solve(A, n, inv, x) == 0
+    assert solve(upper, n, inv_upper, x_upper) == 0
 
     np.testing.assert_array_equal(np.triu(upper), np.triu(A))
     np.testing.assert_array_equal(inv_upper, inv)
@@ -107,7 +111,7 @@ def test_the_first_pivot_that_is_not_positive_is_reported(dtype, bad):
         A[row, row] = bad
         if row < n - 1:
             A[n - 1, n - 1] = bad
-        assert solve(A, 0, n, n, np.empty(n, dtype), np.ones(n, dtype), 0) == row + 1
+        assert solve(A, n, np.empty(n, dtype), np.ones(n, dtype)) == row + 1
 
 
 def test_an_indefinite_matrix_is_reported_where_numpy_finds_it(dtype):
@@ -121,7 +125,7 @@ def test_an_indefinite_matrix_is_reported_where_numpy_finds_it(dtype):
     np.linalg.cholesky(A[:row, :row])
     with pytest.raises(np.linalg.LinAlgError):
         np.linalg.cholesky(A[: row + 1, : row + 1])
-    assert solve(A, 0, n, n, np.empty(n, dtype), np.ones(n, dtype), 0) == row + 1
+    assert solve(A, n, np.empty(n, dtype), np.ones(n, dtype)) == row + 1
 
 
 def test_gram_add(dtype):
@@ -131,22 +135,21 @@ def test_gram_add(dtype):
     for width in range(W, 6 * W, W) if FULL else [W, 4 * W]:
         for height in [*range(strip, width, strip), width]:
             for depths in ((0, 1), (2, 3), (17, 0), (5, 271)):
-                C, ld = np.full((width + 20, width + 2 * W), np.nan, dtype), width + 2 * W
+                C, ends = guarded(np.full((height, width), np.nan, dtype))
                 expected, bound = np.zeros((2, width, width))
-                for depth, keep, sign in zip(depths, (0, 1), (1.0, -1.0), strict=True):
+                for depth, keep, sign in zip(depths, (False, True), (1.0, -1.0), strict=True):
                     M, rows = rng.standard_normal((depth + 1, width)).astype(dtype), depth + 1
-                    P = np.full(rows * in_strips(width, dtype) + 3, np.nan, dtype)
-                    twins.scaled(P, 3, rows, one, 0, M, 0, width, depth, width)
-                    gram_add(C, ld + W, ld, keep, sign, P, 3, rows, depth, height, width)
+                    P = np.full(rows * in_strips(width, dtype), np.nan, dtype)
+                    twins.scaled(P, 0, rows, one, 0, M, 0, width, depth, width)
+                    gram_add(C, keep, sign, P, rows, depth, height, width)
                     panel = M[:depth].astype(np.float64)
                     expected += sign * panel.T @ panel
                     bound += np.abs(panel).T @ np.abs(panel)
-                unfold_gram(C, ld + W, ld, height)
+                unfold_gram(C, height, width)
 
-                column, block = np.arange(width), np.arange(width) // W
-                upper = (column[:, None] <= column) & (column[:, None] < height)
-                error = np.abs(C[1 : width + 1, W : W + width] - expected)
-                assert np.all(error[upper] <= (sum(depths) + 4) * np.finfo(dtype).eps * bound[upper])
-                written = np.zeros(C.shape, bool)
-                written[1 : height + 1, W : W + width] = block[:height, None] <= block
-                assert np.isnan(C[~written]).all()
+                row, column = np.ogrid[:height, :width]
+                upper, got = row <= column, C.reshape(height, width)
+                error = np.abs(got - expected[:height])
+                assert np.all(error[upper] <= (sum(depths) + 4) * np.finfo(dtype).eps * bound[:height][upper])
+                assert np.isnan(got[row // W > column // W]).all()
+                assert np.isnan(ends).all()

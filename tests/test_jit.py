@@ -89,6 +89,15 @@ def test_next_block_refuses_other_counters(counter):
         numba.njit(lambda counter: jit.next_block(counter))(counter)
 
 
+def test_a_literal_is_compiled_as_any_number():
+    @jit.inner
+    def power(x, n):
+        return x**n
+
+    assert numba.njit(lambda x, n: power(x, 2) + power(x, n) + power(x, n=1))(1.5, 3) == 1.5**2 + 1.5**3 + 1.5
+    assert len(power.signatures) == 1
+
+
 def run_python(code, folder=None, **environment):
     return subprocess.run(
         [sys.executable, "-W", "always", "-c", code],
@@ -112,7 +121,7 @@ def test_without_a_writable_cache_there_is_one_warning_and_no_error(tmp_path):
         "from fastals.engine import cholesky, jit\n"
         "compiled = jit.kernel(cholesky.gram_add.py_func)\n"
         "C = np.zeros((64, 64))\n"
-        "compiled(C, 0, 64, 1, 1.0, np.ones((3, 64)), 0, 3, 3, 64, 64)\n"
+        "compiled(C, True, 1.0, np.ones((3, 64)), 3, 3, 64, 64)\n"
         "print(C[0, 63], jit.__file__)\n",
         folder=tmp_path,
         NUMBA_CACHE_DIR=str(occupied / "cache"),

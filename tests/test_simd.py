@@ -179,13 +179,14 @@ def check(compiled, arguments, roundings, subtracted=None):
 
     What the twin leaves alone must keep its bits: the operands lie inside larger arrays of random numbers, so that
     this finds writes out of range. What it writes may be off by ``roundings`` times eps times the same expression of
-    absolute values, in which the products with argument number ``subtracted`` are added.
+    absolute values, in which the products with ``subtracted``, an argument's number and places in it, are added.
     """
     twin = getattr(twins, compiled.__name__)
     dtype = next(value.dtype for value in arguments if getattr(value, "dtype", None) in DTYPES)
     got, expected, magnitude = mapped(np.positive, arguments), mapped(np.positive, arguments), mapped(np.abs, arguments)
     if subtracted is not None:
-        magnitude[subtracted] = -magnitude[subtracted]
+        number, places = subtracted
+        magnitude[number][places] *= -1
     compiled(*got)
     with np.errstate(invalid="ignore"):
         twin(*expected)
@@ -331,19 +332,30 @@ def test_solve_tile(rng, dtype, width):
     W = lanes(dtype)
     U, inv = triangular(rng, W, 2 * W, W, dtype)
     C = rng.standard_normal((W + 2, 7 * W)).astype(dtype)
-    check(solve_tile, [U, W, 2 * W, inv, 0, C, W, 7 * W, width * W], roundings=4 * W, subtracted=0)
+    check(solve_tile, [U, W, 2 * W, inv, 0, C, W, 7 * W, width * W], roundings=4 * W, subtracted=(0, ...))
 
 
-@pytest.mark.parametrize("compiled", [substitute_forward, substitute_backward], ids=["forward", "backward"])
 @pytest.mark.parametrize("blocks", WIDTHS)
-def test_substitution(rng, dtype, compiled, blocks):
+def test_substitute_forward(rng, dtype, blocks):
     W = lanes(dtype)
     n = blocks * W
     U, inv = triangular(rng, n, n + W, W, dtype)
     x = rng.standard_normal(n + 9).astype(dtype)
-    U[twins._at(W, n + W, n, n)] *= np.triu(np.ones((n, n), dtype))
-    size = n if compiled is substitute_backward else n - W  # forward is told how many are solved
-    check(compiled, [U, W, n + W, inv, size, x, 4], roundings=4 * n, subtracted=0)
+    check(substitute_forward, [U, W, n + W, inv, n - W, x, 4], roundings=4 * n, subtracted=(0, ...))
+
+
+@pytest.mark.parametrize("blocks", WIDTHS)
+def test_substitute_backward(rng, dtype, blocks):
+    W = lanes(dtype)
+    n = blocks * W
+    U, _ = triangular(rng, n, n + W, W, dtype)
+    x = rng.standard_normal(n + 9).astype(dtype)
+    places, block = twins._at(W, n + W, n, n), np.arange(n) // W
+    for i in range(0, n, W):
+        diagonal = places[i : i + W, i : i + W]
+        U[diagonal] = np.linalg.inv(U[diagonal]).T
+    above = places[block[:, None] < block]
+    check(substitute_backward, [U, W, n + W, n, x, 4], roundings=4 * n, subtracted=(0, above))
 
 
 @pytest.mark.parametrize("width", WIDTHS)
@@ -523,12 +535,11 @@ def test_what_is_not_finite_is_passed_on(rng, dtype, value):
         C = np.zeros((W, n), dtype)
         check(add_product, [C, 0, n, 1, dtype(1.0), Y, 0, n, Y, 0, n, 9, W, n], roundings=12)
         U, inv = triangular(rng, n, n, 0, dtype)
-        U[twins._at(0, n, n, n)] *= np.triu(np.ones((n, n), dtype))
         x[position] = value
         forward, backward = x.copy(), x.copy()
         for i in range(0, n, W):
             substitute_forward(U, 0, n, inv, i, forward, 0)
-        substitute_backward(U, 0, n, inv, n, backward, 0)
+        substitute_backward(U, 0, n, n, backward, 0)
         assert not np.isfinite(forward[position])
         assert not np.isfinite(backward[position])
 

@@ -89,8 +89,8 @@ def _gram_bands(
             for start in range(begin, end, CHUNK):
                 depth = min(CHUNK, end - start)
                 scaled(piece, 0, CHUNK, scales, start * each, panel, start * kp + first, kp, depth, width)
-                gram_add(sums, 0, width, start > begin, 1.0, piece, 0, CHUNK, depth, height, width)
-            unfold_gram(sums, 0, width, height)
+                gram_add(sums, start > begin, 1.0, piece, CHUNK, depth, height, width)
+            unfold_gram(sums, height, width)
             for i in range(height):
                 diagonal = (group * kp + first + i) * kp + first + i
                 _add(partial, diagonal, sums, i * width + i, width - i)

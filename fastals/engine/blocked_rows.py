@@ -24,7 +24,7 @@ from .rows import (
     OK,
     Plan,
     advance,
-    fill,
+    clear,
     gather_cells,
     primal_cost,
     set_diagonal,
@@ -176,7 +176,7 @@ def _sum_cells(problem, rows, Y, columns, whole, plan, ws, batch):
             batch.at[i], m = end, end - begin
             constant, weight, _, _ = gather_cells(problem, rows[i], begin, m, ws.w, ws.b)
             if not whole:
-                fill(ws.b, 0, m, 0)
+                clear(ws.b, 0, m)
             p, q = batch.p[i], batch.q[i]
             if plan.sketch:
                 batch.weight[i] += weight
@@ -267,4 +267,4 @@ def _end(rows, x, plan, losses, status, batch):
         losses[u], status[u] = batch.constant[i] - gain, OK
         if not np.isfinite(gain):
             status[u] = NOT_FINITE
-            fill(x, u * kp, kp, 0)
+            clear(x, u * kp, kp)

@@ -4,7 +4,7 @@ A = U'U with U upper triangular and row-major, so that every update is ``add_pro
 a block of W rows is read and written once, with all the updates from the rows above in one product.
 
 The square is padded to a multiple of W by the caller, with ones on the diagonal and zeros elsewhere: the factor of such
-a row is the row itself. Only the upper triangle is read. Offsets and leading dimensions count elements.
+a row is the row itself. Only the upper triangle is read.
 """
 
 from fastals.engine.jit import inner
@@ -24,13 +24,10 @@ from fastals.engine.simd.kernels import (
 
 @inner
 def gram_add(
-    C,  # inout  float (height, ldc) from offset c    upper triangle, by W x W blocks
-    c,
-    ldc,
-    keep,  # in     1 adds to C, 0 puts there what was to be added
+    C,  # inout  float (height, width)    upper triangle, by W x W blocks
+    keep,  # in     whether C is kept and added to, or what was to be added is put there
     sign,  # in     1 or -1
-    P,  # in     float (depth, width) from offset p, in strips
-    p,
+    P,  # in     float (depth, width), in strips
     rows,  # that a strip of P has room for
     depth,
     height,  # padded; below width a multiple of S
@@ -42,42 +39,38 @@ def gram_add(
     """
     W, S = lanes_of(C), strip_of(C)
     for j in range(0, width, S):
-        right, columns = p + j * rows, min(S, width - j)
+        right, columns = j * rows, min(S, width - j)
         for i in range(0, min(j, height), S):
-            add_product(
-                C, c + i * ldc + j, ldc, keep, sign, P, p + i * rows, S, P, right, S, depth, min(S, height - i), columns
-            )
+            tall = min(S, height - i)
+            add_product(C, i * width + j, width, keep, sign, P, i * rows, S, P, right, S, depth, tall, columns)
+        diagonal = j * width + j
         if j < height and columns == S and folds_of(C):
-            add_folded(C, c + j * ldc + j, ldc, keep, sign, P, right, depth)
+            add_folded(C, diagonal, width, keep, sign, P, right, depth)
         elif j < height:
             for i in range(0, columns, W):
-                diagonal = c + (j + i) * ldc + j + i
-                add_product(C, diagonal, ldc, keep, sign, P, right + i, S, P, right + i, S, depth, W, columns - i)
+                start = diagonal + i * width + i
+                add_product(C, start, width, keep, sign, P, right + i, S, P, right + i, S, depth, W, columns - i)
 
 
 @inner
 def unfold_gram(
-    C,  # inout  float (height, ldc) from offset c    in: as ``gram_add`` leaves it; out: its upper triangle
-    c,
-    ldc,
+    C,  # inout  float (height, width)    in: as ``gram_add`` leaves it; out: its upper triangle
     height,  # as for ``gram_add``
+    width,
 ):
     """Put the blocks that ``gram_add`` has folded where they belong."""
     S = strip_of(C)
     if folds_of(C):
         for j in range(0, height - S + 1, S):
-            unfold(C, c + j * ldc + j, ldc)
+            unfold(C, j * width + j, width)
 
 
 @inner
 def solve(
-    A,  # inout  float (n, lda) from offset a    in: upper triangle of the matrix; out: U
-    a,
-    lda,
+    A,  # inout  float (n, n)    in: upper triangle of the matrix; out: U, on its diagonal U_ii'^-1
     n,  # padded
     inv,  # out    float (n,)    reciprocals of the diagonal of U
-    x,  # inout  float (n,) from offset o    in: right-hand side; out: solution, where A is positive definite
-    o,
+    x,  # inout  float (n,)      in: right-hand side; out: solution, where A is positive definite
 ):  # -> 0, or 1 + the first row whose pivot is not positive, NaN included
     """Factor a symmetric positive definite matrix and solve A x = b for the x that holds b.
 
@@ -86,13 +79,13 @@ def solve(
     """
     W = lanes_of(A)
     for i in range(0, n, W):
-        diagonal = a + i * lda + i
+        diagonal = i * n + i
         if i > 0:
-            add_product(A, diagonal, lda, 1, -1.0, A, a + i, lda, A, a + i, lda, i, W, n - i)
-        status = cholesky_block(A, diagonal, lda, inv, i)
+            add_product(A, diagonal, n, 1, -1.0, A, i, n, A, i, n, i, W, n - i)
+        status = cholesky_block(A, diagonal, n, inv, i)
         if status != 0:
             return i + status
-        substitute_forward(A, a, lda, inv, i, x, o)
-        solve_tile(A, diagonal, lda, inv, i, A, diagonal + W, lda, n - i - W)
-    substitute_backward(A, a, lda, inv, n, x, o)
+        substitute_forward(A, 0, n, inv, i, x, 0)
+        solve_tile(A, diagonal, n, inv, i, A, diagonal + W, n, n - i - W)
+    substitute_backward(A, 0, n, n, x, 0)
     return 0

@@ -91,7 +91,7 @@ def kernel(function: Callable) -> Any:
 
 def inner(function: Callable) -> Any:
     """Compile ``function``, when first needed, for callers that are jitted themselves."""
-    return Jitted(partial(_cached, function, INNER_OPTIONS))
+    return Jitted(lambda: _without_literals(_cached(function, INNER_OPTIONS)))
 
 
 def inlined(function: Callable) -> Any:
@@ -100,6 +100,19 @@ def inlined(function: Callable) -> Any:
     Without a cache, as it is never compiled by itself.
     """
     return Jitted(lambda: numba.njit(**INNER_OPTIONS, inline="always")(function))
+
+
+def _without_literals(dispatcher: Any) -> Any:
+    """Give the dispatcher's callers one compiled function for numbers, whether written down or computed.
+
+    To Numba the 0 of ``f(0)`` is a type of its own, and it compiles f once for each: a cold first fit took 10.5 s
+    instead of 9.85.
+    """
+    template = dispatcher.get_call_template
+    dispatcher.get_call_template = lambda arguments, keywords: template(
+        tuple(map(types.unliteral, arguments)), {name: types.unliteral(kind) for name, kind in keywords.items()}
+    )
+    return dispatcher
 
 
 def _cached(function: Callable, options: dict[str, Any]) -> Any:

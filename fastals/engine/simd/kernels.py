@@ -364,13 +364,15 @@ def cholesky_block(v, C, c, ldc, inv, i):
 
 @micro_kernel
 def solve_tile(v, U, u, ldu, inv, i, C, c, ldc, width):
-    """Solve a transposed triangular block for many right-hand sides.
+    """Solve a transposed triangular block for many right-hand sides, and invert it.
 
     Computes   C[0:W, 0:width] <- X with U'X = C, U the upper triangular W x W block; inv[i : i + W] = 1 / diag(U).
-    Requires   width padded.
+               Then U <- U'^-1, which is lower triangular: what ``substitute_backward`` wants.
+    Requires   width padded, 0 too.
     IR         For each W columns: W rows in registers, W * (W - 1) / 2 fma with an element of U broadcast. The rows of
                U are divided by their diagonal beforehand, on the stack, so that a step waits for one fma. There they
                stay: LLVM would make a vector of each element before the loop, which takes almost twice as long.
+               The inverse is the solution for the identity.
     """
     U, C, unit = v.at(U, u), v.at(C, c), v.scratch(v.lanes * v.lanes)
     scale = v.load(inv, i)
@@ -378,16 +380,20 @@ def solve_tile(v, U, u, ldu, inv, i, C, c, ldc, width):
         row = v.times(v.load(v.at(U, 0, r, ldu)), v.splat_lane(scale, r))
         v.store(v.builder.fneg(row), unit, r * v.lanes)
 
-    def columns(j):
+    def put_solution(rows, target, ld):
         v.keep_in_memory(unit)
-        tile = v.at(C, j)
-        rows = [v.load(v.at(tile, 0, r, ldc)) for r in range(v.lanes)]
         for r in range(v.lanes):
             for s in range(r + 1, v.lanes):
                 rows[s] = v.fma(v.broadcast(unit, r * v.lanes + s), rows[r], rows[s])
-            v.store(v.times(rows[r], v.splat_lane(scale, r)), v.at(tile, 0, r, ldc))
+            v.store(v.times(rows[r], v.splat_lane(scale, r)), v.at(target, 0, r, ld))
+
+    def columns(j):
+        tile = v.at(C, j)
+        put_solution([v.load(v.at(tile, 0, r, ldc)) for r in range(v.lanes)], tile, ldc)
 
     v.each(0, width, v.lanes, columns)
+    one = v.constant(1.0)
+    put_solution([v.choose([lane == r for lane in range(v.lanes)], one, v.zero) for r in range(v.lanes)], U, ldu)
 
 
 @micro_kernel
@@ -397,8 +403,8 @@ def substitute_forward(v, U, u, ldu, inv, i, x, o):
     Computes   x[o + i : o + i + W] <- z[i : i + W], where x[o : o + i] holds z[0:i]; inv[i : i + W] are reciprocals of
                the diagonal of U.
     Requires   i padded; U upper triangular with zeros below the diagonal inside its W x W blocks.
-    IR         i fma in four chains; then W dependent steps of a broadcast lane and an fma, the division by the diagonal
-               taken out of the chain.
+    IR         i fma in four chains; then W dependent steps of a broadcast lane and an fma: the rows of the block are
+               scaled beforehand and lose their diagonal, and all divisions are one product at the end.
     """
     U, x = v.at(U, u), v.at(x, o)
     columns, chains = v.at(U, i), min(4, v.lanes)
@@ -411,19 +417,25 @@ def substitute_forward(v, U, u, ldu, inv, i, x, o):
         ]
 
     known = v.sum_of(v.loop(0, i, chains, [v.zero] * chains, earlier))
-    block = [v.load(v.at(columns, 0, v.add(i, r), ldu)) for r in range(v.lanes)]
-    right = v.minus(v.load(x, i), known)
-    v.store(_solve_in_lanes(v, right, v.load(inv, i), range(v.lanes), block), x, i)
+    right, scale = v.minus(v.load(x, i), known), v.load(inv, i)
+    for r in range(v.lanes):
+        row = v.load(v.at(columns, 0, v.add(i, r), ldu))
+        scaled = v.builder.fneg(v.times(row, v.splat_lane(scale, r)))
+        scaled = v.choose([lane == r for lane in range(v.lanes)], v.zero, scaled)
+        right = v.fma(v.splat_lane(right, r), scaled, right)
+    v.store(v.times(right, scale), x, i)
 
 
 @micro_kernel
-def substitute_backward(v, U, u, ldu, inv, n, x, o):
+def substitute_backward(v, U, u, ldu, n, x, o):
     """Solve Uy = x in place, the second half of a solution by Cholesky.
 
-    Computes   x[o : o + n] <- y; inv[0:n] = 1 / diag(U).
-    Requires   As for ``substitute_forward``.
-    IR         From the last block up: W row dots over what is solved, reduced together into one vector; then the block
-               itself, transposed in registers, as in ``substitute_forward``.
+    Computes   x[o : o + n] <- y
+    Requires   n padded; of U the W x W blocks above the diagonal; on it their transposed inverses, as ``solve_tile``
+               leaves them.
+    IR         From the last block up: W row dots over what is solved, reduced together into one vector; then W fma
+               with the rows of the block's inverse, in chains. A step for each row of the triangle, each of which
+               waits for the one before, and its transposition take 1 to 2% of an exact row more, 3% of one block.
     """
     U, x = v.at(U, u), v.at(x, o)
 
@@ -436,23 +448,13 @@ def substitute_backward(v, U, u, ldu, inv, n, x, o):
 
         sums = v.loop(v.add(i, v.lanes), n, v.lanes, [v.zero] * v.lanes, columns)
         right = v.minus(v.load(x, i), v.sums(sums))
-        triangle = v.transpose([v.load(v.at(rows, i, r, ldu)) for r in range(v.lanes)])
-        v.store(_solve_in_lanes(v, right, v.load(inv, i), reversed(range(v.lanes)), triangle), x, i)
+        chains = [v.zero] * min(4, v.lanes)
+        for r in range(v.lanes):
+            chain = r % len(chains)
+            chains[chain] = v.fma(v.splat_lane(right, r), v.load(v.at(rows, i, r, ldu)), chains[chain])
+        v.store(v.sum_of(chains), x, i)
 
     v.each(v.sub(n, v.lanes), -1, -v.lanes, block)
-
-
-def _solve_in_lanes(v, right, scale, order, vectors):
-    """Return y with ``sum_r y[r] * vectors[r] = right``, a triangular system that is solved in this order of r.
-
-    ``scale`` is the reciprocal of the diagonal. The vectors are scaled by it beforehand and lose their diagonal, so
-    that a step costs a broadcast lane and an fma, and all divisions of ``right`` are one product at the end.
-    """
-    for r in order:
-        scaled = v.builder.fneg(v.times(vectors[r], v.splat_lane(scale, r)))
-        scaled = v.choose([lane == r for lane in range(v.lanes)], v.zero, scaled)
-        right = v.fma(v.splat_lane(right, r), scaled, right)
-    return v.times(right, scale)
 
 
 # Products of a vector with rows, contiguous or gathered

@@ -81,12 +81,13 @@ def cholesky_block(C, c, ldc, inv, i):
 
 
 def solve_tile(U, u, ldu, inv, i, C, c, ldc, width):
-    """``C <- U'^-1 C``."""
+    """``C <- U'^-1 C``, then ``U <- U'^-1``."""
     W = lanes(inv.dtype)
-    block, tile = U.flat[_at(u, ldu, W, W)], C.flat[_at(c, ldc, W, width)]
+    block = U.flat[_at(u, ldu, W, W)]
+    tile = np.hstack((C.flat[_at(c, ldc, W, width)], np.eye(W, dtype=C.dtype)))
     for r in range(W):
         tile[r] = (tile[r] - block[:r, r] @ tile[:r]) * inv[i + r]
-    C.flat[_at(c, ldc, W, width)] = tile
+    C.flat[_at(c, ldc, W, width)], U.flat[_at(u, ldu, W, W)] = tile[:, :width], tile[:, width:]
 
 
 def substitute_forward(U, u, ldu, inv, i, x, o):
@@ -97,11 +98,13 @@ def substitute_forward(U, u, ldu, inv, i, x, o):
         x[o + r] = (x[o + r] - upper[:r, r] @ x[o : o + r]) * inv[r]
 
 
-def substitute_backward(U, u, ldu, inv, n, x, o):
-    """``x <- U^-1 x``."""
-    upper = U.flat[_at(u, ldu, n, n)]
-    for r in reversed(range(n)):
-        x[o + r] = (x[o + r] - upper[r, r + 1 :] @ x[o + r + 1 : o + n]) * inv[r]
+def substitute_backward(U, u, ldu, n, x, o):
+    """``x <- U^-1 x``, block by block, where U holds the transposed inverses of its diagonal blocks."""
+    W = lanes(x.dtype)
+    upper, solved = U.flat[_at(u, ldu, n, n)], x[o : o + n]
+    for i in reversed(range(0, n, W)):
+        block = slice(i, i + W)
+        solved[block] = upper[block, block].T @ (solved[block] - upper[block, i + W :] @ solved[i + W :])
 
 
 def _dots(out, o, rows, x):
