@@ -6,13 +6,19 @@ BIN := .venv/bin
 export NUMBA_CACHE_DIR := $(CURDIR)/.cache/numba/$(shell find fastals/engine -name '*.py' | sort | xargs cat | sha256sum | cut -c1-16)
 
 .DEFAULT_GOAL := help
-.PHONY: run test lint bench quality clean help
+.PHONY: run test floor lint bench quality clean help
 
 run: .venv/run.stamp ## train on MovieLens 100K (or synthetic data) and print the tables
 	$(BIN)/python -m fastals $(ARGS)
 
 test: .venv/dev.stamp ## run all tests
 	$(BIN)/python -m pytest $(ARGS)
+
+floor: ## run all tests with the oldest dependencies that are allowed; PYTHON=python3.10 for the oldest Python too
+	$(PYTHON) -m venv .cache/floor
+	.cache/floor/bin/pip install --quiet --editable '.[dev]' \
+		$(shell sed -n '/^dependencies/s/[^"]*"\([^"]*\)>=\([^"]*\)"[^"]*/\1==\2 /gp' pyproject.toml)
+	.cache/floor/bin/python -m pytest $(ARGS)
 
 lint: .venv/dev.stamp ## ruff and mypy
 	$(BIN)/ruff check .

@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 import os
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 from zipfile import BadZipFile
 
 import numpy as np
 
-__all__ = ["read", "write"]
+__all__ = ["read", "write", "write_arrays"]
 
 FORMAT = 1
 _HEADER = "header"
@@ -32,11 +32,27 @@ def write(path: str | os.PathLike[str], header: dict[str, Any], arrays: dict[str
     partial = path.with_name(path.name + ".partial")
     try:
         with partial.open("wb") as file:
-            np.savez(file, allow_pickle=False, **{_HEADER: np.frombuffer(text, np.uint8), **arrays})
+            write_arrays(file, {_HEADER: np.frombuffer(text, np.uint8), **arrays})
         partial.replace(path)
     finally:
         partial.unlink(missing_ok=True)
     return path
+
+
+def write_arrays(file: str | os.PathLike[str] | IO[bytes], arrays: dict[str, Any]) -> None:
+    """Write arrays as `numpy.savez` does, but no Python objects.
+
+    Its own `allow_pickle=False` came with NumPy 2.1; before, that was one more array to be written.
+
+    Raises
+    ------
+    ValueError
+        An array holds Python objects.
+    """
+    for name, array in arrays.items():
+        if np.asarray(array).dtype.hasobject:
+            raise ValueError(f"{name} holds Python objects, which a file that can run no code cannot hold")
+    np.savez(file, **arrays)
 
 
 def read(path: str | os.PathLike[str]) -> tuple[dict[str, Any], dict[str, np.ndarray]]:

@@ -101,7 +101,7 @@ def test_item_bias_by_hand():
 
 
 def test_random_gives_the_same_to_a_user_whoever_else_is_asked_about():
-    R = sp.random_array((20, 30), density=0.2, random_state=0)
+    R = sp.csr_array(sp.random(20, 30, density=0.2, random_state=0))
     model = Random(random_state=5).fit(R)
     ids, scores = model.recommend(np.arange(20), n=30)
     for user in (7, 0, 19):

@@ -36,7 +36,7 @@ def test_a_failed_write_leaves_the_old_file_and_no_other(tmp_path):
     storage.write(tmp_path / "model", HEADER, ARRAYS)
     with pytest.raises(TypeError, match="JSON"):
         storage.write(tmp_path / "model", {"no JSON": object()}, ARRAYS)
-    with pytest.raises(ValueError, match="allow_pickle"):
+    with pytest.raises(ValueError, match=r"^a holds Python objects"):
         storage.write(tmp_path / "model", HEADER, {"a": np.array([object()])})
     assert os.listdir(tmp_path) == ["model.npz"]
     assert storage.read(tmp_path / "model")[0] == HEADER

@@ -71,10 +71,7 @@ def test_folds_are_averaged(split):
 
 def test_of_errors_the_lowest_is_the_best_and_stored_zeros_are_ratings(split):
     rng = np.random.default_rng(0)
-    ratings = sp.random_array(
-        (30, 20), density=0.5, rng=rng, format="csr", data_sampler=lambda size: rng.integers(0, 3, size)
-    )
-    cells = ratings.tocoo()
+    cells = sp.random(30, 20, density=0.5, random_state=1, data_rvs=lambda size: rng.integers(0, 3, size))
     chosen = rng.random(cells.nnz) < 0.7
     train, validation = (
         sp.coo_array((cells.data[rows] * 1.0, (cells.row[rows], cells.col[rows])), shape=(30, 20)).tocsr()

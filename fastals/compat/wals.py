@@ -139,14 +139,16 @@ def weighted_rmse(R_true: MatrixLike, R_pred: np.ndarray | Factors, w_item: np.n
         less than 1, as in the original.
     """
     mask = sparse.coo_array(M)
-    users, items = mask.coords
+    users, items = mask.row, mask.col
     weights = mask.data * np.asarray(w_item)[items]
     if isinstance(R_pred, tuple):
         U, V = R_pred
         predicted = np.einsum("nk,nk->n", U[users], V[items])
     else:
         predicted = np.asarray(R_pred)[users, items]
-    truth = sparse.csr_array(R_true)[users, items] if sparse.issparse(R_true) else np.asarray(R_true)[users, items]
+    # Of a sparse *matrix*, since what an array gives has changed its shape between versions of SciPy.
+    truth = (sparse.csr_matrix(R_true) if sparse.issparse(R_true) else np.asarray(R_true))[users, items]
+    truth = np.asarray(truth).ravel()
     return float(np.sqrt(weights @ (truth - predicted) ** 2 / max(weights.sum(), 1)))
 
 

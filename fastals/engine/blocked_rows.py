@@ -26,6 +26,7 @@ from .rows import (
     advance,
     clear,
     gather_cells,
+    is_finite,
     primal_cost,
     set_diagonal,
     sketch_scale,
@@ -265,6 +266,6 @@ def _end(rows, x, plan, losses, status, batch):
                 x[u * kp + c] += plan.beyond * (x[u * kp + c] - before[c])
             gain -= np.float64(plan.beyond * plan.beyond) * (gain - batch.first[i])
         losses[u], status[u] = batch.constant[i] - gain, OK
-        if not np.isfinite(gain):
+        if not is_finite(gain):
             status[u] = NOT_FINITE
             clear(x, u * kp, kp)

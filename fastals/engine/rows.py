@@ -290,6 +290,16 @@ def fill(array, count, value):
 
 
 @inlined
+def is_finite(number):
+    """Return whether a number is finite, by a comparison.
+
+    ``np.isfinite`` would subtract it from itself, and the LLVM of Numba 0.61 makes a plain 0 of that where sums may be
+    taken in another order.
+    """
+    return abs(number) < np.inf
+
+
+@inlined
 def _cell(rule, value, weight, row_background, columns, j):  # -> w, b, confidence * target^2
     confidence = (rule.constant + rule.slope * abs(value)) * weight * columns[j, 0]
     target = rule.value_target * (value - rule.mean - columns[j, 2]) + rule.sign_target * (value > 0)
@@ -343,7 +353,7 @@ def solve_row(
         # It was `gained` above its minimum and is beyond^2 of that now: with beyond < 1 a half-step never lets it rise.
         gain -= np.float64(plan.beyond * plan.beyond) * gained
     # A solution that is not finite shows in the gain.
-    return (OK if np.isfinite(gain) else NOT_FINITE), constant - gain
+    return (OK if is_finite(gain) else NOT_FINITE), constant - gain
 
 
 @inlined

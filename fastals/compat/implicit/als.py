@@ -63,6 +63,7 @@ from ...engine.threads import available
 from ...interactions import Interactions, MatrixLike, as_named_interactions
 from ...objectives import Objective, Statistics
 from ...progress import Progress
+from ...storage import write_arrays
 from ...validation import (
     NotFittedError,
     Params,
@@ -659,7 +660,7 @@ class AlternatingLeastSquares(Params):
         if not isinstance(self.random_state, (int, np.integer)):
             del values["random_state"]
         kept = {name: value for name, value in values.items() if value is not None}
-        np.savez(fileobj_or_path, allow_pickle=False, **kept)
+        write_arrays(fileobj_or_path, kept)
 
     @classmethod
     def load(cls, fileobj_or_path: FileOrPath) -> AlternatingLeastSquares:
