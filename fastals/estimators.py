@@ -179,7 +179,7 @@ class _ALS(Incremental, Serving):
             self._keep(objective, statistics, model.X, model.Y, checked.factors, cells.by_user, history)
             self._item_counts, self._ids = cells.by_item.counts, (cells.user_ids, cells.item_ids)
 
-        def after(iteration: int, loss: float, last: bool) -> bool:
+        def after(iteration: int, loss: float) -> bool:
             first_call = len(history) == iteration
             history[iteration:] = [loss]
             if report is not None and first_call:
@@ -732,21 +732,14 @@ def _go_on_from(start: _ALS, places: list[np.ndarray], model: engine.Model, fact
     the start's, along its principal axes.
     """
     k = start.item_factors_.shape[1]
-    beyond = None
-    if factors > k:
-        span, _ = np.linalg.qr(start.item_factors_.astype(np.float64))
-        beyond = model.Y[:, :factors].astype(np.float64)
-        beyond[places[1]] -= span @ (span.T @ beyond[places[1]])
-        left, sizes, _ = np.linalg.svd(beyond, full_matrices=False)
-        beyond = left[:, : factors - k] * sizes[: factors - k]
+    more = basis.outside(model.Y[:, :factors], start.item_factors_, places[1], factors - k)
     for side, panel, rows in (("user", model.X, places[0]), ("item", model.Y, places[1])):
         panel[:] = 0
         panel[rows, :k] = getattr(start, f"{side}_factors_")
         biases = start._biases(side)
         if model.bias >= 0 and biases is not None:
             panel[rows, model.bias] = biases
-    if beyond is not None:
-        model.Y[:, k : k + beyond.shape[1]] = beyond
+    model.Y[:, k : k + more.shape[1]] = more
 
 
 def load(path: str | os.PathLike[str]) -> ImplicitALS | ExplicitALS | WeightedALS:

@@ -104,7 +104,6 @@ def observed(rng: np.random.Generator, n_users: int, n_items: int, density: floa
     return R
 
 
-# One user, one item, rows empty, shorter and longer than k; k = 1 .. 19 is below, at and above every vector's lanes.
 def example(seed: int = 0, shape: tuple[int, int] = (30, 20), density: float = 0.3) -> np.ndarray:
     """One such matrix."""
     return observed(np.random.default_rng(seed), *shape, density)

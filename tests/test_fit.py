@@ -28,7 +28,7 @@ def a_model(R, k, biases=False, **parameters):
 
 @pytest.mark.parametrize("biases", [False, True])
 def test_sketch_spans_the_range_of_the_data(biases):
-    """Of a matrix of rank 2 the start has rank 2; its columns lie in the matrix's row space but for its scales."""
+    """Of a matrix of rank 3 the start has rank 3; its columns lie in the matrix's row space but for its scales."""
     rng = np.random.default_rng(0)
     R = rng.random((30, 2)) @ rng.random((2, 20)) + 1
     R -= R.mean() if biases else 0
@@ -45,6 +45,11 @@ def test_sketch_spans_the_range_of_the_data(biases):
     assert np.abs(outside).max() < 1e-9 * np.abs(start).max()
     assert np.linalg.matrix_rank(start, tol=1e-9 * np.linalg.norm(start)) == min(rank, 5)
     assert not model.Y[:, 5:].any()
+
+
+def test_of_several_failed_rows_the_first_is_named():
+    assert fit.first_failure("item", np.array([0, 0, 2, 1], np.int8)) == fit.Failure("item", 2, 2)
+    assert fit.first_failure("user", np.zeros(3, np.int8)) is None
 
 
 def test_a_failed_row_is_named_and_the_fit_ends():
@@ -77,7 +82,7 @@ def test_reports_come_in_order_and_the_last_one_is_the_loss():
     alternation = fit.Alternation(model, "auto", 1)
     alternation.sketch(np.random.default_rng(0))
     alternation.fit(3, lambda *report: reports.append(report) or False)
-    assert [(iteration, last) for iteration, _, last in reports] == [(0, False), (1, False), (2, True)]
+    assert [iteration for iteration, _ in reports] == [0, 1, 2]
     np.testing.assert_allclose(reports[-1][1], fit.loss(model, 1), rtol=1e-9)
 
 

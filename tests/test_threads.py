@@ -67,14 +67,14 @@ def test_no_control_group(monkeypatch):
 def test_work_runs_on_that_many_threads_with_one_counter(n_threads):
     calls, all_here = [], threading.Barrier(n_threads)
 
-    def work(counter, label):
+    def work(counter):
         all_here.wait(timeout=30)
-        calls.append((threading.get_ident(), id(counter), label))
+        calls.append((threading.get_ident(), id(counter)))
 
-    threads.spread(work, n_threads, "label")
-    assert len({ident for ident, _, _ in calls}) == n_threads == len(calls)
-    assert threading.get_ident() in {ident for ident, _, _ in calls}
-    assert len({(counter, label) for _, counter, label in calls}) == 1
+    threads.spread(work, n_threads)
+    assert len({ident for ident, _ in calls}) == n_threads == len(calls)
+    assert threading.get_ident() in {ident for ident, _ in calls}
+    assert len({counter for _, counter in calls}) == 1
 
 
 def test_counter_starts_at_zero_each_time():

@@ -82,18 +82,18 @@ def _gram_bands(
         task = next_block(counter)
         if task >= groups * n_bands:
             return
-        group, first = task % groups, task // groups * BAND
-        height, width = min(BAND, kp - first), kp - first
+        group, band = task % groups, task // groups * BAND
+        height, right = min(BAND, kp - band), kp - band  # rows of the band; columns, from its diagonal on
         for begin in range(group * PIECE, n, groups * PIECE):
             end = min(begin + PIECE, n)
             for start in range(begin, end, CHUNK):
-                depth = min(CHUNK, end - start)
-                scaled(piece, 0, CHUNK, scales, start * each, panel, start * kp + first, kp, depth, width)
-                gram_add(sums, start > begin, 1.0, piece, CHUNK, depth, height, width)
-            unfold_gram(sums, height, width)
+                depth, own = min(CHUNK, end - start), start if each else 0
+                scaled(piece, 0, CHUNK, scales, own, panel, start * kp + band, kp, depth, right)
+                gram_add(sums, start > begin, 1.0, piece, CHUNK, depth, height, right)
+            unfold_gram(sums, height, right)
             for i in range(height):
-                diagonal = (group * kp + first + i) * kp + first + i
-                _add(partial, diagonal, sums, i * width + i, width - i)
+                diagonal = (group * kp + band + i) * kp + band + i
+                _add(partial, diagonal, sums, i * right + i, right - i)
 
 
 @inner
@@ -167,6 +167,32 @@ def whiten(panel: np.ndarray, width: int, n_threads: int) -> None:
     lengths = np.maximum(squares, FLOOR * matrix.trace())
     lengths *= (np.maximum(squares, 0) / lengths).sum() / len(panel)
     rotate(panel, vectors / np.sqrt(lengths), n_threads)
+
+
+def outside(panel: np.ndarray, span: np.ndarray, rows: np.ndarray, count: int) -> np.ndarray:
+    """Return what of a panel lies outside the range of `span`, along its `count` principal axes.
+
+    Parameters
+    ----------
+    panel : ndarray, shape (n, k)
+    span : ndarray, shape (len(rows), any)
+        0 in the rows that it lacks.
+    rows : ndarray of int
+        Which rows of the panel its rows are.
+    count : int
+
+    Returns
+    -------
+    ndarray of float64, shape (n, count), or of fewer columns where n or k are fewer
+    """
+    if count == 0:
+        return np.zeros((len(panel), 0))
+    left = panel.astype(np.float64)
+    with one_blas_thread():
+        axes, _ = np.linalg.qr(span.astype(np.float64))
+        left[rows] -= axes @ (axes.T @ left[rows])
+        axes, sizes, _ = np.linalg.svd(left, full_matrices=False)
+        return axes[:, :count] * sizes[:count]
 
 
 def turned(matrix: np.ndarray, rotation: np.ndarray | None) -> np.ndarray:

@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from .jit import inlined, inner, kernel, next_block
+from .jit import inner, kernel, next_block
 from .problem import BACKGROUND, RIDGE
 from .rows import (
     CACHED,
@@ -39,9 +39,6 @@ CELLS = 16  # a row has at least so many in a block on average: as many as the k
 # Factors from which on a start is taken so, in 0.67 of the time. At 64 it would be 0.87, and a fit 0.99: not worth what
 # it takes to compile.
 SKETCHED = 128
-
-
-_sketch_scale = inlined(sketch_scale)
 
 
 class Batch(NamedTuple):
@@ -145,11 +142,11 @@ def solve_batches(
 
 @inner
 def _start(problem, rows, g, width, x, plan, ws, batch):
-    """P = x, the start, and q = -D p: with the sums over the cells the first residual."""
+    """Set p = x, the start, and q = -D p: with the sums over the cells the first residual."""
     kp = len(g)
     for i in range(len(rows)):
         u, p, q, before = rows[i], batch.p[i], batch.q[i], batch.before[i]
-        set_diagonal(ws.d, problem.rows[u, 1], g, problem.rows[u, 2], width)
+        set_diagonal(ws.d, problem.rows[u, BACKGROUND], g, problem.rows[u, RIDGE], width)
         for c in range(kp):
             before[c] = x[u * kp + c]
             p[c] = before[c] if plan.warm and not plan.sketch else before.dtype.type(0)
@@ -201,11 +198,13 @@ def _first_from(indices, begin, end, column):  # -> the first cell from begin on
 
 @inner
 def _keep_sketch(problem, rows, g, width, x, losses, status, ws, batch):
-    """X = `sketch_scale` r."""
+    """Set x = `sketch_scale` r."""
     kp = batch.q.shape[1]
     for i in range(len(rows)):
         u, q = rows[i], batch.q[i]
-        scale = x.dtype.type(_sketch_scale(problem.rows[u, 1], g[0], problem.rows[u, 2], batch.weight[i], width))
+        scale = x.dtype.type(
+            sketch_scale(problem.rows[u, BACKGROUND], g[0], problem.rows[u, RIDGE], batch.weight[i], width)
+        )
         for c in range(kp):
             x[u * kp + c] = scale * q[c]
         dot(ws.s, 0, x, u * kp, x, u * kp, kp)
@@ -228,7 +227,7 @@ def _look_around(problem, rows, g, width, ws, batch):
 
 @inner
 def _set_diagonals(problem, u, g, width, ws):
-    set_diagonal(ws.d, problem.rows[u, 1], g, problem.rows[u, 2], width)
+    set_diagonal(ws.d, problem.rows[u, BACKGROUND], g, problem.rows[u, RIDGE], width)
     for c in range(len(g)):
         ws.e[c] = 1 / ws.d[c]
 

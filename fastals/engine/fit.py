@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -58,6 +58,7 @@ class Alternation:
     def __init__(self, model: Model, solver: str, n_threads: int) -> None:
         self.model, self.solver, self.n_threads = model, solver, n_threads
         self._schedules: dict[str, sweep.Schedule] = {}
+        self._background = {side: bool(self._sides(side)[0].columns[:, BACKGROUND].any()) for side in ("user", "item")}
         # Ridge Gram matrices of the sides whose panel has only been rotated since they were computed.
         self._ridges: dict[str, np.ndarray] = {}
 
@@ -102,7 +103,7 @@ class Alternation:
                     basis.whiten(X, factors, self.n_threads)
 
     def fit(
-        self, iterations: int, after: Callable[[int, float, bool], bool], *, done: int = 0, solved: bool = False
+        self, iterations: int, after: Callable[[int, float], bool], *, done: int = 0, solved: bool = False
     ) -> Failure | None:
         """Alternate from the start in `model.Y`; on return the users are exact for the items.
 
@@ -110,7 +111,7 @@ class Alternation:
         ----------
         iterations : int
             Half-steps of users and of items.
-        after : callable (iteration, loss, last) -> bool
+        after : callable (iteration, loss) -> bool
             Called when an iteration is done, with the objective then; True ends the fit.
         done : int, default 0
             Iterations that the start comes from; if any, `model.X` is a start as well.
@@ -127,59 +128,49 @@ class Alternation:
             age = done + iteration
             beyond = min(BEYOND, (age + 1) / (age + 4)) if age else 0
             if iteration > 0 or not solved:
-                failure, _ = self._half_step("user", balance=age > 0, warm=age > 0, beyond=beyond)
+                failure, _ = self._half_step("user", self._plan("user", warm=age > 0, beyond=beyond), balance=age > 0)
                 if failure:
                     return failure
             # Of a sketch the sizes tell something, the rows less than a step more from 0, which takes as long. Loss
             # after the first iteration over that from the sketch: lastfm and MovieLens 1M, k = 128, 0.999; the
             # generated set, k = 128, 0.997, and with as many steps as elsewhere 1.008.
-            failure, items_loss = self._half_step(
-                "item", balance=True, warm=age > 0, beyond=beyond, steps=STEPS + (age == 0)
-            )
+            plan = self._plan("item", warm=age > 0, beyond=beyond, steps=STEPS + (age == 0))
+            failure, items_loss = self._half_step("item", plan)
             if failure:
                 return failure
             if iteration == iterations - 1:
                 break
-            if after(iteration, items_loss, False):
+            if after(iteration, items_loss):
                 iterations = iteration + 1
                 break
-        failure, users_loss = self._half_step("user", balance=iterations > 0, last=True)
+        failure, users_loss = self._half_step("user", self._plan("user", last=True), balance=iterations > 0)
         if failure:
             return failure
         if iterations:
-            after(iterations - 1, users_loss, True)
+            after(iterations - 1, users_loss)
         return None
 
-    def _half_step(
-        self,
-        side: str,
-        *,
-        balance: bool,
-        warm: bool = False,
-        last: bool = False,
-        beyond: float = 0,
-        steps: int = STEPS,
-    ) -> tuple[Failure | None, float]:
+    def _plan(self, side: str, *, warm: bool = False, last: bool = False, **given: Any) -> Plan:
+        return plan_for(self.solver, self.model.Y.dtype, self._background[side], warm=warm, last=last, **given)
+
+    def _half_step(self, side: str, plan: Plan, *, balance: bool = True) -> tuple[Failure | None, float]:
         """Solve one side; return the first failure, and the objective after it where an iteration ends."""
         problem, other, _, Y = self._sides(side)
-        weights = problem.columns[:, BACKGROUND]
         with biases_as_offsets(problem, Y, self.model.bias):
-            if weights.any():
-                needed = warm and (beyond > 0 or self.solver != "cholesky")
-                g = self._to_eigenbasis(side, balance, needed)
-            if last or not weights.any():
-                g = self._fix(Y, weights)
-            background = bool(weights.any())
-            plan = plan_for(self.solver, Y.dtype, background, warm=warm, last=last, beyond=beyond, steps=steps)
+            if self._background[side]:
+                g = self._to_eigenbasis(side, balance, plan.warm and (plan.beyond > 0 or plan.cg))
+            if plan.finish or not self._background[side]:
+                g = self._fix(Y, problem.columns[:, BACKGROUND])
             outcome = self._sweep(side, Y, g, plan)
         failure = first_failure(side, outcome.status)
-        reported = side == "item" or last  # the ridge of the items takes 1% of an iteration on short rows
+        reported = side == "item" or plan.finish  # the ridge of the items takes 1% of an iteration on short rows
         return failure, outcome.loss + ridge(other, Y) if reported and not failure else 0.0
 
     def _fix(self, Y: np.ndarray, weights: np.ndarray) -> np.ndarray:
-        """Return the eigenvalues of the background of Y, rotated once more where a rotation has not made it diagonal.
+        """Return the eigenvalues of the background of Y, rotated again where a rotation has not made it diagonal.
 
-        Of panels that span 4 orders of magnitude float32 leaves twice the off-diagonal that counts as none.
+        Of panels that span 4 orders of magnitude float32 leaves twice the off-diagonal that counts as none; what a
+        third rotation leaves is taken for rounding.
         """
         for _ in range(3):
             fixed = basis.fix(Y, weights, self.model.width, self.n_threads)
@@ -198,9 +189,8 @@ class Alternation:
     def _sweep(self, side: str, Y: np.ndarray, g: np.ndarray, plan: Plan) -> sweep.Outcome:
         problem, _, X, _ = self._sides(side)
         if side not in self._schedules:
-            background = bool(problem.columns[:, BACKGROUND].any())
-            cost = plan_for(self.solver, Y.dtype, background, warm=True, last=False)
-            self._schedules[side] = sweep.make_schedule(problem.cells.counts, Y, cost, self.n_threads)
+            typical = self._plan(side, warm=True)
+            self._schedules[side] = sweep.make_schedule(problem.cells.counts, Y, typical, self.n_threads)
         return sweep.half_step(problem, Y, g, self.model.width, X, plan, self.n_threads, self._schedules[side])
 
     def _to_eigenbasis(self, side: str, balance: bool, needed: bool) -> np.ndarray:

@@ -1,7 +1,8 @@
 """The only caller of ``numba.njit``: which flags this project compiles with, and why.
 
-Two decorators: ``kernel`` is for functions that Python calls, ``inner`` for those that only jitted functions call.
-Neither takes a signature: a signature compiles at import, and importing this package compiles nothing.
+Three decorators: ``kernel`` is for functions that Python calls, ``inner`` for those that only jitted functions call,
+``inlined`` for those that become part of each caller. None takes a signature: a signature compiles at import, and
+importing this package compiles nothing.
 
 Parallelism is by Python threads. Each runs the same kernel, which holds no GIL and draws its blocks of rows from one
 shared counter with ``next_block``; there is no ``prange``, hence no threading layer that aborts or dies after a fork.

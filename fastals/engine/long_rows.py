@@ -12,7 +12,7 @@ import numpy as np
 
 from .blas import one_blas_thread
 from .jit import kernel, next_block
-from .problem import RowProblem
+from .problem import BACKGROUND, RIDGE, RowProblem
 from .rows import (
     NOT_FINITE,
     NOT_POSITIVE,
@@ -55,11 +55,11 @@ def solve_long_row(
     r = right.sum(axis=0, dtype=np.float64)[:width]
     x[width:] = 0
     if plan.sketch:
-        r *= sketch_scale(problem.rows[u, 1], g[0], problem.rows[u, 2], weights.sum(), width)
+        r *= sketch_scale.py_func(problem.rows[u, BACKGROUND], g[0], problem.rows[u, RIDGE], weights.sum(), width)
         x[:width] = r
         return OK, float((r**2).sum())
     A = np.triu(sums.sum(axis=0, dtype=np.float64).reshape(kp, kp)[:width, :width])
-    A += np.triu(A, 1).T + np.diag(problem.rows[u, 1] * g[:width] + problem.rows[u, 2])
+    A += np.triu(A, 1).T + np.diag(problem.rows[u, BACKGROUND] * g[:width] + problem.rows[u, RIDGE])
     with one_blas_thread():
         try:
             np.linalg.cholesky(A)  # refuses what is not positive definite

@@ -23,6 +23,7 @@ def cells_and_background(problem: RowProblem, X: np.ndarray, Y: np.ndarray, widt
     X, Y : ndarray, shapes (n_rows, kp), (n_columns, kp)
     width : int
         Columns in use.
+    n_threads : int
 
     Notes
     -----
@@ -70,7 +71,7 @@ def _observed(
     problem,  # in    RowProblem
     X,  # in    T (n_rows, kp)
     Y,  # in    T (n_columns, kp)
-    per_row,  # out   float64 (n_rows,)
+    per_row,  # inout float64 (n_rows,)    zeros; those of rows without cells stay
     ws,  # work  Workspace
 ):
     """Sum w (x.y)^2 - 2 b (x.y) + confidence target^2 over each row's cells."""

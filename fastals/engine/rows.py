@@ -4,13 +4,13 @@ Solves A x = r with A = diag(d) + sum_j w_j y_j y_j', r = sum_j b_j y_j and d = 
 eigenbasis the background is a diagonal. Five ways to the same x:
 
 - diagonal: all w are 0, as where zeros are data and all weights are equal. Nothing to factorise.
-- primal: Cholesky of the k x k matrix. m k^2 + k^3 / 3 multiply-adds for m cells.
+- primal: Cholesky of the k x k matrix. m k^2 / 2 + k^3 / 6 multiply-adds for m cells.
 - dual: with Z = diag(sqrt w) Y_S diag(d)^(-1/2), x = diag(d)^(-1/2) Z' (I + Z Z')^(-1) (b / sqrt w), Cholesky of an
-  m x m matrix. m^2 k + m^3 / 3; needs all w and d above 0.
+  m x m matrix. m^2 k / 2 + m^3 / 6; needs all w and d above 0.
 - cg: conjugate gradients preconditioned by 1 / d. 2 m k a step; a row that does not get there ends in primal or dual.
 - few: the dual of a row of up to 6 cells, in registers: 0.15 to 0.3 us at k = 64, a third of what steps take.
 
-Each also knows the row's minimum, for next to nothing: the loss of a half-step is their sum.
+Each also knows the row's objective there, for next to nothing: the loss of a half-step is their sum.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ import numpy as np
 
 from .cholesky import gram_add, solve, unfold_gram
 from .jit import inlined, inner
+from .problem import BACKGROUND, OFFSET, RIDGE, WEIGHT
 from .simd.kernels import (
     AHEAD,
     FEW,
@@ -80,7 +81,7 @@ class Workspace(NamedTuple):
     e: np.ndarray  # T (kp,)  1 / d, or 1 / sqrt(d)
     r: np.ndarray  # T (kp,)  right-hand side, residual
     p: np.ndarray  # T (kp,)  direction
-    q: np.ndarray  # T (kp,)  A p
+    q: np.ndarray  # T (kp,)  -A p
     inv: np.ndarray  # T (kp,)  reciprocals of the factor's diagonal
     before: np.ndarray  # T (kp,)  what X held; the way from there
     A: np.ndarray  # T (kp * kp,)
@@ -210,32 +211,35 @@ def gather_cells(
     A call copies each array that it passes, 7 numbers: with all of a Workspace a fit of short rows takes 5% longer.
     """
     cells, rule, rows, columns = problem
-    row_weight, row_background = rows[u, 0], rows[u, 1]
+    row_weight, row_background = rows[u, WEIGHT], rows[u, BACKGROUND]
     if len(cells.values) == len(cells.weights) == len(columns) == 1:
         # All cells are one cell, as in binary data: 0.1 ns a cell instead of 0.8.
         one, right, part = _cell(rule, cells.values[0], cells.weights[0] * row_weight, row_background, columns, 0)
         fill(w, m, one)
         fill(b, m, right)
         return m * np.float64(part), m * np.float64(one), m * (one < 0), m * (one == 0)
-    # Plain loops over what varies from cell to cell, so that they become vector loops: 0.8 ns a cell.
+    # Plain loops over what varies from cell to cell, so that they become vector loops: 0.8 ns a cell. Until `_cell`
+    # turns each pair into w and b, their places hold weights and values.
+    values, weights = b, w
     if len(cells.values) == 1:
-        fill(b, m, cells.values[0])
+        fill(values, m, cells.values[0])
     else:
         for i in range(m):
-            b[i] = cells.values[begin + i]
+            values[i] = cells.values[begin + i]
     if len(cells.weights) == 1:
-        fill(w, m, cells.weights[0] * row_weight)
+        fill(weights, m, cells.weights[0] * row_weight)
     else:
         for i in range(m):
-            w[i] = cells.weights[begin + i] * row_weight
+            weights[i] = cells.weights[begin + i] * row_weight
     constant, negative, zero = 0.0, 0, 0
     if len(columns) == 1:
         for i in range(m):
-            w[i], b[i], part = _cell(rule, b[i], w[i], row_background, columns, 0)
+            w[i], b[i], part = _cell(rule, values[i], weights[i], row_background, columns, 0)
             constant += part
     else:
         for i in range(m):
-            w[i], b[i], part = _cell(rule, b[i], w[i], row_background, columns, np.uintp(cells.indices[begin + i]))
+            j = np.uintp(cells.indices[begin + i])
+            w[i], b[i], part = _cell(rule, values[i], weights[i], row_background, columns, j)
             constant += part
     total = 0.0
     for i in range(m):
@@ -245,6 +249,7 @@ def gather_cells(
     return constant, total, negative, zero
 
 
+@inlined
 def sketch_scale(background, g, ridge, weight, width):
     """Return 1 / a rough diagonal of A, for columns y with |y|^2 = 1 in the mean and all eigenvalues of G alike, g.
 
@@ -259,12 +264,9 @@ def sketch_scale(background, g, ridge, weight, width):
     return 1.0
 
 
-_sketch_scale = inlined(sketch_scale)
-
-
 @inner
 def set_diagonal(d, background, g, ridge, width):
-    """D = background g + ridge, and 1 in the padding."""
+    """Set d = background g + ridge, and 1 in the padding."""
     for i in range(width):
         d[i] = background * g[i] + ridge
     for i in range(width, len(d)):
@@ -301,9 +303,9 @@ def is_finite(number):
 
 @inlined
 def _cell(rule, value, weight, row_background, columns, j):  # -> w, b, confidence * target^2
-    confidence = (rule.constant + rule.slope * abs(value)) * weight * columns[j, 0]
-    target = rule.value_target * (value - rule.mean - columns[j, 2]) + rule.sign_target * (value > 0)
-    return confidence - row_background * columns[j, 1], confidence * target, confidence * target * target
+    confidence = (rule.constant + rule.slope * abs(value)) * weight * columns[j, WEIGHT]
+    target = rule.value_target * (value - rule.mean - columns[j, OFFSET]) + rule.sign_target * (value > 0)
+    return confidence - row_background * columns[j, BACKGROUND], confidence * target, confidence * target * target
 
 
 @inlined
@@ -326,9 +328,9 @@ def solve_row(
         return OK, 0.0
     indices = problem.cells.indices
     constant, weight, negative, zero = gather_cells(problem, u, begin, m, ws.w, ws.b)
-    background, ridge = problem.rows[u, 1], problem.rows[u, 2]
+    background, ridge = problem.rows[u, BACKGROUND], problem.rows[u, RIDGE]
     if plan.sketch:
-        scale = x.dtype.type(_sketch_scale(background, g[0], ridge, weight, width))
+        scale = x.dtype.type(sketch_scale(background, g[0], ridge, weight, width))
         for i in range(m):
             ws.b[i] *= scale
         clear(x, o, kp)
@@ -407,28 +409,20 @@ def _go_beyond(Y, indices, begin, m, x, o, gained, plan, ws):  # -> gained
 
 @inlined
 def right_hand_side(Y, indices, begin, m, ws):
-    """R = sum_j b_j y_j."""
+    """Sum r = sum_j b_j y_j."""
     clear(ws.r, 0, len(ws.r))
     gather_axpys(ws.r, 0, ws.b, 0, Y, Y.shape[1], indices, begin, m)
 
 
-@inner
-def _dot(x, xo, y, n):
-    """x[xo : xo + n] . y[0:n]."""
-    total = x.dtype.type(0)
-    for i in range(n):
-        total += x[xo + i] * y[i]
-    return total
-
-
 @inlined
 def _diagonal(Y, indices, begin, m, x, o, ws):  # -> gain
-    """X = r / d."""
+    """Solve it where A is d: x = r / d."""
     kp = Y.shape[1]
     right_hand_side(Y, indices, begin, m, ws)
     for i in range(kp):
         x[o + i] = ws.r[i] / ws.d[i]
-    return np.float64(_dot(x, o, ws.r, kp))
+    dot(ws.s, 0, x, o, ws.r, 0, kp)
+    return np.float64(ws.s[0])
 
 
 @inner
@@ -442,7 +436,8 @@ def _primal(Y, indices, begin, m, negative, x, o, ws):  # -> solved, gain
         return False, 0.0
     for i in range(kp):
         x[o + i] = ws.q[i]
-    return True, np.float64(_dot(x, o, ws.r, kp))
+    dot(ws.s, 0, x, o, ws.r, 0, kp)
+    return True, np.float64(ws.s[0])
 
 
 @inner
@@ -484,7 +479,9 @@ def _add_weighted_gram(Y, indices, begin, m, sign, ws):
     kp = Y.shape[1]
     real = ws.w.dtype.type  # not a plain number, of which float64 roots come: four times as long, 2% of a row at k = 64
     for i in range(m):
-        ws.s[i] = np.sqrt(max(real(sign) * ws.w[i], real(0) * ws.w[i]))
+        signed = real(sign) * ws.w[i]
+        # 0 * signed, not 0: of an infinite w of the other sign that is NaN, and the row fails.
+        ws.s[i] = np.sqrt(max(signed, real(0) * signed))
     chunk = CHUNK if kp > 64 else SHORT
     for start in range(0, m, chunk):
         depth = min(chunk, m - start)

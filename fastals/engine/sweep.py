@@ -34,7 +34,7 @@ class Schedule(NamedTuple):
     """In which order rows are solved, and what a thread takes at a time."""
 
     order: np.ndarray
-    """int32 (n_rows,): by falling length."""
+    """int32: the rows that are not too long, by falling length."""
     blocks: np.ndarray
     """int64 (n_blocks + 1,): block `i` is `order[blocks[i]:blocks[i + 1]]`."""
     longest: int
@@ -49,7 +49,7 @@ class Outcome(NamedTuple):
     """What a half-step reports."""
 
     loss: float
-    """Sum of the rows' minima: cells, background and the rows' own ridge; the columns' ridge is not in it."""
+    """Sum of the rows' objectives: cells, background and the rows' own ridge, not the columns'; of a sketch |X|^2."""
     status: np.ndarray
     """int8 (n_rows,), see `fastals.engine.rows`."""
 
@@ -156,7 +156,7 @@ def _cut(cost: np.ndarray, n_parts: int) -> np.ndarray:
 @kernel
 def _solve_blocks(
     counter,  # inout int64 (1,)           next block, shared by all threads
-    order,  # in    int32 (n_rows,)
+    order,  # in    int32                  rows, each once
     blocks,  # in    int64 (n_blocks + 1,)
     problem,  # in    RowProblem
     Y,  # in    T (n_columns, kp)

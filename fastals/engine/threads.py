@@ -68,8 +68,8 @@ def _cgroup_folders() -> list[tuple[Path, bool]]:
     return folders
 
 
-def spread(work: Callable[..., Any], n_threads: int, *args: Any) -> None:
-    """Call `work(counter, *args)` on `n_threads` threads at once and wait for all of them.
+def spread(work: Callable[[np.ndarray], Any], n_threads: int) -> None:
+    """Call `work(counter)` on `n_threads` threads at once and wait for all of them.
 
     Parameters
     ----------
@@ -80,12 +80,12 @@ def spread(work: Callable[..., Any], n_threads: int, *args: Any) -> None:
     """
     counter = np.zeros(1, np.int64)
     if n_threads == 1:
-        work(counter, *args)
+        work(counter)
         return
     pool = _threads(n_threads - 1)
-    others = [pool.submit(work, counter, *args) for _ in range(n_threads - 1)]
+    others = [pool.submit(work, counter) for _ in range(n_threads - 1)]
     try:
-        work(counter, *args)
+        work(counter)
     finally:
         for other in others:
             other.result()

@@ -221,8 +221,7 @@ class Vectors:
         n = x.type.count
         numbers = ir.Constant(ir.VectorType(ir.IntType(32), n), list(range(n)))
         count = self.builder.trunc(self.min(count, n), ir.IntType(32))
-        counts = self.builder.insert_element(ir.Constant(numbers.type, ir.Undefined), count, ir.IntType(32)(0))
-        counts = self.shuffle(counts, counts, [0] * n)
+        counts = self.splat(count, n)
         return self.builder.select(self.builder.icmp_signed("<", numbers, counts), x, ir.Constant(x.type, None))
 
     # Arithmetic, of vectors or scalars

@@ -25,7 +25,7 @@ from numba.core.errors import TypingError
 from numba.extending import intrinsic
 
 from fastals.engine.simd.ir import INDEX, Vectors
-from fastals.engine.simd.target import target
+from fastals.engine.simd.target import Target, target
 
 FLOATS = (types.float32, types.float64)
 
@@ -103,31 +103,20 @@ def _emitted(body: Callable, module: ir.Module, scalar: ir.Type, itemsize: int, 
     return function
 
 
-def _lanes_of(typingctx, A):
-    """Return W for the dtype of ``A``, as a constant of the compiled code."""
-    lanes = target().lanes(_scalar_type("lanes_of", (A,)).bitwidth // 8)
-    return types.intp(A), lambda context, builder, signature, arguments: INDEX(lanes)
+def _constant_of(name: str, kind: types.Type, number: Callable[[Target, int], int]) -> Any:
+    """Return an intrinsic of an array that gives what ``number`` says of its dtype, as a constant of the code."""
+
+    def typing(typingctx, A):
+        value = number(target(), _scalar_type(name, (A,)).bitwidth // 8)
+        return kind(A), lambda context, builder, signature, arguments: context.get_constant(kind, value)
+
+    typing.__name__ = name
+    return intrinsic(typing)
 
 
-lanes_of: Any = intrinsic(_lanes_of)  # Any, as its callers pass no typing context
-
-
-def _strip_of(typingctx, A):
-    """Return S, the width of a strip for the dtype of ``A``, as a constant of the compiled code."""
-    strip = target().strip(_scalar_type("strip_of", (A,)).bitwidth // 8)
-    return types.intp(A), lambda context, builder, signature, arguments: INDEX(strip)
-
-
-strip_of: Any = intrinsic(_strip_of)
-
-
-def _folds_of(typingctx, A):
-    """Return whether Gram matrices of the dtype of ``A`` are folded, as a constant of the compiled code."""
-    folds = target().folds(_scalar_type("folds_of", (A,)).bitwidth // 8)
-    return types.boolean(A), lambda context, builder, signature, arguments: ir.IntType(1)(folds)
-
-
-folds_of: Any = intrinsic(_folds_of)
+lanes_of = _constant_of("lanes_of", types.intp, Target.lanes)
+strip_of = _constant_of("strip_of", types.intp, Target.strip)
+folds_of = _constant_of("folds_of", types.boolean, Target.folds)
 
 
 # Matrix products
@@ -149,26 +138,43 @@ def add_product(v, C, c, ldc, keep, scale, A, a, lda, B, b, ldb, depth, height, 
     factor, adds = v.splat(scale), v.builder.icmp_signed("!=", keep, INDEX(0))
 
     def tile(i, j, rows, vectors):
-        sums = _tile_sums(v, v.at(A, i), lda, v.at(B, j), ldb, depth, rows, vectors)
+        sums = _tile_sums(v, _down(v, v.at(A, i), lda, rows), v.at(B, j), ldb, depth, rows, vectors)
         _add_or_put(v, adds, factor, sums, v.at(C, j, i, ldc), ldc, vectors)
 
-    edge = v.sub(width, v.builder.srem(width, v.index(v.strip)))
     low, high = v.tile_rows, min(v.lanes, 2 * v.tile_rows)
 
-    v.each(0, edge, v.strip, lambda j: v.each(0, height, low, lambda i: tile(i, j, low, v.tile_vectors)))
-    v.each(edge, width, v.lanes, lambda j: v.each(0, height, high, lambda i: tile(i, j, high, 1)))
+    def columns(j, vectors):
+        rows = low if vectors == v.tile_vectors else high
+        v.each(0, height, rows, lambda i: tile(i, j, rows, vectors))
+
+    _each_strip(v, width, columns)
 
 
-def _tile_sums(v, left, lda, right, ldb, depth, rows, vectors, also=lambda d, row: None):
-    """Return the sums of a tile of left'right, row by row; ``also`` gets each row of right, in vectors."""
+def _each_strip(v, width, columns):
+    """Emit columns(start, vectors) for whole strips, then for what is left, a vector at a time."""
+    edge = v.sub(width, v.builder.srem(width, v.index(v.strip)))
+    v.each(0, edge, v.strip, lambda c: columns(c, v.tile_vectors))
+    v.each(edge, width, v.lanes, lambda c: columns(c, 1))
+
+
+def _tile_sums(v, column, right, ldb, depth, rows, vectors, also=lambda d, row: None):
+    """Return the sums of a tile, row by row: of the numbers at ``column(d)`` times row d of right.
+
+    ``also`` gets each row of right, in vectors.
+    """
 
     def step(d, sums):
         row = [v.load(v.at(right, n * v.lanes, d, ldb)) for n in range(vectors)]
         also(d, row)
-        column = [v.broadcast(v.at(left, r, d, lda)) for r in range(rows)]
-        return [v.fma(column[n // vectors], row[n % vectors], total) for n, total in enumerate(sums)]
+        factors = [v.broadcast(place) for place in column(d)]
+        return [v.fma(factors[n // vectors], row[n % vectors], total) for n, total in enumerate(sums)]
 
     return v.loop(0, depth, 1, [v.zero] * (rows * vectors), step)
+
+
+def _down(v, A, lda, rows):
+    """Return the places of A[d, 0:rows] as a function of d."""
+    return lambda d: [v.at(A, r, d, lda) for r in range(rows)]
 
 
 def _add_or_put(v, adds, factor, sums, C, ldc, vectors):
@@ -197,8 +203,12 @@ def add_folded(v, C, c, ldc, keep, scale, P, p, depth):
                A[r, 1], B[r, 1] and so on.
     Requires   ``folds_of(C)``; depth any, 0 too; keep 0 or 1.
     IR         By W x W blocks a strip of 2 W columns takes 6 H vectors of sums, and a third of their numbers lie below
-               the diagonal; so it takes 5 H, 16% less time. The tile of the first rows leaves the upper halves of its
-               two vectors on the stack, interleaved; there a pair of numbers is broadcast as one.
+               the diagonal; so it takes 5 H, 16% less time. Blocks by the tile that sums them:
+
+                   1  1  1  1      H rows, two vectors; leaves the second and the fourth block of each row of P on the
+                      A  2  2      stack, interleaved
+                         2  2      W rows, one vector
+                            B      A and B together: a pair of numbers of the stack is broadcast as one
     """
     C, P, H, W = v.at(C, c), v.at(P, p), v.lanes // 2, v.lanes
     factor, adds = v.splat(scale), v.builder.icmp_signed("!=", keep, INDEX(0))
@@ -237,7 +247,8 @@ def add_folded(v, C, c, ldc, keep, scale, P, p, depth):
 
         def tile(i, j, rows, vectors, **also):
             rows_of = v.at(P, 0, first, v.strip)
-            sums = _tile_sums(v, v.at(rows_of, i), v.strip, v.at(rows_of, j), v.strip, count, rows, vectors, **also)
+            left = _down(v, v.at(rows_of, i), v.strip, rows)
+            sums = _tile_sums(v, left, v.at(rows_of, j), v.strip, count, rows, vectors, **also)
             put(i, j, sums, vectors)
 
         tile(0, 0, H, 2, also=keep_halves)
@@ -302,21 +313,13 @@ def multiply(v, C, c, ldc, A, a, lda, B, b, ldb, height, depth, width):
     C, A, B = v.at(C, c), v.at(A, a), v.at(B, b)
 
     def tile(i, j, rows, vectors):
-        left, right = [v.at(A, 0, v.add(i, r), lda) for r in range(rows)], v.at(B, j)
-
-        def step(d, sums):
-            row = [v.load(v.at(right, n * v.lanes, d, ldb)) for n in range(vectors)]
-            column = [v.broadcast(start, d) for start in left]
-            return [v.fma(column[n // vectors], row[n % vectors], total) for n, total in enumerate(sums)]
-
-        for n, total in enumerate(v.loop(0, depth, 1, [v.zero] * (rows * vectors), step)):
+        left = [v.at(A, 0, v.add(i, r), lda) for r in range(rows)]
+        sums = _tile_sums(v, lambda d: [v.at(row, d) for row in left], v.at(B, j), ldb, depth, rows, vectors)
+        for n, total in enumerate(sums):
             v.store(total, v.at(v.at(C, j, v.add(i, n // vectors), ldc), n % vectors * v.lanes))
 
-    edge = v.sub(width, v.builder.srem(width, v.index(v.strip)))
-
     def group(first, rows):
-        v.each(0, edge, v.strip, lambda j: tile(first, j, rows, v.tile_vectors))
-        v.each(edge, width, v.lanes, lambda j: tile(first, j, rows, 1))
+        _each_strip(v, width, lambda j, vectors: tile(first, j, rows, vectors))
 
     _in_groups(v, height, group)
 
@@ -895,9 +898,7 @@ def gather_scaled(v, P, p0, rows, s, b, o, y, i, Y, ldy, indices, p, count):
             for n, total in zip(at, totals, strict=True):
                 v.store(total, y, v.add(c, n))
 
-        edge = v.sub(ldy, v.builder.srem(ldy, v.index(v.strip)))
-        v.each(0, edge, v.strip, lambda c: columns(c, v.tile_vectors))
-        v.each(edge, ldy, v.lanes, lambda c: columns(c, 1))
+        _each_strip(v, ldy, columns)
 
     _in_groups(v, count, group)
 

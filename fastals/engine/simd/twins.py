@@ -55,7 +55,7 @@ def unfold(C, c, ldc):
 
 def row_product(y, i, x, o, B, b, k, count):
     """``y = x'B``, strip after strip."""
-    width = target().tile(y.dtype.itemsize)[1] * lanes(y.dtype)
+    width = target().strip(y.dtype.itemsize)
     for s in range(count):
         y[i + s * width : i + (s + 1) * width] = x[o : o + k] @ B.flat[_at(b + s * k * width, width, k, width)]
 
