@@ -27,6 +27,15 @@ def test_gram_is_its_formula(n, width, dtype, alike):
     assert np.all(np.abs(basis.gram(Y, weights, width, 1) - wanted) <= rounding(dtype, basis.PIECE, size))
 
 
+@pytest.mark.parametrize(("n", "width"), [(17 * basis.PIECE, 3), (9 * basis.PIECE, basis.BAND + 50)])
+def test_gram_of_many_pieces_and_bands_is_its_formula(n, width):
+    Y = panel(n, width, np.float32)
+    weights = np.random.default_rng(1).random(n).astype(np.float32)
+    exact = Y[:, :width].astype(np.float64)
+    wanted, size = (matrix.T @ (matrix * weights[:, None]) for matrix in (exact, np.abs(exact)))
+    assert np.all(np.abs(basis.gram(Y, weights, width, 2) - wanted) <= rounding(np.float32, basis.PIECE, size))
+
+
 @pytest.mark.parametrize("width", [3, 200])
 def test_gram_has_the_same_bits_for_any_number_of_threads(width):
     Y = panel(3000, width, np.float32)

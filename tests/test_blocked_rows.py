@@ -5,6 +5,7 @@ import pytest
 
 import fastals
 from fastals.engine import blocked_rows, fit, rows, sweep
+from fastals.engine.jit import kernel
 from fastals.engine.panel import as_panel
 from fastals.engine.problem import CellRule, Cells, RowProblem
 from tests.helpers import example, same_bits, stored
@@ -74,6 +75,20 @@ def solve(problem, Y, g, plan, n_threads=1, *, together=True):
             patch.setattr(sweep, "serves", lambda *_: False)
         outcome = sweep.half_step(problem, Y, g, 12, X, plan, n_threads)
     return X, outcome
+
+
+@kernel
+def first_from(indices, begin, end, column):
+    return blocked_rows._first_from(indices, begin, end, column)
+
+
+def test_the_first_cell_of_a_block_is_found():
+    columns = np.unique(np.random.default_rng(0).integers(0, 400, 120)).astype(np.int32)
+    for begin in (0, 1, 15, 70):
+        for end in (begin, begin + 1, begin + 16, begin + 17, len(columns)):
+            for column in range(402):
+                wanted = begin + np.searchsorted(columns[begin:end], column)
+                assert first_from(columns, begin, end, column) == wanted
 
 
 @pytest.mark.parametrize("kind", ["each its own", "all alike", "none above the background"])

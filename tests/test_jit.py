@@ -62,6 +62,8 @@ def test_flags(function):
 
 def test_only_a_kernel_releases_the_gil_and_has_wrappers_for_python():
     assert draw.targetoptions["nogil"]
+    assert not draw.targetoptions.keys() & {"no_cpython_wrapper", "no_cfunc_wrapper"}
+    assert "nogil" not in divide.targetoptions
     assert divide.targetoptions["no_cpython_wrapper"]
     assert divide.targetoptions["no_cfunc_wrapper"]
 

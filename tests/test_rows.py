@@ -9,6 +9,7 @@ from fastals.engine import fit, rows, sweep
 from fastals.engine.jit import kernel
 from fastals.engine.panel import as_panel
 from fastals.engine.problem import CellRule, Cells, RowProblem
+from fastals.engine.simd.kernels import FEW
 from fastals.engine.simd.target import padded
 from tests.helpers import dtypes, rounding
 
@@ -69,9 +70,17 @@ def test_a_sketch_is_the_right_hand_side_over_a_rough_diagonal(m, k, dtype, lowe
 @every_way
 @given(m=st.integers(0, 70), k=st.integers(1, 40), dtype=dtypes, seed=st.integers(0, 99))
 def test_solution_and_minimum(way, m, k, dtype, seed):
+    solves(way, min(m, k) if way == "dual" else m, k, dtype, seed)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize(("m", "k"), [(rows.SHORT + 1, 60), (3 * rows.CHUNK + 1, 70), (rows.CHUNK, 130)])
+def test_rows_of_many_chunks(m, k, dtype):
+    solves("primal", m, k, dtype, 0)
+
+
+def solves(way, m, k, dtype, seed):
     dtype = np.dtype(dtype).type
-    if way == "dual":
-        m = min(m, k)
     problem, Y, g, A, r, constant = one_row(m, k, dtype, seed)
     x, outcome = solve(problem, Y, g, k, plan(way, dtype))
     wanted = np.linalg.solve(A, r) if m else np.zeros(k)
@@ -99,11 +108,11 @@ def test_weights_below_zero_are_left_to_the_primal(m, k, seed):
 
 
 def test_weights_of_zero_are_a_diagonal():
-    problem, Y, g, _, r, _ = one_row(6, 5, np.float64)
+    problem, Y, g, *_ = one_row(FEW + 3, 5, np.float64)
     problem = problem._replace(cells=problem.cells._replace(weights=np.full(1, 2.0)))
     x, _ = solve(problem, Y, g, 5, plan("cheapest", np.float64))
     r = Y[problem.cells.indices, :5].T @ (2 * problem.cells.values)
-    np.testing.assert_allclose(x[:5], r / (g[:5] + 0.5), rtol=rounding(np.float64, 6, 1.0))
+    np.testing.assert_allclose(x[:5], r / (g[:5] + 0.5), rtol=rounding(np.float64, FEW + 3, 1.0))
 
 
 def test_a_matrix_that_is_not_positive_is_reported():
@@ -192,6 +201,17 @@ def steps_of_textbook(A, d, r, tolerance):
         x = x + (residual @ p) / (p @ A @ p) * p
         steps += 1
     return steps
+
+
+def test_expected_steps_are_their_formula():
+    """Of a row whose cells are all asked."""
+    m, k = rows.SAMPLED, 32
+    problem, Y, g, *_ = one_row(m, k, np.float64)
+    ws, some = rows.workspace(k, m, Y.dtype), plan("cheapest", np.float64)
+    steps = expected_steps(problem, Y, g, some, ws)
+    t = np.mean(ws.w[:m] * (Y[problem.cells.indices] ** 2 / ws.d).sum(axis=1))
+    formula = 0.75 * np.log(1 / some.tolerance) * np.sqrt(1 + 2 * t) * (m / (m + k)) ** 0.25
+    assert steps == pytest.approx(formula, rel=rounding(np.float64, m * k, 1.0))
 
 
 @pytest.mark.parametrize("ridge", [0.5, 30.0, 1000.0])

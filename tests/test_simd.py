@@ -302,17 +302,16 @@ def test_cholesky_block(rng, dtype):
     C, inv = rng.standard_normal((3 * W, 3 * W)).astype(dtype), rng.standard_normal(3 * W).astype(dtype)
     C[W : 2 * W, W : 2 * W] = np.where(np.tri(W, k=-1, dtype=bool), np.nan, block)  # the lower triangle is not read
     before, before_inv = C.copy(), inv.copy()
-
-    assert cholesky_block(C, 3 * W * W + W, 3 * W, inv, W) == 0
-
     expected = np.linalg.cholesky(block.astype(np.float64)).T
     tolerance = W * np.finfo(dtype).eps * np.linalg.cond(block)
-    np.testing.assert_allclose(C[W : 2 * W, W : 2 * W], expected, rtol=0, atol=tolerance * np.abs(expected).max())
-    np.testing.assert_allclose(inv[W : 2 * W], 1 / np.diag(expected), rtol=tolerance)
-    C[W : 2 * W, W : 2 * W], before[W : 2 * W, W : 2 * W] = 0, 0
-    inv[W : 2 * W], before_inv[W : 2 * W] = 0, 0
-    np.testing.assert_array_equal(C, before)
-    np.testing.assert_array_equal(inv, before_inv)
+    for factor in (cholesky_block, twins.cholesky_block):
+        C, inv = before.copy(), before_inv.copy()
+        assert factor(C, 3 * W * W + W, 3 * W, inv, W) == 0
+        np.testing.assert_allclose(C[W : 2 * W, W : 2 * W], expected, rtol=0, atol=tolerance * np.abs(expected).max())
+        np.testing.assert_allclose(inv[W : 2 * W], 1 / np.diag(expected), rtol=tolerance)
+        C[W : 2 * W, W : 2 * W], inv[W : 2 * W] = before[W : 2 * W, W : 2 * W], before_inv[W : 2 * W]
+        np.testing.assert_array_equal(C, before)
+        np.testing.assert_array_equal(inv, before_inv)
 
 
 @pytest.mark.parametrize("bad", [0.0, -1.0, np.nan, -np.inf])
@@ -642,6 +641,16 @@ def test_the_inner_loop_of_a_product_keeps_its_sums_in_registers(dtype):
     inner = min(loops, key=lambda block: block.count("(%rsp)"))
     assert "(%rsp)" not in inner
     assert inner.count(register) >= rows * vectors
+
+
+@on_x86
+def test_every_line_of_a_row_is_asked_for(dtype):
+    """Their number is not known before: there is a loop over lines."""
+    fresh = numba.njit(prefetch_rows.py_func)
+    fresh(np.zeros((3, 64), dtype), 64, np.zeros(3, np.int32), 0, 3)
+    (text,) = fresh.inspect_asm().values()
+    text = text[text.index("\nfastals.prefetch_rows") :]
+    assert re.search(r"\tprefetcht0\t", text[: text.index("\n.Lfunc_end")])
 
 
 @on_x86

@@ -37,14 +37,30 @@ def test_a_schedule_has_every_row_once_and_long_ones_first(counts, n_threads):
         assert batches[-1] == (np.count_nonzero(counts[order] > 100) if len(counts) > 1 else 0)
 
 
+def test_rows_of_more_cells_than_16_bits_count_are_sorted():
+    counts = np.array([3, 2**15 - 1, 40_000, 2**15, 5, 2**16 + 1])
+    plan = fit.plan_for("cholesky", np.dtype("float32"), True, warm=True, last=False)
+    order, _, longest, _, _ = sweep.make_schedule(counts, np.empty((2**17, 16), np.float32), plan, 2)
+    assert list(order) == [5, 2, 3, 1, 4, 0]
+    assert longest == 2**16 + 1
+
+
 def test_blocks_cost_about_the_same():
     counts = (1000 / np.arange(1, 3000)).astype(int) + 1
     plan = fit.plan_for("auto", np.dtype("float32"), True, warm=True, last=False)
     order, blocks, _, _, _ = sweep.make_schedule(counts, np.empty((1001, 64), np.float32), plan, 2)
     cost = sweep.predicted_cost(counts[order], 64, plan)
+    assert len(blocks) <= 2 * sweep.BLOCKS_PER_THREAD + 1
     shares = np.add.reduceat(cost, blocks[:-1])
     # A block ends with the row that carries it over its share.
     assert shares.max() <= cost.sum() / (2 * sweep.BLOCKS_PER_THREAD) + cost.max()
+
+
+def test_a_row_of_few_cells_in_a_block_is_solved_by_itself():
+    kp, dtype = 1024, np.dtype("float32")
+    columns = blocked_rows.columns_of_block(kp, dtype)
+    assert blocked_rows.most_cells_of_others(100 * columns, kp, dtype) == 100 * blocked_rows.CELLS
+    assert blocked_rows.most_cells_of_others(columns, kp, dtype) == blocked_rows.CACHED // kp
 
 
 @pytest.mark.parametrize("solver", ["auto", "cholesky", "cg"])
