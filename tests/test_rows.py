@@ -107,6 +107,18 @@ def test_weights_below_zero_are_left_to_the_primal(m, k, seed):
         assert np.linalg.norm(x[:k] - np.linalg.solve(A, r)) <= bound
 
 
+@pytest.mark.parametrize("m", range(2, FEW + 1))
+def test_few_cells_on_fewer_factors_with_next_to_no_ridge(m):
+    problem, Y, g, _, _, _ = one_row(m, 1, np.float32)
+    problem = problem._replace(rows=np.array([[1, 0, 1e-6]], np.float32))
+    x, _ = solve(problem, Y, g, 1, plan("cheapest", np.float32))
+    y = Y[problem.cells.indices, 0].astype(np.float64)
+    weights, values = (np.broadcast_to(array[:m], m) for array in (problem.cells.weights, problem.cells.values))
+    equation = y**2 @ weights + 1e-6
+    wanted, size = (y @ (weights * values) / equation, np.abs(y) @ np.abs(weights * values) / equation)
+    assert abs(x[0] - wanted) <= rounding(np.float32, 2 * m, size)
+
+
 def test_weights_of_zero_are_a_diagonal():
     problem, Y, g, *_ = one_row(FEW + 3, 5, np.float64)
     problem = problem._replace(cells=problem.cells._replace(weights=np.full(1, 2.0)))

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy import sparse
 
 import fastals
 from fastals.engine import blocked_rows, fit, sweep
@@ -75,6 +76,18 @@ def test_bits_do_not_depend_on_threads(solver, dtype):
         assert np.array_equal(fits[0].user_factors_, other.user_factors_)
         assert np.array_equal(fits[0].item_factors_, other.item_factors_)
         assert fits[0].loss_history_ == other.loss_history_
+
+
+def test_bits_do_not_depend_on_where_arrays_lie():
+    """A loop that stores and sums asks whether its arrays overlap, in a way that is not always exact (see `jit`)."""
+    R = sparse.random(41, 200, 0.1, format="csr", random_state=1)
+    rng, kept, histories = np.random.default_rng(0), [], set()
+    for i in range(100):
+        kept.append(np.empty(rng.integers(1, 6000)))  # so that the next arrays lie elsewhere
+        params = {"regularization": 1e-6, "alpha": 1e-6, "iterations": 3, "dtype": "float64", "random_state": 1}
+        model = fastals.ImplicitALS(96, n_threads=1 + i % 3, **params).fit(R)
+        histories.add(tuple(model.loss_history_))
+    assert len(histories) == 1
 
 
 @pytest.mark.parametrize("solver", ["auto", "cg"])

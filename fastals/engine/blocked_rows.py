@@ -182,9 +182,11 @@ def _sum_cells(problem, rows, Y, columns, whole, plan, ws, batch):
                 continue
             gather_residual(q, 0, ws.s, ws.b, ws.w, 0, Y, Y.shape[1], indices, begin, m, p, 0, 0)
             if whole:
-                batch.constant[i] += constant
+                gain = 0.0
                 for c in range(m):
-                    batch.gain[i] += np.float64((2 * ws.b[c] - ws.w[c] * ws.s[c]) * ws.s[c])
+                    gain += np.float64((2 * ws.b[c] - ws.w[c] * ws.s[c]) * ws.s[c])
+                batch.gain[i] += gain
+                batch.constant[i] += constant
 
 
 @inner
@@ -213,15 +215,17 @@ def _keep_sketch(problem, rows, g, width, x, losses, status, ws, batch):
 
 @inner
 def _look_around(problem, rows, g, width, ws, batch):
-    """R = q, and what the start has gained: 2 sum_j b_j s_j - x'A x with s_j = x.y_j."""
+    """Set r = q, and what the start has gained: 2 sum_j b_j s_j - x'A x with s_j = x.y_j."""
     for i in range(len(rows)):
         u, p, q, r = rows[i], batch.p[i], batch.q[i], batch.r[i]
         _set_diagonals(problem, u, g, width, ws)
-        rz = 0.0
+        lost = rz = 0.0
         for c in range(len(g)):
-            batch.gain[i] -= np.float64(ws.d[c] * p[c] * p[c])
             r[c] = q[c]
+        for c in range(len(g)):
+            lost += np.float64(ws.d[c] * p[c] * p[c])
             rz += np.float64(ws.e[c] * r[c] * r[c])
+        batch.gain[i] -= lost
         batch.first[i], batch.rz[i], batch.beta[i] = batch.gain[i], rz, 0
 
 
@@ -234,7 +238,7 @@ def _set_diagonals(problem, u, g, width, ws):
 
 @inner
 def _take_directions(problem, rows, g, width, plan, ws, batch):
-    """P and q for the rows that are not there yet; the others rest."""
+    """Compute p and q for the rows that are not there yet; the others rest."""
     wanted = plan.tolerance * plan.tolerance
     for i in range(len(rows)):
         batch.active[i] = batch.active[i] and batch.rz[i] > wanted * batch.gain[i]

@@ -28,7 +28,10 @@ FASTMATH = frozenset(
         "arcp",  # x / y as x * (1 / y), so that the division leaves the loop
         "contract",  # x * y + z as one fused operation, with one rounding
         "nsz",  # -0.0 as 0.0
-        "reassoc",  # sums in another order, without which no reduction becomes a vector loop
+        # Sums in another order, without which no reduction becomes a vector loop. So no loop of the engine both sums
+        # and stores at an offset: as the offset might be negative, LLVM would see arrays overlap that do not, and sum
+        # in the plain order: the bits would depend on where arrays happen to lie.
+        "reassoc",
     }
 )
 

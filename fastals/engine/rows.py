@@ -8,7 +8,8 @@ eigenbasis the background is a diagonal. Five ways to the same x:
 - dual: with Z = diag(sqrt w) Y_S diag(d)^(-1/2), x = diag(d)^(-1/2) Z' (I + Z Z')^(-1) (b / sqrt w), Cholesky of an
   m x m matrix. m^2 k / 2 + m^3 / 6; needs all w and d above 0.
 - cg: conjugate gradients preconditioned by 1 / d. 2 m k a step; a row that does not get there ends in primal or dual.
-- few: the dual of a row of up to 6 cells, in registers: 0.15 to 0.3 us at k = 64, a third of what steps take.
+- few: the dual of a row of up to 6 cells, and no more cells than factors, in registers: 0.15 to 0.3 us at k = 64, a
+  third of what steps take.
 
 Each also knows the row's objective there, for next to nothing: the loss of a half-step is their sum.
 """
@@ -339,7 +340,9 @@ def solve_row(
         return OK, np.float64(ws.s[0])
     set_diagonal(ws.d, background, g, ridge, width)
     least = background * lowest + ridge
-    few = m <= FEW and plan.only == CHEAPEST and negative == 0 and least > 0
+    # With more cells than factors the dual's matrix is all but singular, and its pivots are what is left of much larger
+    # numbers: at a ridge of 1e-6 users of one factor were wrong by 15%.
+    few = m <= min(FEW, width) and plan.only == CHEAPEST and negative == 0 and least > 0
     if few and solve_few(ws.s, 0, x, o, ws.w, ws.b, ws.d, plan.beyond, Y, kp, indices, begin, m) == 0:
         gain, gained = np.float64(ws.s[0]), np.float64(ws.s[1])
     else:
@@ -517,13 +520,14 @@ def _dual(Y, indices, begin, m, x, o, ws):  # -> solved, gain
     gain = 0.0
     for i in range(m):
         gain += np.float64((q[i] - t[i]) * (q[i] - t[i]))
+    for i in range(m):
         ws.s[i] *= t[i]
     clear(x, o, kp)
     gather_axpys(x, o, ws.s, 0, Y, kp, indices, begin, m)
     for i in range(kp):
-        right = x[o + i]
-        x[o + i] = right / ws.d[i]
-        gain += np.float64(right * x[o + i])
+        x[o + i] /= ws.d[i]
+    for i in range(kp):
+        gain += np.float64(ws.d[i] * x[o + i] * x[o + i])
     return True, gain
 
 
@@ -543,6 +547,7 @@ def _conjugate_gradients(Y, indices, begin, m, x, o, plan, ws):  # -> converged,
         # r = sum_j (b_j - w_j s_j) y_j - d x with s_j = x.y_j, and gain = 2 sum_j b_j s_j - x.A x
         for i in range(kp):
             ws.r[i] = -ws.d[i] * x[o + i]
+        for i in range(kp):
             gain += np.float64(ws.r[i] * x[o + i])
         gather_residual(ws.r, 0, ws.s, ws.b, ws.w, 0, Y, kp, indices, begin, m, x, o, AHEAD)
         for i in range(m):
