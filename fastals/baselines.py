@@ -43,6 +43,8 @@ class Baseline(Params, ABC):
         self._learn(cells)
         self._seen = _seen(cells, self.zeros_are_data)
         self._shape = cells.shape
+        # For `evaluation`, which puts test cells into this order; `predict` and `recommend` take numbers.
+        self._ids = cells.user_ids, cells.item_ids
         return self
 
     def predict(self, users: npt.ArrayLike, items: npt.ArrayLike) -> Floats:

@@ -1,12 +1,14 @@
 """How good is it: metrics of ranked lists against held-out cells, and of predicted ratings."""
 
+import copy
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
+from fastals.ids import Ids
 from fastals.interactions import Interactions, as_interactions
 from fastals.validation import check_ids, check_integer, check_number
 
@@ -138,7 +140,8 @@ def ranking_metrics(
     Parameters
     ----------
     ids : (n_users, n) array of integers
-        Item ids, the best first, as `recommend` gives them; -1 is an empty place. Row r belongs to row r of `test`.
+        Column numbers of `test`, the best first, as `recommend` gives them where a model was fitted without ids (with
+        ids: `evaluate`); -1 is an empty place. Row r belongs to row r of `test`.
     test : (n_users, n_items) sparse matrix, dense array or Interactions
         Every stored cell that is not 0 is a relevant item. Users without any are left out of the averages.
     k : int, optional
@@ -149,7 +152,7 @@ def ranking_metrics(
     train : (n_users, n_items) sparse matrix, dense array or Interactions, optional
         What the users had already (cells that are not 0), and therefore cannot be recommended: these items do not
         count as irrelevant ones in "auc", and finding one in `ids` is an error. Without it, all `n_items` columns
-        that are not relevant are irrelevant ones.
+        that are not relevant are irrelevant ones. It is put in the order of `test` where both have ids.
 
     Returns
     -------
@@ -199,7 +202,7 @@ def user_ranking_metrics(
     k = lists.shape[1] if k is None else check_integer("k", k, 1)
     if k > lists.shape[1]:
         raise ValueError(f"k is {k}, but ids has {lists.shape[1]} columns: recommend more items, or lower k")
-    wanted = _Wanted(relevant, None if train is None else as_interactions(train))
+    wanted = _Wanted(relevant, None if train is None else _as_ordered("train", train, relevant, "test"))
     wanted.refuse_known(np.arange(len(lists)), lists)
     hits = wanted.hits(wanted.users, lists[wanted.users]).first(k)
     result = {}
@@ -215,15 +218,15 @@ class Evaluation:
 
     Parameters
     ----------
-    users : (n,) int64 array
-        Who was evaluated: the users, rows or cases with something to be found.
+    users : (n,) array
+        Who was evaluated: the users, rows or cases with something to be found. Users by the ids of the model, if any.
     per_user : dict of str to (n,) float64 array
         One number for each of `users`, by metric and cutoff; NaN where a metric is not defined.
     overall : dict of str to float
         Averages of `per_user`, and what is a number of all lists together: "coverage" and "gini".
     """
 
-    users: Ints
+    users: npt.NDArray[Any]
     per_user: dict[str, Floats]
     overall: dict[str, float]
 
@@ -310,15 +313,18 @@ def evaluate(
     model : fitted model or baseline
         Anything with `recommend(users, n) -> ids, scores` that leaves out what users have.
     test : (n_users, n_items) sparse matrix, dense array or Interactions
-        Every stored cell that is not 0 is a relevant item.
+        Every stored cell that is not 0 is a relevant item. Where it and the model have ids, these say whose cells they
+        are, in any order, and ids without test cells may be lacking; else rows and columns are those of training.
     k : int or iterable of int, default 10
         Lengths of the lists; all are measured in one pass.
     metrics : iterable of str
         Names from `RANKING_METRICS`, and "novelty", "coverage", "gini".
     train : (n_users, n_items) matrix, optional
-        What users have: needed for "novelty"; makes "auc" leave these items out of the irrelevant ones.
-    users : (n,) array of int, optional
-        Whom to evaluate; by default everybody with a relevant item. Users without one are left out.
+        What users have: needed for "novelty"; makes "auc" leave these items out of the irrelevant ones. Ids as in
+        `test`.
+    users : (n,) array of ids, optional
+        Whom to evaluate; by default everybody with a relevant item. Users without one are left out. Row numbers, or the
+        ids that the model was fitted on.
     block_size : int, default 4096
         Users at once.
 
@@ -330,7 +336,8 @@ def evaluate(
     Raises
     ------
     ValueError
-        `test` is empty, a metric unknown, a cutoff below 1, shapes do not fit, or the model lists what it may not.
+        `test` is empty, a metric unknown, a cutoff below 1, shapes do not fit, the model lists what it may not, or an
+        id is not among those it was fitted on: leave such rows and columns out of `test`.
     TypeError
         A cutoff is not an integer.
 
@@ -345,13 +352,20 @@ def evaluate(
     - gini: ``sum_i (2 i - n_items - 1) e_(i) / (n_items sum_i e_i)``, ``e_(i)`` ascending and i from 1: 0 where all
       items are shown equally often, near 1 where few are shown always.
     """
-    relevant = as_interactions(test)
-    known = None if train is None else as_interactions(train)
+    plain, user_ids, item_ids = without_ids(model)
+    relevant = renumbered("test", as_interactions(test), user_ids, item_ids)
+    known = None
+    if train is not None:
+        known = _as_ordered("train", renumbered("train", as_interactions(train), user_ids, item_ids), relevant, "test")
     _check_fits(model, relevant)
-    chosen = None if users is None else check_ids("users", users, relevant.shape[0])
-    return Evaluator(relevant, k, metrics, known).run(
-        lambda rows, n: model.recommend(rows, n)[0], block_size=block_size, users=chosen
+    chosen = None
+    if users is not None:
+        n_users = relevant.shape[0]
+        chosen = check_ids("users", users, n_users) if user_ids is None else user_ids.positions("users", users)
+    found = Evaluator(relevant, k, metrics, known).run(
+        lambda rows, n: plain.recommend(rows, n)[0], block_size=block_size, users=chosen
     )
+    return found if user_ids is None else replace(found, users=user_ids.values[found.users])
 
 
 def evaluate_new_users(
@@ -369,9 +383,11 @@ def evaluate_new_users(
     ----------
     model : fitted ImplicitALS, ExplicitALS or WeightedALS
     given : (n_new, n_items) sparse matrix, dense array or Interactions
-        The cells to fold the users in from, which their lists leave out.
+        The cells to fold the users in from, which their lists leave out. Items by their ids where it and the model have
+        some, as `fold_in_users` takes them.
     test : (n_new, n_items) sparse matrix, dense array or Interactions
-        Every stored cell that is not 0 is a relevant item; row r is the user of row r of `given`.
+        Every stored cell that is not 0 is a relevant item; row r is the user of row r of `given`, or whom its id says
+        where both have user ids. Items as in `given`.
     k, metrics, block_size
         As in `evaluate`. The recall of Liang et al. is "capped_recall": they divide by ``min(k, n_relevant)``.
 
@@ -389,7 +405,9 @@ def evaluate_new_users(
     ----------
     Liang, Krishnan, Hoffman, Jebara: Variational autoencoders for collaborative filtering. WWW 2018.
     """
-    relevant, known = as_interactions(test), as_interactions(given)
+    plain, _, item_ids = without_ids(model)
+    known = renumbered("given", as_interactions(given), None, item_ids)
+    relevant = _as_ordered("test", renumbered("test", as_interactions(test), None, item_ids), known, "given")
     if known.shape != relevant.shape:
         raise ValueError(f"given has shape {known.shape} and test {relevant.shape}: one shape for both is wanted")
     both = np.intersect1d(_keys(relevant), _keys(known), assume_unique=True)
@@ -400,7 +418,7 @@ def evaluate_new_users(
     matrix = known.csr
 
     def recommend(rows: Ints, n: int) -> Any:
-        return model.recommend(matrix[rows], n, fold_in=True)[0]
+        return plain.recommend(matrix[rows], n, fold_in=True)[0]
 
     return evaluator.run(recommend, block_size=block_size)
 
@@ -419,9 +437,10 @@ def evaluate_sampled(
     ----------
     model : fitted model or baseline
         Anything with `predict(users, items)`.
-    users, items : (n,) arrays of int
-        Case c: user ``users[c]`` had ``items[c]`` held out.
-    negatives : (n, n_negatives) array of int
+    users, items : (n,) arrays of ids
+        Case c: user ``users[c]`` had ``items[c]`` held out. As `predict` takes them: row and column numbers, or the ids
+        that the model was fitted on.
+    negatives : (n, n_negatives) array of ids
         The items among which to find it; He et al. give 99 or 100 a user.
     k : int or iterable of int, default 10
         Cutoffs.
@@ -491,7 +510,8 @@ def evaluate_ratings(model: Any, test: Any, metrics: Iterable[str] = ("rmse", "m
     model : fitted model or baseline
         Anything with `predict(users, items)`.
     test : (n_users, n_items) sparse matrix or Interactions
-        Every stored cell is a rating, a stored 0 too; in a dense array NaN marks what is not rated.
+        Every stored cell is a rating, a stored 0 too; in a dense array NaN marks what is not rated. Ids as in
+        `evaluate`.
     metrics : iterable of str
         Names from `RATING_METRICS`: "rmse", "mae", "sign_accuracy".
 
@@ -502,15 +522,16 @@ def evaluate_ratings(model: Any, test: Any, metrics: Iterable[str] = ("rmse", "m
     Raises
     ------
     ValueError
-        `test` is empty or not of the model's shape, or a metric unknown.
+        `test` is empty or not of the model's shape, a metric unknown, or an id not among those the model was fitted on.
     """
     names = _check_metrics(metrics, tuple(RATING_METRICS))
-    cells = as_interactions(test, "float64", missing="nan")
+    plain, user_ids, item_ids = without_ids(model)
+    cells = renumbered("test", as_interactions(test, "float64", missing="nan"), user_ids, item_ids)
     if not cells.nnz:
         raise ValueError("test has no stored cell: at least one rating is wanted")
     _check_fits(model, cells)
     rows = cells.by_user
-    predicted = model.predict(np.repeat(np.arange(cells.shape[0]), np.diff(rows.indptr)), rows.indices)
+    predicted = plain.predict(np.repeat(np.arange(cells.shape[0]), np.diff(rows.indptr)), rows.indices)
     return {name: RATING_METRICS[name](rows.all_values, predicted) for name in names}
 
 
@@ -622,6 +643,60 @@ RATING_METRICS: dict[str, Callable[[npt.ArrayLike, npt.ArrayLike], float]] = {
 
 _LIST_METRICS = ("novelty", "coverage", "gini")  # of the lists alone, whatever is relevant
 _JOINT_METRICS = ("coverage", "gini")  # of all lists together
+
+
+def without_ids(model: Any) -> tuple[Any, Ids | None, Ids | None]:
+    """Return the model as one that takes and gives row and column numbers, and the ids of its users and items, if any.
+
+    Parameters
+    ----------
+    model : fitted model or baseline
+        It stays what it is; the factors are shared.
+
+    Returns
+    -------
+    plain : model
+    user_ids, item_ids : Ids or None
+    """
+    user_ids, item_ids = getattr(model, "_ids", (None, None))
+    if user_ids is None and item_ids is None:
+        return model, None, None
+    plain = copy.copy(model)
+    plain._ids = None, None
+    return plain, user_ids, item_ids
+
+
+def renumbered(
+    name: str, cells: Interactions, user_ids: Ids | None, item_ids: Ids | None, of: str = "the model"
+) -> Interactions:
+    """Return `cells.renumbered(user_ids, item_ids)`; messages say which matrix has an id that they lack.
+
+    Parameters
+    ----------
+    name : str
+        The argument that the cells are from.
+    cells : Interactions
+    user_ids, item_ids : Ids or None
+    of : str, default "the model"
+        What has these ids.
+
+    Returns
+    -------
+    Interactions
+    """
+    try:
+        return cells.renumbered(user_ids, item_ids)
+    except TypeError as error:
+        raise TypeError(f"{name}.{error}") from None
+    except ValueError as error:
+        problem = str(error).replace("ids of the model", f"ids of {of}")
+        lines = "rows" if problem.startswith("user") else "columns"
+        raise ValueError(f"{name}.{problem}; leave such {lines} out of {name}") from None
+
+
+def _as_ordered(name: str, R: Any, pattern: Interactions, of: str) -> Interactions:
+    """Return `R` with rows and columns in the order of another matrix, called `of`, where both have ids."""
+    return renumbered(name, as_interactions(R), pattern.user_ids, pattern.item_ids, of)
 
 
 def _check_fits(model: Any, test: Interactions) -> None:

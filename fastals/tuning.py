@@ -22,7 +22,7 @@ import numpy as np
 from scipy import sparse
 
 from .estimators import ExplicitALS, ImplicitALS, WeightedALS
-from .evaluation import RANKING_METRICS, RATING_METRICS, Evaluator, evaluate_ratings
+from .evaluation import RANKING_METRICS, RATING_METRICS, Evaluator, evaluate_ratings, renumbered, without_ids
 from .interactions import Interactions
 from .progress import Progress
 from .validation import check_dtype, check_flag, check_integer
@@ -85,10 +85,13 @@ def grid_search(
     grid : dict of str to sequence, or sequence of dict
         The values of each parameter, all of whose combinations are candidates; or the candidates themselves.
     splits : (train, validation), or list of such pairs
-        Users x items matrices of one shape, as `fit` takes them. Scores are averages over the pairs.
+        Users x items matrices of one shape, as `fit` takes them. Scores are averages over the pairs. Where both have
+        ids, these say whose cells are those of validation, in any order; ids without a cell there may be lacking, and
+        one that train lacks is refused.
     metric : str or callable (model, validation) -> float, default "ndcg@10"
         A name of `evaluation.RANKING_METRICS` with a cutoff, or of `evaluation.RATING_METRICS`: "rmse", "mae" (the
-        lower the better), "sign_accuracy". Of a function the higher number is the better; it gets Interactions.
+        lower the better), "sign_accuracy". Of a function the higher number is the better; it gets Interactions, with
+        rows and columns as in train.
     every : int, default 0
         Score a candidate every so many iterations, and keep its best state; 0: when it is fitted only.
     patience : int, default 2
@@ -103,8 +106,9 @@ def grid_search(
         CPUs: 1.6 times); it takes the memory of so many fits. A metric that is a function is called from several
         threads at once.
     refit : bool, default True
-        Fit the best parameters on train and validation cells together (of the first split). False: the model is the one
-        that was fitted on the first train; if with pauses, `loss_history_` and `n_iter_` are of the last part.
+        Fit the best parameters on train and validation cells together (of the first split), with the ids of train.
+        False: the model is the one that was fitted on the first train; if with pauses, `loss_history_` and `n_iter_`
+        are of the last part.
     journal : str or path, optional
         A file to which each score is added as a line of JSON when it is known. A search that finds its own journal
         takes the scores from there: so an interrupted one goes on where it was. Parameters that JSON cannot hold are
@@ -551,8 +555,9 @@ def _prepare(model: Any, pair: Any, metric: Metric, name: str, cutoff: int) -> _
                 prepared[dtype] = model.interactions(pair[0], dtype)
             return prepared[dtype]
 
-    validation = model.interactions(pair[1], np.float64)
     cells = train(check_dtype("dtype", model.dtype))
+    validation = model.interactions(pair[1], np.float64)
+    validation = renumbered("validation", validation, cells.user_ids, cells.item_ids, "train")
     if validation.shape != cells.shape:
         raise ValueError(f"train has shape {cells.shape} and validation {validation.shape}: one shape is wanted")
     if not validation.nnz:
@@ -561,7 +566,8 @@ def _prepare(model: Any, pair: Any, metric: Metric, name: str, cutoff: int) -> _
         evaluator = Evaluator(validation, cutoff, [name], cells if name == "auc" else None)
 
         def score(fitted: Any) -> float:
-            return evaluator.run(lambda users, n: fitted.recommend(users, n)[0]).overall[f"{name}@{cutoff}"]
+            plain, *_ = without_ids(fitted)
+            return evaluator.run(lambda users, n: plain.recommend(users, n)[0]).overall[f"{name}@{cutoff}"]
     elif name:
 
         def score(fitted: Any) -> float:
@@ -575,11 +581,12 @@ def _prepare(model: Any, pair: Any, metric: Metric, name: str, cutoff: int) -> _
     return _Split(train, score, validation)
 
 
-def _together(train: Interactions, validation: Interactions) -> sparse.csr_array:
-    """Cells of both, stored zeros too; those in both are summed."""
+def _together(train: Interactions, validation: Interactions) -> Interactions:
+    """Cells of both, stored zeros too, with the ids of train; those in both are summed."""
     parts = [part.csr.tocoo() for part in (train, validation)]
     data, rows, columns = (np.concatenate([getattr(part, name) for part in parts]) for name in ("data", "row", "col"))
-    return sparse.coo_array((data, (rows, columns)), shape=train.shape).tocsr()
+    cells = sparse.coo_array((data, (rows, columns)), shape=train.shape)
+    return Interactions(cells, train.dtype, user_ids=train.user_ids, item_ids=train.item_ids)
 
 
 def _column(values: list[Any]) -> np.ndarray:

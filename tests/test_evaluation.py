@@ -8,7 +8,7 @@ import scipy.sparse as sp
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fastals import ExplicitALS, ImplicitALS
+from fastals import ExplicitALS, ImplicitALS, Interactions
 from fastals.baselines import GlobalMean, ItemBias, Popularity, Random
 from fastals.evaluation import (
     RANKING_METRICS,
@@ -507,6 +507,133 @@ def test_ratings_are_every_stored_cell():
         evaluate_ratings(model, R, ["ndcg"])
     with pytest.raises(ValueError, match="test has no stored cell"):
         evaluate_ratings(ItemBias().fit(R), sp.csr_array((2, 3)))
+
+
+# Ids: whoever is in whatever row, the numbers are those of the same cells without ids.
+
+NAMES = {
+    "permuted": lambda side, n: np.random.default_rng(n).permutation(n),
+    "from 1": lambda side, n: np.arange(1, n + 1),
+    "strings": lambda side, n: np.array([f"{side}{number}" for number in range(n)]),
+}
+
+
+@pytest.fixture(params=NAMES)
+def names(request) -> tuple[np.ndarray, np.ndarray]:
+    """What the users and the items of `parts` are called."""
+    return NAMES[request.param]("user", 40), NAMES[request.param]("item", 30)
+
+
+def named(R, names, rows=slice(None), columns=slice(None)) -> Interactions:
+    """Some rows and columns of a matrix, in any order, with their ids."""
+    return Interactions(R[rows][:, columns], user_ids=names[0][rows], item_ids=names[1][columns])
+
+
+ORDERS = [(slice(None), slice(None)), (np.arange(40)[::-1], np.roll(np.arange(30), 7))]
+
+
+@pytest.mark.parametrize("order", ORDERS)
+def test_a_model_with_ids_has_the_metrics_of_one_without(parts, model, names, order):
+    train, test = parts
+    by_ids = ImplicitALS(factors=4, iterations=3, random_state=0).fit(named(train, names))
+    want = evaluate(model, test, (3, 8), ALL, train=train)
+    got = evaluate(by_ids, named(test, names, *order), (3, 8), ALL, train=named(train, names, *order))
+    assert got.overall == want.overall
+    for name, values in want.per_user.items():
+        np.testing.assert_array_equal(got.per_user[name], values)
+    np.testing.assert_array_equal(got.users, names[0][want.users])
+    np.testing.assert_array_equal(by_ids.item_ids_, names[1])  # it still goes by them
+    some = evaluate(by_ids, named(test, names, *order), 5, users=names[0][[3, 1, 39]])
+    np.testing.assert_array_equal(some.users, names[0][[3, 1]])
+    assert some.overall == evaluate(model, test, 5, users=[3, 1, 39]).overall
+
+
+def test_a_matrix_without_ids_has_the_rows_and_columns_of_training(parts, model, names):
+    train, test = parts
+    by_ids = ImplicitALS(factors=4, iterations=3, random_state=0).fit(named(train, names))
+    want = evaluate(model, test, 5, ALL, train=train).overall
+    assert evaluate(by_ids, test, 5, ALL, train=train).overall == want
+    assert evaluate(by_ids, named(test, names, *ORDERS[1]), 5, ALL, train=train).overall == want
+    assert evaluate(model, named(test, names), 5, ALL, train=named(train, names, *ORDERS[1])).overall == want
+
+
+def test_ids_that_test_lacks_have_no_test_cells(parts, model, names):
+    train, test = parts
+    by_ids = ImplicitALS(factors=4, iterations=3, random_state=0).fit(named(train, names))
+    rows, columns = np.arange(20, 5, -1), np.arange(3, 25)
+    inner = np.zeros((40, 30))
+    inner[6:21, 3:25] = test.toarray()[6:21, 3:25]
+    got = evaluate(by_ids, named(test, names, rows, columns), 5, ["recall", "auc"]).overall
+    assert got == evaluate(model, inner, 5, ["recall", "auc"]).overall
+
+
+def test_unknown_ids_are_refused():
+    model = ImplicitALS(factors=2, iterations=1).fit(Interactions([[1, 0], [1, 1]], user_ids=["a", "b"]))
+    test = Interactions([[1, 0], [0, 1]], user_ids=["b", "c"])
+    message = r"^test.user_ids\[1\] is 'c', which is not among the 2 ids of the model .*; leave such rows out of test$"
+    for function in (evaluate, evaluate_ratings):
+        with pytest.raises(ValueError, match=message):
+            function(model, test)
+    with pytest.raises(ValueError, match=r"^train.user_ids\[1\] is 'c'"):
+        evaluate(model, [[0, 1], [0, 0]], train=test)
+    with pytest.raises(TypeError, match=r"^test.user_ids must be strings"):
+        evaluate(model, Interactions(np.eye(2), user_ids=[0, 1]))
+    with pytest.raises(ValueError, match=r"^users\[0\] is 'c'"):
+        evaluate(model, [[0, 1], [0, 0]], users=["c"])
+
+
+@pytest.mark.parametrize("order", ORDERS)
+def test_ratings_by_ids_are_those_by_numbers(parts, names, order):
+    rng = np.random.default_rng(1)
+    train, test = parts[0].copy(), parts[1].copy()
+    train.data, test.data = (rng.integers(0, 5, part.nnz).astype(np.float32) for part in parts)
+    fitted = ExplicitALS(factors=3, iterations=2, random_state=0)
+    want = evaluate_ratings(fitted.fit(train), test)
+    got = evaluate_ratings(fitted.fit(named(train, names)), named(test, names, *order))
+    assert got == pytest.approx(want, rel=1e-13)  # sums over cells in another order
+
+
+@pytest.mark.parametrize("order", ORDERS)
+def test_new_users_by_ids_are_those_by_numbers(parts, model, names, order):
+    train, test = parts
+    by_ids = ImplicitALS(factors=4, iterations=3, random_state=0).fit(named(train, names))
+    want = evaluate_new_users(model, train, test, 5)
+    newcomers = np.array([f"new {row}" for row in range(40)]), names[1]
+    for given_cells in (train, named(train, newcomers), named(train, newcomers, slice(None), order[1])):
+        held_out = named(test, newcomers, slice(None) if given_cells is train else order[0], order[1])
+        got = evaluate_new_users(by_ids, given_cells, held_out, 5)
+        np.testing.assert_array_equal(got.users, want.users)
+        assert got.overall == want.overall
+    got = evaluate_new_users(model, named(train, newcomers), named(test, newcomers, *order), 5)
+    assert got.overall == want.overall
+    with pytest.raises(
+        ValueError, match=r"^test.user_ids\[39\] is 'new 39', .* the 39 ids of given .*; leave such rows"
+    ):
+        evaluate_new_users(by_ids, named(train, newcomers, slice(39)), named(test, newcomers), 5)
+
+
+def test_sampled_cases_are_by_ids(parts, model, names):
+    by_ids = ImplicitALS(factors=4, iterations=3, random_state=0).fit(named(parts[0], names))
+    users, items, negatives = np.array([4, 0]), np.array([1, 2]), np.array([[3, 4], [5, 6]])
+    want = evaluate_sampled(model, users, items, negatives, 2)
+    got = evaluate_sampled(by_ids, names[0][users], names[1][items], names[1][negatives], 2)
+    assert got.overall == want.overall
+    np.testing.assert_array_equal(got.users, names[0][users])
+
+
+@pytest.mark.parametrize("baseline", [Popularity(), Random(random_state=0)])
+@pytest.mark.parametrize("order", ORDERS)
+def test_baselines_are_evaluated_by_ids(parts, names, baseline, order):
+    train, test = parts
+    want = evaluate(baseline.fit(train), test, 5).overall
+    assert evaluate(baseline.fit(named(train, names)), named(test, names, *order), 5).overall == want
+
+
+def test_train_is_put_in_the_order_of_test(names):
+    ids, relevant, known = [[0, 1], [1, 2]], matrix([{1}, {2}], 4), matrix([{2, 3}, {0}], 4)
+    few = names[0][:2], names[1][:4]
+    test, train = named(relevant, few), named(known, few, [1, 0], [3, 2, 1, 0])
+    assert ranking_metrics(ids, test, train=train) == ranking_metrics(ids, relevant, train=known)
 
 
 def test_the_interval_holds_the_average_and_narrows_with_the_root_of_n():

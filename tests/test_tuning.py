@@ -357,6 +357,55 @@ def test_weights_cannot_be_joined(split):
     np.testing.assert_array_equal(found.model.item_factors_, alone.item_factors_)
 
 
+# Ids.
+
+
+@pytest.fixture(params=["permuted", "strings"])
+def by_ids(request, split) -> tuple[Interactions, Interactions]:
+    """The split with ids, the validation part in another order and without the items that nobody has there."""
+    train, validation = split
+    users, items = np.random.default_rng(7).permutation(60), np.random.default_rng(8).permutation(40)
+    if request.param == "strings":
+        users, items = (np.array([f"{number}" for number in numbers]) for numbers in (users, items))
+    rows, columns = np.arange(60)[::-1], np.flatnonzero(np.diff(validation.tocsc().indptr))[::-1]
+    shuffled = Interactions(validation[rows][:, columns], user_ids=users[rows], item_ids=items[columns])
+    return Interactions(train, user_ids=users, item_ids=items), shuffled
+
+
+@pytest.mark.parametrize("metric", ["ndcg@5", "auc@5", "rmse"])
+def test_splits_with_ids_score_as_those_without(split, by_ids, metric):
+    want, got = (grid_search(MODEL, GRID, parts, metric) for parts in (split, by_ids))
+    np.testing.assert_array_equal(got.table["score"], want.table["score"])
+    assert got.best_parameters == want.best_parameters
+    np.testing.assert_array_equal(got.model.item_factors_, want.model.item_factors_)
+
+
+@pytest.mark.parametrize("refit", [True, False])
+def test_the_model_has_the_ids_of_train(by_ids, refit):
+    found = grid_search(MODEL, {"factors": [2]}, by_ids, "ndcg@5", refit=refit)
+    np.testing.assert_array_equal(found.model.user_ids_, by_ids[0].user_ids.values)
+    np.testing.assert_array_equal(found.model.item_ids_, by_ids[0].item_ids.values)
+
+
+def test_a_metric_of_ones_own_gets_validation_in_the_order_of_train(split, by_ids):
+    scores = {}
+
+    def ndcg(model, validation):
+        scores[model.factors] = evaluate(model, validation, 5, ["ndcg"]).overall["ndcg@5"]
+        np.testing.assert_array_equal(validation.csr.toarray(), split[1].toarray())
+        return scores[model.factors]
+
+    found = grid_search(MODEL, {"factors": [2, 3]}, by_ids, ndcg)
+    assert found.table["score"].tolist() == [alone(split, factors=2), alone(split, factors=3)] == [*scores.values()]
+
+
+def test_ids_that_train_lacks_are_refused(by_ids):
+    train, validation = by_ids
+    kept = Interactions(train.csr[1:], user_ids=train.user_ids.values[1:], item_ids=train.item_ids)
+    with pytest.raises(ValueError, match=r"^validation.user_ids\[59\] is .* the 59 ids of train .*; leave such rows"):
+        grid_search(MODEL, GRID, (kept, validation))
+
+
 # The journal.
 
 
