@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numbers
 import os
 from collections.abc import Callable
 from dataclasses import replace
@@ -114,7 +115,8 @@ class _ALS(Incremental, Serving):
         Parameters
         ----------
         R : sparse matrix or array, array_like of shape (n_users, n_items), list of (user, item, value), Interactions
-            Users are rows, items columns. A canonical CSR matrix of the model's dtype is not copied.
+            Users are rows, items columns. A canonical CSR matrix of the model's dtype is kept, not copied: do not
+            change it in place while the model is used, which looks there for what users have.
         callback : callable (iteration, model), optional
             Called after each iteration, counted from 0; the model has its fitted attributes, whose arrays go on to
             change. A true return value ends the fit.
@@ -225,6 +227,9 @@ class _ALS(Incremental, Serving):
         if objective.biases:
             self.user_biases_, self.item_biases_ = X[:, k], Y[:, k]
             self.global_mean_ = statistics.mean
+        else:
+            for name in ("user_biases_", "item_biases_", "global_mean_"):
+                self.__dict__.pop(name, None)  # an earlier fit's
         self.loss_history_, self.n_iter_ = history, len(history)
         self._fitted_objective = objective
         self._statistics = statistics
@@ -360,9 +365,14 @@ class _ALS(Incremental, Serving):
         Notes
         -----
         Arrays and JSON, no pickle. What JSON cannot hold is replaced: a `random_state` that is not an int by None, an
-        `item_weights` that is a function of the user's own by the array of weights it gave.
+        `item_weights` that is a function of the user's own by the array of weights that the fit had, a subclass by the
+        model it derives from.
+
+        Parameters set since the fit are kept as such: the file has the objective that was fitted beside them.
         """
         self._check_fitted()
+        known = next(model for model in MODELS.values() if isinstance(self, model))
+        params = {name: getattr(self, name) for name in known._param_names()}
         arrays = {
             name: np.ascontiguousarray(getattr(self, name))
             for name in ("user_factors_", "item_factors_", "user_biases_", "item_biases_")
@@ -376,8 +386,9 @@ class _ALS(Incremental, Serving):
             f"{side}_ids": ids.values for side, ids in zip(("user", "item"), self._ids, strict=True) if ids is not None
         }
         header = {
-            "model": type(self).__name__,
-            "params": {name: _to_json(value, self._statistics) for name, value in self.get_params().items()},
+            "model": known.__name__,
+            "params": _all_to_json(params, self._statistics),
+            "objective": _all_to_json(vars(self._fitted_objective), self._statistics),
             "loss_history": self.loss_history_,
             "mean": self._statistics.mean,
             "popularity_scale": self._statistics.popularity_scale,
@@ -649,6 +660,7 @@ class WeightedALS(_ALS):
             As in `ImplicitALS.fit`.
         weights : sparse matrix with the cells of R, or array_like, optional
             One weight, at least 0, for each stored cell: in the order of `R.data`, or of R's shape where R is dense.
+            Like `R`, an array of the model's dtype is kept, not copied.
         """
         return self._fit(R, weights, callback, progress, start)
 
@@ -752,7 +764,8 @@ def load(path: str | os.PathLike[str]) -> ImplicitALS | ExplicitALS | WeightedAL
     Returns
     -------
     ImplicitALS, ExplicitALS or WeightedALS
-        Fitted; predictions and folded-in factors have the bits they had when it was saved.
+        Fitted; predictions and folded-in factors have the bits they had when it was saved. A model of a subclass
+        becomes the one it derives from.
 
     Raises
     ------
@@ -761,9 +774,10 @@ def load(path: str | os.PathLike[str]) -> ImplicitALS | ExplicitALS | WeightedAL
     """
     header, arrays = storage.read(path)
     try:
-        model = MODELS[header["model"]](**{name: _from_json(value) for name, value in header["params"].items()})
-        objective = model._objective()
-        _check_saved(path, arrays, objective.biases)
+        model = MODELS[header["model"]](**_all_from_json(header["params"]))
+        # The first files had the parameters only.
+        objective = Objective(**_all_from_json(header["objective"])) if "objective" in header else model._objective()
+        _check_saved(path, arrays, check_flag("biases", objective.biases))
         statistics = Statistics(
             header["mean"], arrays["item_weight"], arrays["item_background"], header["popularity_scale"]
         )
@@ -871,23 +885,39 @@ def solve_error(failure: engine.Failure, cells: Cells, dtype: np.dtype) -> np.li
     )
 
 
+def _all_to_json(values: dict[str, Any], statistics: Statistics) -> dict[str, Any]:
+    return {name: _to_json(value, statistics) for name, value in values.items()}
+
+
 def _to_json(value: Any, statistics: Statistics) -> Any:
     """Return a parameter as JSON has it; see `_ALS.save` for what has to be replaced."""
-    if isinstance(value, tuple(WEIGHTS.values())):
-        return {"weights": type(value).__name__, **vars(value)}
+    if type(value) in WEIGHTS.values():
+        return {"weights": type(value).__name__, **_all_to_json(vars(value), statistics)}
     if isinstance(value, (type, np.dtype)):
         return np.dtype(value).name
-    if callable(value) or isinstance(value, np.ndarray):
-        return {"array": statistics.weight.tolist()}
-    if isinstance(value, np.generic):
-        return value.item()
+    if callable(value):
+        value = statistics.weight
+    if isinstance(value, np.ndarray):
+        return {"array": _to_json(value.tolist(), statistics)}
+    if isinstance(value, (list, tuple)):
+        return [_to_json(entry, statistics) for entry in value]
+    if isinstance(value, (bool, np.bool_)):
+        return bool(value)
+    if isinstance(value, numbers.Integral):
+        return int(value)
+    if isinstance(value, numbers.Real):
+        return float(value)
     if isinstance(value, (np.random.Generator, np.random.RandomState, np.random.SeedSequence)):
         return None
     return value
 
 
+def _all_from_json(values: dict[str, Any]) -> dict[str, Any]:
+    return {name: _from_json(value) for name, value in values.items()}
+
+
 def _from_json(value: Any) -> Any:
     """Return what `_to_json` was given; a tuple has become a list in the file."""
     if isinstance(value, dict):
-        return np.array(value["array"]) if "array" in value else WEIGHTS[value.pop("weights")](**value)
+        return np.array(value["array"]) if "array" in value else WEIGHTS[value.pop("weights")](**_all_from_json(value))
     return tuple(value) if isinstance(value, list) else value

@@ -31,7 +31,8 @@ class Interactions:
     Parameters
     ----------
     R : sparse matrix or array, array_like of shape (n_users, n_items), list of (user, item, value), Interactions
-        Stored cells are interactions; duplicates are summed. A canonical CSR matrix of the wanted dtype is not copied.
+        Stored cells are interactions; duplicates are summed. A canonical CSR matrix of the wanted dtype is kept, not
+        copied: do not change it in place while these interactions, or a model fitted on them, are used.
     dtype : {'float32', 'float64'}, default 'float32'
         What the values are kept as.
     missing : {'zero', 'nan'}, default 'zero'
@@ -86,8 +87,9 @@ class Interactions:
         self.shape: tuple[int, int] = (int(matrix.shape[0]), int(matrix.shape[1]))
         self.nnz = int(matrix.nnz)
         self.by_user = Cells(
-            matrix.indptr.astype(np.int64, copy=False),
-            matrix.indices.astype(np.int32, copy=False),
+            # Contiguous, as kernels want it: SciPy keeps a column of a table of pairs as it is.
+            np.ascontiguousarray(matrix.indptr, np.int64),
+            np.ascontiguousarray(matrix.indices, np.int32),
             _compact(_cast_finite(matrix, matrix.data, self.dtype, "R")),
             np.ones(1, self.dtype)
             if weights is None
@@ -305,7 +307,8 @@ def canonical_row(R: MatrixLike, n_items: int, dtype: np.dtype) -> Cells | None:
     # A stored 0 is for the model to keep or to drop.
     if not (rising and np.isfinite(values).all() and values.all()):
         return None
-    return Cells(indptr.astype(np.int64), indices.astype(np.int32, copy=False), values, np.ones(1, dtype))
+    indices, values = np.ascontiguousarray(indices, np.int32), np.ascontiguousarray(values)
+    return Cells(indptr.astype(np.int64), indices, values, np.ones(1, dtype))
 
 
 def as_named_interactions(name: str, R: MatrixLike, dtype: Any = "float32") -> Interactions:
@@ -528,8 +531,8 @@ def _cast_finite(
 
 
 def _compact(values: np.ndarray) -> np.ndarray:
-    """One number instead of an array where all are equal: half the memory of the cells."""
-    return values[:1].copy() if values.size and values.min() == values.max() else values
+    """One number instead of an array where all are equal: half the memory of the cells; else contiguous."""
+    return values[:1].copy() if values.size and values.min() == values.max() else np.ascontiguousarray(values)
 
 
 def _csr(cells: Cells, data: np.ndarray, shape: tuple[int, int]) -> sparse.csr_array:

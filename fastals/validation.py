@@ -131,8 +131,8 @@ def check_ids(name: str, ids: Any, size: int) -> np.ndarray:
 class Params:
     """Parameters as plain attributes, listed once: in the signature of `__init__`.
 
-    Gives `get_params`, `set_params` and a `repr` in the manner of scikit-learn's `BaseEstimator`, so that `clone`,
-    pipelines and searches work without scikit-learn being needed.
+    Gives `get_params`, `set_params` and a `repr` in the manner of scikit-learn's `BaseEstimator`, so that its `clone`,
+    pipelines and searches (with a `scoring` of your own) work, without scikit-learn being needed.
     """
 
     @classmethod
@@ -179,6 +179,12 @@ class Params:
         for name, value in params.items():
             setattr(self, name, value)
         return self
+
+    def __sklearn_tags__(self) -> Any:
+        # Only scikit-learn asks, so it is there; what it wants to be told changes with its version.
+        from sklearn.base import BaseEstimator  # type: ignore
+
+        return BaseEstimator().__sklearn_tags__()
 
     def __repr__(self) -> str:
         defaults = inspect.signature(type(self)).parameters

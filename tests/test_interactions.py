@@ -75,6 +75,26 @@ def test_canonical_csr_is_not_copied(dtype):
         assert np.shares_memory(cells.indices, matrix.indices)
 
 
+def test_kernels_get_contiguous_arrays():
+    """A column of a table of pairs is no contiguous array, and SciPy keeps it as it is."""
+    R = stored(example(), "float32")
+    pairs = np.stack([R.indices, R.indices], axis=1).astype(np.int32)
+    strided = sparse.csr_array((np.repeat(R.data, 2)[::2], pairs[:, 1], R.indptr), shape=R.shape)
+    assert not strided.data.flags.c_contiguous and not strided.indices.flags.c_contiguous
+    strided.indptr = np.repeat(R.indptr.astype(np.int64), 2)[::2]
+    cells = Interactions(strided, weights=np.repeat(np.arange(R.nnz, dtype=np.float32), 2)[::2])
+    assert same_cells(cells.by_user, Interactions(R, weights=np.arange(R.nnz, dtype=np.float32)).by_user)
+    for side in (cells.by_user, cells.by_item):
+        assert all(array.flags.c_contiguous for array in side)
+    row = sparse.csr_array((1, R.shape[1]), dtype=np.float32)
+    row.data, row.indices = np.array([1, 0, 2, 0], np.float32)[::2], np.array([1, 0, 3, 0], np.int32)[::2]
+    row.indptr = np.array([0, 2], np.int32)
+    cells = canonical_row(row, R.shape[1], np.dtype(np.float32))
+    assert cells is not None
+    assert cells.indices.tolist() == [1, 3]
+    assert all(array.flags.c_contiguous for array in cells)
+
+
 @pytest.mark.parametrize("make", [sparse.csr_array, sparse.csc_array, sparse.coo_array])
 @pytest.mark.parametrize("dtype", [bool, np.int8, np.uint8, np.int32, np.int64, np.float32, np.float64])
 def test_duplicates_are_summed_as_numbers(make, dtype):

@@ -162,3 +162,12 @@ def test_repr():
     assert repr(Example(3)) == "Example()"
     assert repr(Example(3.0)) == "Example(size=3.0)"
     assert repr(Example(shape=np.zeros(2))) == "Example(shape=array([0., 0.]))"
+
+
+def test_scikit_learn_finds_the_tags_of_an_estimator():
+    pytest.importorskip("sklearn", minversion="1.6")
+    from sklearn.utils import get_tags
+
+    tags = get_tags(Example())
+    assert tags.estimator_type is None
+    assert not tags.target_tags.required
