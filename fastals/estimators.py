@@ -262,9 +262,8 @@ class _ALS(Incremental, Serving):
             raise ValueError(f"n_threads must be at most {MOST_THREADS}, got {n_threads}; None takes what is there")
         return n_threads
 
-    def _fixed_side(self, side: str, background: np.ndarray) -> basis.Fixed:
-        """Panel and background of the stored `side` ("user" or "item"), made once for the arrays that stand there."""
-        factors: np.ndarray = getattr(self, f"{side}_factors_")
+    def _fixed_side(self, side: str, factors: np.ndarray, background: np.ndarray) -> basis.Fixed:
+        """Panel and background of a `side` ("user" or "item") with these factors, made once for them."""
 
         def fix() -> basis.Fixed:
             biases = self._fitted_objective.biases
@@ -310,11 +309,16 @@ class _ALS(Incremental, Serving):
         return self._fold_in(problem, "user", "item")
 
     def _fold_in(self, problem: RowProblem, fixed_side: str, side: str) -> np.ndarray:
-        biases = self._biases(fixed_side)
+        factors: np.ndarray = getattr(self, f"{fixed_side}_factors_")
+        biases, n = self._biases(fixed_side), len(factors)
+        # The kernels trust all this to be of one size.
+        last = problem.cells.indices.max(initial=-1)
+        if len(problem.columns) not in (1, n) or last >= n or (biases is not None and len(biases) != n):
+            raise RuntimeError("another thread gave the model other users or items while this was solved: ask again")
         if biases is not None:
             problem.columns[:, OFFSET] = biases
-        width = self.item_factors_.shape[1] + (biases is not None)
-        fixed = self._fixed_side(fixed_side, problem.columns[:, BACKGROUND])
+        width = factors.shape[1] + (biases is not None)
+        fixed = self._fixed_side(fixed_side, factors, problem.columns[:, BACKGROUND])
         solver = check_option("solver", self.solver, SOLVERS)
         X, status = engine.fold_in(problem, fixed, width, solver, self._threads)
         failure = engine.first_failure(side, status)

@@ -1,6 +1,5 @@
 """How good is it: metrics of ranked lists against held-out cells, and of predicted ratings."""
 
-import copy
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
@@ -661,8 +660,8 @@ def without_ids(model: Any) -> tuple[Any, Ids | None, Ids | None]:
     user_ids, item_ids = getattr(model, "_ids", (None, None))
     if user_ids is None and item_ids is None:
         return model, None, None
-    plain = copy.copy(model)
-    plain._ids = None, None
+    plain = object.__new__(type(model))  # not `copy.copy`, which copies the factors
+    plain.__dict__ = {**model.__dict__, "_ids": (None, None)}
     return plain, user_ids, item_ids
 
 

@@ -35,8 +35,11 @@ class Ids:
         """Tell whether all numbers have the same names."""
         return self is other or np.array_equal(self.values, other.values)
 
-    def positions(self, name: str, ids: Any) -> np.ndarray:
-        """Return the number of each id, intp of shape (n_ids,); one id becomes an array of length 1."""
+    def positions(self, name: str, ids: Any, remedy: str = "") -> np.ndarray:
+        """Return the number of each id, intp of shape (n_ids,); one id becomes an array of length 1.
+
+        `remedy` ends the message about an id that is not there.
+        """
         if np.ndim(ids) == 0:
             ids = [ids]
         if np.ndim(ids) != 1:
@@ -61,6 +64,7 @@ class Ids:
             raise ValueError(
                 f"{name}[{first}] is {wanted[first].item()!r}, which is not among the {len(self)} ids of the model"
                 + (f" ({int(unknown.sum())} of {len(wanted)} are unknown)" if len(wanted) > 1 else "")
+                + remedy
             )
         return self._order[places]
 

@@ -8,8 +8,10 @@ event only the user's and the item's vectors are learnt again. Here both are sol
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
 from dataclasses import replace
+from threading import Lock
 from typing import Any, ClassVar, NamedTuple, TypeVar
 
 import numpy as np
@@ -18,6 +20,7 @@ import scipy
 from .engine import basis
 from .engine.panel import as_panel
 from .engine.problem import BACKGROUND, OFFSET, RIDGE, WEIGHT, Cells, RowProblem
+from .ids import Ids
 from .interactions import Interactions, MatrixLike, transpose
 from .objectives import Objective, Statistics
 from .validation import check_ids, check_integer, check_number
@@ -25,6 +28,12 @@ from .validation import check_ids, check_integer, check_number
 __all__ = ["Incremental"]
 
 Self = TypeVar("Self", bound="Incremental")
+
+# One for all models, as a lock cannot be pickled with its model. Held while rows are spliced, after events.
+SPLICING = Lock()
+
+WRITTEN_IN_PLACE = ("user_factors_", "item_factors_", "user_biases_", "item_biases_", "_by_user", "_by_item")
+NO_NEW = "; a model fitted on ids takes no new ones here: call refit with all cells, or fit on numbers"
 
 
 class Row(NamedTuple):
@@ -50,7 +59,7 @@ class Row(NamedTuple):
 
 
 class Rows:
-    """Compressed rows of which some have been replaced, and to which some have been added.
+    """Compressed rows of which some have been replaced, and to which some have been added; for any threads at once.
 
     Parameters
     ----------
@@ -63,19 +72,33 @@ class Rows:
 
     def __getitem__(self, number: int) -> Row:
         """Return a row; one that is not there is empty."""
-        if number in self._replaced:
-            return self._replaced[number]
-        base = self._base
+        with SPLICING:
+            base, row = self._base, self._replaced.get(number)
+        if row is not None:
+            return row
         begin, end = base.indptr[number : number + 2] if number < base.n_rows else (0, 0)
         return Row(base.indices[begin:end], base.all_values[begin:end], base.all_weights[begin:end])
 
     def __setitem__(self, number: int, row: Row) -> None:
-        self._replaced[number] = row
+        with SPLICING:
+            self._replaced[number] = row
+
+    def __copy__(self) -> Rows:
+        with SPLICING:
+            other = Rows(self._base)
+            other._replaced = self._replaced.copy()
+        return other
 
     def cells(self) -> Cells:
         """Return all rows compressed again; what was replaced is then part of them."""
-        if not self._replaced:
-            return self._base
+        if self._replaced:
+            with SPLICING:
+                self._splice()
+        return self._base
+
+    def _splice(self) -> None:
+        if not self._replaced:  # another thread has done it meanwhile
+            return
         base, numbers = self._base, sorted(self._replaced)
         counts = np.zeros(max(base.n_rows, numbers[-1] + 1), np.int64)
         counts[: base.n_rows] = base.counts
@@ -83,8 +106,7 @@ class Rows:
         indptr = np.concatenate(([0], np.cumsum(counts)))
         parts = enumerate((base.indices, base.values, base.weights))
         self._base = Cells(indptr, *(self._spliced(part, position, numbers) for position, part in parts))
-        self._replaced = {}
-        return self._base
+        self._replaced = {}  # last: who finds nothing replaced takes the base without the lock
 
     def _spliced(self, part: np.ndarray, position: int, numbers: list[int]) -> np.ndarray:
         """Return one of the base's arrays with the replaced rows in it: what lies between them is copied in one go."""
@@ -100,7 +122,12 @@ class Rows:
 
 
 class Incremental:
-    """What a fitted model learns without a new fit: a mixin of the three models."""
+    """What a fitted model learns without a new fit: a mixin of the three models.
+
+    Other threads may ask while rows are solved again. They look up how many users there are, then the cells, then the
+    factors. So new users' cells are there before their factors, and new items' factors before their cells; biases and
+    numbers of cells are there before the factors of the same rows.
+    """
 
     # What the models set.
     user_factors_: np.ndarray
@@ -111,6 +138,7 @@ class Incremental:
     _fitted_objective: Objective
     _statistics: Statistics
     _kept: dict[str, Any]
+    _ids: tuple[Ids | None, Ids | None]
     _item_counts: np.ndarray
     _check_fitted: Callable[[], None]
     _interactions: Callable[..., Interactions]
@@ -125,12 +153,21 @@ class Incremental:
     @property
     def _seen(self) -> Cells | None:
         """The cells that the stored factors were learnt from, user by user; None where they were not saved."""
-        return None if self._by_user is None else self._by_user.cells()
+        rows = self._by_user
+        return None if rows is None else rows.cells()
 
     @_seen.setter
     def _seen(self, cells: Cells | None) -> None:
         self._by_user, self._by_item = None if cells is None else Rows(cells), None
         self._grams = {}
+
+    def __copy__(self: Self) -> Self:
+        """Return a model whose events leave this one as it is: what `update` writes in place is copied."""
+        other = object.__new__(type(self))
+        for name, value in self.__dict__.items():
+            other.__dict__[name] = copy.copy(value) if name in WRITTEN_IN_PLACE else value
+        other.__dict__ |= {name: {} for name in ("_kept", "_grams") if name in self.__dict__}
+        return other
 
     def refit(self: Self, R: MatrixLike, callback: Callable | None = None, progress: bool = False) -> Self:
         """Factorise `R` again, from the stored factors on: for cells that were added, users and items too.
@@ -157,8 +194,8 @@ class Incremental:
 
         Parameters
         ----------
-        users : int or array_like of int
-            None twice. New users have the next numbers, without a gap.
+        users : id or array_like of ids
+            None twice. New users have the next numbers, without a gap; a model fitted on users' ids takes known ones.
         R_rows : as R in `fit`, shape (len(users), n_items)
             All cells of each user, old ones too: they take the place of those that the model has.
 
@@ -170,21 +207,22 @@ class Incremental:
         Raises
         ------
         TypeError, ValueError
-            The numbers or the cells are not as wanted; the model stays what it was.
+            The users or the cells are not as wanted; the model stays what it was.
         """
         self._check_fitted()
-        numbers = _check_numbers("users", users, len(self.user_factors_))
+        numbers = self._row_numbers("user", users)
         if len(numbers) == 0:
             return self
-        cells = self._interactions(R_rows, self.item_factors_.dtype, n_items=len(self.item_factors_))
-        if cells.shape[0] != len(numbers):
-            raise ValueError(f"R_rows has shape {cells.shape}: one row for each of the {len(numbers)} users is wanted")
+        n_items = len(self.item_factors_)
+        cells = self._interactions(R_rows, self.item_factors_.dtype, n_items=n_items, item_ids=self._ids[1])
+        self._check_given("user", numbers, "R_rows", cells)
         X = self._fold_in(self._fitted_objective.user_problem(cells.by_user, self._statistics), "item", "user")
         seen = self._seen
         if seen is not None:
             seen = _replaced(seen, numbers, cells.by_user)
-        self._store("user", numbers, X)
+        factors = self._with_rows("user", numbers, X)
         self._seen = seen
+        self._set("user", factors)
         return self
 
     def partial_fit_items(self: Self, items: Any, R_columns: MatrixLike) -> Self:
@@ -192,8 +230,8 @@ class Incremental:
 
         Parameters
         ----------
-        items : int or array_like of int
-            None twice. New items have the next numbers, without a gap.
+        items : id or array_like of ids
+            None twice. New items have the next numbers, without a gap; a model fitted on items' ids takes known ones.
         R_columns : as R in `fit`, shape (n_users, len(items))
             All cells of each item, old ones too: users are rows here too.
 
@@ -205,17 +243,14 @@ class Incremental:
         Raises
         ------
         TypeError, ValueError
-            The numbers or the cells are not as wanted, or `item_weights` is an array; the model stays what it was.
+            The items or the cells are not as wanted, or `item_weights` is an array; the model stays what it was.
         """
         self._check_fitted()
-        numbers, n_users = _check_numbers("items", items, len(self.item_factors_)), len(self.user_factors_)
+        numbers, n_users = self._row_numbers("item", items), len(self.user_factors_)
         if len(numbers) == 0:
             return self
-        cells = self._interactions(R_columns, self.item_factors_.dtype, n_users=n_users)
-        if cells.shape[1] != len(numbers):
-            raise ValueError(
-                f"R_columns has shape {cells.shape}: one column for each of the {len(numbers)} items is wanted"
-            )
+        cells = self._interactions(R_columns, self.item_factors_.dtype, n_users=n_users, user_ids=self._ids[0])
+        self._check_given("item", numbers, "R_columns", cells)
         objective = self._fitted_objective
         problem = objective.item_problem(cells.by_item, self._statistics, n_users, new_items=True)
         Y = self._fold_in(problem, "user", "item")
@@ -225,18 +260,20 @@ class Incremental:
             by_item = transpose(seen, (n_users, len(self.item_factors_)))
             by_item = _replaced(by_item, numbers, cells.by_item)
             seen = transpose(by_item, (by_item.n_rows, n_users))
-        self._store("item", numbers, Y)
-        self._count(numbers, cells.by_item.counts)
-        self._statistics, self._seen = statistics, seen
+        factors = self._with_rows("item", numbers, Y)
+        self._item_counts = self._counted(numbers, cells.by_item.counts)
+        self._statistics = statistics
+        self._set("item", factors)
+        self._seen = seen
         return self
 
-    def update(self: Self, user: int, item: int, value: float = 1.0) -> Self:
+    def update(self: Self, user: Any, item: Any, value: float = 1.0) -> Self:
         """Learn from a single event: solve the item's row with all its cells, then the user's row with all its cells.
 
         Parameters
         ----------
-        user, item : int
-            The next number is a new user or item.
+        user, item : id
+            The next number is a new user or item; where the model was fitted on ids, only known ones are taken.
         value : float, default 1.0
             What R has in this cell from now on, whatever it had. For `ImplicitALS`, 0 takes the cell out.
 
@@ -257,8 +294,7 @@ class Incremental:
         """
         self._check_fitted()
         objective, statistics, dtype = self._fitted_objective, self._statistics, self.item_factors_.dtype
-        user = _check_next("user", user, len(self.user_factors_))
-        item = _check_next("item", item, len(self.item_factors_))
+        user, item = self._row_number("user", user), self._row_number("item", item)
         value = check_number("value", value)
         if not np.isfinite(dtype.type(value)):
             raise ValueError(f"value is too large for {dtype}: {value!r}")
@@ -290,13 +326,65 @@ class Incremental:
             _put(Y, item, old_y)
             raise
         gram_x = _exchange(gram_x, 1.0, old_x, _row(X, user))
-        self._set("user", X)
+        self._item_counts = self._counted(np.array([item]), np.array([len(cells_of_item.columns)]))
+        self._statistics = statistics
         self._set("item", Y)
-        self._statistics, self._kept = statistics, {}  # the factors were changed where they stand
-        self._count(np.array([item]), np.array([len(cells_of_item.columns)]))
-        self._grams = {"user": (X[0], gram_x), "item": (Y[0], gram_y)}
         self._by_user[user], self._by_item[item] = cells_of_user, cells_of_item
+        self._set("user", X)
+        self._kept = {}  # the factors were changed where they stand
+        self._grams = {"user": (X[0], gram_x), "item": (Y[0], gram_y)}
         return self
+
+    def _row_numbers(self, side: str, given: Any) -> np.ndarray:
+        """Return row numbers, none twice, new ones following the known ones without a gap; with ids no new ones."""
+        name, ids = f"{side}s", self._ids[side == "item"]
+        size = len(getattr(self, f"{side}_factors_"))
+        if ids is not None:
+            numbers = ids.positions(name, given, NO_NEW)
+        else:
+            numbers = check_ids(name, given, size + np.size(given))
+        ordered = np.sort(numbers)
+        twice = ordered[:-1][ordered[1:] == ordered[:-1]]
+        if len(twice):
+            one = twice if ids is None else ids.take(twice)
+            raise ValueError(f"{name} has {one[0].item()!r} more than once: one row for each is wanted")
+        new = ordered[ordered >= size]
+        gaps = np.flatnonzero(new != size + np.arange(len(new)))
+        if len(gaps):
+            raise ValueError(f"{name} has {new[gaps[0]]}, and {size + gaps[0]} is the next new number: leave no gap")
+        return numbers
+
+    def _row_number(self, side: str, given: Any) -> int:
+        """Return the number of a known row, or of the next new one; with ids there is no new one."""
+        ids, size = self._ids[side == "item"], len(getattr(self, f"{side}_factors_"))
+        if ids is not None:
+            if np.ndim(given) != 0:
+                raise ValueError(f"{side} must be one id, got an array of shape {np.shape(given)}")
+            return int(ids.positions(side, given, NO_NEW)[0])
+        number = check_integer(side, given, 0)
+        if number > size:
+            raise ValueError(f"{side} is {number}: known are 0 to {size - 1}, and the next new one is {size}")
+        return number
+
+    def _check_given(self, side: str, numbers: np.ndarray, name: str, cells: Interactions) -> None:
+        """Refuse cells of another number of rows or columns, or in another order of ids, than what they are for."""
+        axis = int(side == "item")
+        line = ("row", "column")[axis]
+        if cells.shape[axis] != len(numbers):
+            raise ValueError(
+                f"{name} has shape {cells.shape}: one {line} for each of the {len(numbers)} {side}s is wanted"
+            )
+        ours, theirs = self._ids[axis], (cells.user_ids, cells.item_ids)[axis]
+        if ours is None or theirs is None:
+            return
+        wanted = ours.take(numbers)
+        other = np.flatnonzero(theirs.values != wanted)
+        if len(other):
+            first = int(other[0])
+            raise ValueError(
+                f"{line} {first} of {name} is that of {theirs.values[first].item()!r}, and {side}s[{first}] is "
+                f"{wanted[first].item()!r}: give both in the same order"
+            )
 
     def _grown(self, side: str, size: int) -> list[np.ndarray]:
         """Return factors, and biases where there are any, of at least `size` rows; new ones are 0."""
@@ -309,24 +397,25 @@ class Incremental:
         ]
 
     def _set(self, side: str, parts: list[np.ndarray]) -> None:
-        for name, part in zip((f"{side}_factors_", f"{side}_biases_"), parts, strict=False):
-            setattr(self, name, part)
+        if len(parts) == 2:
+            setattr(self, f"{side}_biases_", parts[1])
+        setattr(self, f"{side}_factors_", parts[0])
 
-    def _store(self, side: str, numbers: np.ndarray, solutions: np.ndarray) -> None:
-        """Put solutions into copies: another thread may be reading what is stored now."""
+    def _with_rows(self, side: str, numbers: np.ndarray, solutions: np.ndarray) -> list[np.ndarray]:
+        """Return copies with solutions in them: another thread may be reading what is stored now."""
         parts = [part.copy() for part in self._grown(side, int(numbers.max()) + 1)]
         k = parts[0].shape[1]
         parts[0][numbers] = solutions[:, :k]
         if len(parts) == 2:
             parts[1][numbers] = solutions[:, k]
-        self._set(side, parts)
+        return parts
 
-    def _count(self, items: np.ndarray, counts: np.ndarray) -> None:
-        """Renew how many cells these items have: what is popular goes by it."""
-        known = np.zeros(len(self.item_factors_), np.int64)
+    def _counted(self, items: np.ndarray, counts: np.ndarray) -> np.ndarray:
+        """Return how many cells each item has, renewed for these: what is popular goes by it."""
+        known = np.zeros(max(len(self._item_counts), int(items.max()) + 1), np.int64)
         known[: len(self._item_counts)] = self._item_counts
         known[items] = counts
-        self._item_counts = known
+        return known
 
     def _gram(self, side: str) -> np.ndarray | None:
         """Return the Gram matrix of the background that a side is for the other; None where there is no background."""
@@ -418,25 +507,3 @@ def _replaced(cells: Cells, numbers: np.ndarray, new: Cells) -> Cells:
     for place, number in enumerate(numbers.tolist()):
         rows[number] = others[place]
     return rows.cells()
-
-
-def _check_numbers(name: str, given: Any, size: int) -> np.ndarray:
-    """Return row numbers, none twice, new ones following the known ones without a gap."""
-    numbers = check_ids(name, given, size + np.size(given))
-    ordered = np.sort(numbers)
-    twice = np.flatnonzero(ordered[1:] == ordered[:-1])
-    if len(twice):
-        raise ValueError(f"{name} has {ordered[twice[0]]} more than once: one row for each is wanted")
-    new = ordered[ordered >= size]
-    gaps = np.flatnonzero(new != size + np.arange(len(new)))
-    if len(gaps):
-        raise ValueError(f"{name} has {new[gaps[0]]}, and {size + gaps[0]} is the next new number: leave no gap")
-    return numbers
-
-
-def _check_next(name: str, given: Any, size: int) -> int:
-    """Return the number of a known row, or of the next new one."""
-    number = check_integer(name, given, 0)
-    if number > size:
-        raise ValueError(f"{name} is {number}: known are 0 to {size - 1}, and the next new one is {size}")
-    return number

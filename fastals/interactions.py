@@ -17,7 +17,14 @@ from .events import column, event_values
 from .ids import Ids, as_id_array
 from .validation import check_dtype, check_option
 
-__all__ = ["Interactions", "MatrixLike", "as_interactions", "as_named_interactions", "canonical_row"]
+__all__ = [
+    "Interactions",
+    "MatrixLike",
+    "as_interactions",
+    "as_named_interactions",
+    "canonical_row",
+    "check_indices",
+]
 
 MatrixLike: TypeAlias = Any
 """SciPy sparse matrix or array of any format, dense 2-D array, list of (user, item, value) tuples, Interactions."""
@@ -354,7 +361,7 @@ def _from_sparse(R: Any, dtype: np.dtype, once: bool) -> sparse.csr_array:
         raise ValueError(f"R must have 2 dimensions, users x items, got shape {R.shape}")
     _check_numeric("R", R.dtype)
     if R.format in ("csr", "csc"):
-        _check_indices(R)
+        check_indices("R", R)
     if once and R.format == "coo":
         _check_once("R", R)
     if R.dtype != _summed_as(R.dtype, dtype):
@@ -368,15 +375,15 @@ def _summed_as(given: np.dtype, dtype: np.dtype) -> np.dtype:
     return given.newbyteorder("=") if given.kind == "f" and given.itemsize >= 4 else dtype
 
 
-def _check_indices(R: Any) -> None:
-    """Refuse arrays that point outside the matrix: SciPy does not look, and no kernel must be led there."""
+def check_indices(name: str, R: Any) -> None:
+    """Refuse a CSR or CSC that points outside itself: SciPy does not look, and no kernel must be led there."""
     axis = 1 if R.format == "csr" else 0
     # As unsigned, negative numbers are the largest: one pass.
     outside = R.indices.size > 0 and R.indices.view(f"u{R.indices.itemsize}").max() >= R.shape[axis]
     if outside or (R.indptr[1:] < R.indptr[:-1]).any():
         side = ("row", "column")[axis]
         cause = f"a {side} number is not in 0 .. {R.shape[axis] - 1}" if outside else "its indptr falls"
-        raise ValueError(f"R is not a valid {R.format.upper()} matrix of shape {R.shape}: {cause}; build it anew")
+        raise ValueError(f"{name} is not a valid {R.format.upper()} matrix of shape {R.shape}: {cause}; build it anew")
 
 
 def _from_dense(R: Any, missing: str, dtype: np.dtype) -> sparse.csr_array:

@@ -11,9 +11,20 @@ from scipy import sparse
 from .engine import topk
 from .engine.problem import Cells
 from .engine.topk import Columns, Lists
-from .interactions import Interactions
+from .ids import Ids
+from .interactions import Interactions, check_indices
 
-__all__ = ["EVERYTHING", "Choice", "Scores", "best", "choice_of", "list_of_cells", "pair_scores", "unit_rows"]
+__all__ = [
+    "EVERYTHING",
+    "Choice",
+    "Scores",
+    "best",
+    "check_inside",
+    "choice_of",
+    "list_of_cells",
+    "pair_scores",
+    "unit_rows",
+]
 
 PAIRS = 65_536  # pairs at once: keeps the two gathered blocks within the cache
 
@@ -92,6 +103,7 @@ def best(
     excluded = () if seen is None else (Lists(seen.indptr, seen.indices, users),)
     if choice.excluded is not None:
         excluded = (*excluded, choice.excluded)
+    check_inside(scores.user_factors, columns, users, excluded, choice.allowed)
     row_offsets = None
     if scores.user_biases is not None:
         row_offsets = scores.user_biases[users] + scores.user_factors.dtype.type(scores.mean)
@@ -107,14 +119,51 @@ def best(
     )
 
 
-def choice_of(n_rows: int, n_columns: int, number: Numbering, exclude: Any, allow: Any) -> Choice:
-    """Return what the arguments `exclude` and `allow` of a request for `n_rows` rows leave to choose from."""
+def check_inside(
+    X: np.ndarray, columns: Columns, rows: np.ndarray, excluded: tuple[Lists, ...], allowed: Lists | None
+) -> None:
+    """Refuse what would lead the kernel out of its arrays: it trusts them, and they may be of two fits.
+
+    So they are where a thread asks while another fits. The last of a list, whose columns rise, is the greatest.
+    """
+    inside = X.shape[1] == columns.strips.shape[1] and _greatest(rows) < len(X)
+    for lists in excluded if allowed is None else (*excluded, allowed):
+        inside = inside and _is_inside(lists, len(columns.places))
+    if not inside:
+        raise RuntimeError(
+            "the model was fitted again by another thread while this was answered, on other users, items or factors: "
+            "ask again"
+        )
+
+
+def _is_inside(lists: Lists, n_columns: int) -> bool:
+    if _greatest(lists.rows) >= len(lists.indptr) - 1:
+        return False
+    if len(lists.indices) == 0:
+        return True
+    # As a plain number a single row takes half the time, and of that every microsecond counts.
+    rows: Any = lists.rows.item() if len(lists.rows) == 1 else lists.rows
+    return _greatest(lists.indices[lists.indptr[rows + 1] - 1]) < n_columns
+
+
+def _greatest(numbers: Any) -> int:
+    """Return the greatest of some numbers, or one; -1 where there is none."""
+    return numbers.item() if numbers.size == 1 else int(numbers.max(initial=-1))
+
+
+def choice_of(n_rows: int, n_columns: int, number: Numbering, ids: Ids | None, exclude: Any, allow: Any) -> Choice:
+    """Return what the arguments `exclude` and `allow` of a request for `n_rows` rows leave to choose from.
+
+    Columns are numbered by `number`; those of Interactions with ids of their own, by `ids`.
+    """
     barred = None
     lists: dict[str, Lists | None] = {}
     for name, given in (("exclude", exclude), ("allow", allow)):
         lists[name] = None
         if given is None:
             continue
+        if isinstance(given, Interactions):
+            given = _renumbered(name, given, ids)
         numbers = _numbers(name, given, n_rows, n_columns, number)
         if isinstance(numbers, Lists):
             lists[name] = numbers
@@ -126,6 +175,13 @@ def choice_of(n_rows: int, n_columns: int, number: Numbering, exclude: Any, allo
     return Choice(barred, lists["exclude"], lists["allow"])
 
 
+def _renumbered(name: str, given: Interactions, ids: Ids | None) -> Interactions:
+    try:
+        return given.renumbered(item_ids=ids)
+    except (TypeError, ValueError) as error:
+        raise type(error)(f"{name}: {error}") from None
+
+
 def _numbers(name: str, given: Any, n_rows: int, n_columns: int, number: Numbering) -> np.ndarray | Lists:
     """Return one array of column numbers for all rows, or lists, one for each row."""
     if isinstance(given, Interactions) or sparse.issparse(given):
@@ -134,6 +190,8 @@ def _numbers(name: str, given: Any, n_rows: int, n_columns: int, number: Numberi
                 f"{name} has shape {tuple(given.shape)}: as a sparse matrix it must have a row for each user asked for "
                 f"and a column for each item, shape {(n_rows, n_columns)}"
             )
+        if not isinstance(given, Interactions) and given.format in ("csr", "csc"):
+            check_indices(name, given)
         matrix = given.csr if isinstance(given, Interactions) else sparse.csr_array(given, copy=True)
         matrix.sum_duplicates()
         return list_of_cells(matrix.indptr, matrix.indices)

@@ -15,7 +15,7 @@ from .engine.topk import Columns, Lists
 from .ids import Ids
 from .interactions import MatrixLike
 from .objectives import Objective, Statistics
-from .recommend import EVERYTHING, Choice, Scores, best, choice_of, pair_scores, unit_rows
+from .recommend import EVERYTHING, Choice, Scores, best, check_inside, choice_of, pair_scores, unit_rows
 from .validation import Params, check_flag, check_ids, check_integer, check_number
 
 __all__ = ["Explanation", "IndexVectors", "Serving"]
@@ -99,14 +99,18 @@ class Serving(Params):
         """Return what makes the predictions, and the items packed for them."""
         own = self.__dict__.get
         sources = self.user_factors_, self.item_factors_, own("user_biases_"), own("item_biases_")
-        return self._keep_made("ready", sources, lambda: (self._scores(), topk.pack(sources[1], sources[3])))
+        mean = own("global_mean_", 0.0)
+        return self._keep_made("ready", sources, lambda: (Scores(*sources, mean), topk.pack(sources[1], sources[3])))
 
-    def _numbers(self, side: str, name: str, ids: Any) -> np.ndarray:
-        """Return the row or column numbers of users or items, by the ids that the model was fitted on."""
+    def _numbers(self, side: str, name: str, ids: Any, size: int | None = None) -> np.ndarray:
+        """Return the row or column numbers of users or items, by the ids that the model was fitted on.
+
+        `size`: how many there are, where another thread may have added some since.
+        """
         known = self._ids[side == "item"]
         if known is not None:
             return known.positions(name, ids)
-        return check_ids(name, ids, len(getattr(self, f"{side}_factors_")))
+        return check_ids(name, ids, len(getattr(self, f"{side}_factors_")) if size is None else size)
 
     def _names(self, side: str, numbers: np.ndarray) -> np.ndarray:
         known = self._ids[side == "item"]
@@ -185,21 +189,26 @@ class Serving(Params):
         Ids and scores do not depend on who else is asked for, nor on the number of threads. A user without factors has
         nothing but popularity: where the model has item biases they rank the items; else the items' numbers of training
         cells do and stand for the scores, and `min_score` does not count.
+
+        Other threads may ask, or solve users and items again by `partial_fit_users` and `partial_fit_items`. Where one
+        fits the model to other users, items or factors, this may raise RuntimeError: ask again.
         """
         self._check_fitted()
-        one, seen, new = False, self._seen, None
+        one, new = False, None
         if check_flag("fold_in", fold_in):
             if users is None:
                 raise ValueError("users must be the new users' interactions where fold_in=True, got None")
-            seen = new = self._new_users(users)
+            new = self._new_users(users)
             rows = np.arange(new.n_rows)
         elif users is None:
             rows = np.arange(len(self.user_factors_))
         else:
             one = isinstance(users, (int, str)) or np.ndim(users) == 0
             rows = self._numbers("user", "users", users)
-        request = self._request(len(rows), seen, n, exclude, allow, min_score, exclude_seen)
+        # In this order: see `Incremental`.
+        seen = self._seen if new is None else new
         scores, columns = self._ready()
+        request = self._request(len(rows), len(scores.item_factors), seen, n, exclude, allow, min_score, exclude_seen)
         if new is not None:
             X, k = self._solve_users(new), self.item_factors_.shape[1]
             scores = scores._replace(user_factors=X[:, :k], user_biases=None if scores.item_biases is None else X[:, k])
@@ -209,6 +218,7 @@ class Serving(Params):
     def _request(
         self,
         n_rows: int,
+        n_items: int,
         seen: Cells | None,
         n: Any,
         exclude: Any,
@@ -222,8 +232,8 @@ class Serving(Params):
             min_score = check_number("min_score", min_score)
         choice = EVERYTHING
         if exclude is not None or allow is not None:
-            number = partial(self._numbers, "item")
-            choice = choice_of(n_rows, len(self.item_factors_), number, exclude, allow)
+            number = partial(self._numbers, "item", size=n_items)
+            choice = choice_of(n_rows, n_items, number, self._ids[1], exclude, allow)
         if not check_flag("exclude_seen", exclude_seen):
             seen = None
         elif seen is None and choice.excluded is None:
@@ -248,16 +258,20 @@ class Serving(Params):
             below = found < min_score
             ids[below], found[below] = -1, -np.inf
         if len(popular):
-            ids[popular], found[popular] = self._by_popularity(rows[popular], seen, choice.part(popular), n)
+            n_items = len(scores.item_factors)
+            ids[popular], found[popular] = self._by_popularity(rows[popular], n_items, seen, choice.part(popular), n)
         return self._names("item", ids), found
 
     def _by_popularity(
-        self, rows: np.ndarray, seen: Cells | None, choice: Choice, n: int
+        self, rows: np.ndarray, n_items: int, seen: Cells | None, choice: Choice, n: int
     ) -> tuple[np.ndarray, np.ndarray]:
         """Return the items with the most training cells, and how many, for users without factors."""
-        counts = self._item_counts.astype(self.item_factors_.dtype)[:, None]
+        known = self._item_counts
+        if len(known) > n_items:  # another thread has added some since
+            known = known[:n_items]
+        counts = known.astype(self.item_factors_.dtype)[:, None]
         ones = np.ones((int(rows.max()) + 1, 1), counts.dtype)
-        columns = self._keep_made("popularity", (self._item_counts,), lambda: topk.pack(counts))
+        columns = self._keep_made("popularity", (known,), lambda: topk.pack(counts))
         return best(Scores(ones, counts, None, None, 0.0), columns, rows, seen, choice, n, self._threads)
 
     def recommend_blocks(
@@ -286,18 +300,20 @@ class Serving(Params):
         Yields
         ------
         users, ids, scores : ndarray, shapes (n_block,), (n_block, n), (n_block, n)
-            The rows that `recommend` has for these users.
+            The rows that `recommend` has for these users. Items added meanwhile are not among them.
         """
         self._check_fitted()
         block_size = check_integer("block_size", block_size, 1)
         rows = np.arange(len(self.user_factors_)) if users is None else self._numbers("user", "users", users)
-        request = self._request(len(rows), self._seen, n, exclude, allow, min_score, exclude_seen)
+        seen = self._seen
+        scores, columns = self._ready()
+        request = self._request(len(rows), len(scores.item_factors), seen, n, exclude, allow, min_score, exclude_seen)
 
         def blocks() -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
             for start in range(0, len(rows), block_size):
                 block = slice(start, start + block_size)
                 part = request._replace(choice=request.choice.part(block))
-                yield self._names("user", rows[block]), *self._answer(*self._ready(), rows[block], part)
+                yield self._names("user", rows[block]), *self._answer(scores, columns, rows[block], part)
 
         return blocks()
 
@@ -347,9 +363,10 @@ class Serving(Params):
     ) -> tuple[np.ndarray, np.ndarray]:
         self._check_fitted()
         n = check_integer("n", n, 1)
-        numbers = self._numbers(side, f"{side}s", given)
         factors: np.ndarray = getattr(self, f"{side}_factors_")
-        choice = choice_of(len(numbers), len(factors), partial(self._numbers, side), exclude, allow)
+        number = partial(self._numbers, side, size=len(factors))
+        numbers = number(f"{side}s", given)
+        choice = choice_of(len(numbers), len(factors), number, self._ids[side == "item"], exclude, allow)
         queries = unit_rows(factors[numbers])
         itself = None
         if not check_flag("include_self", include_self):
@@ -360,6 +377,7 @@ class Serving(Params):
         columns = self._keep_made(f"unit {side}", (factors,), lambda: topk.pack(unit_rows(factors)))
         if choice.barred is not None:
             columns = columns.less(choice.barred)
+        check_inside(queries, columns, np.arange(0), excluded, choice.allowed)
         ids, cosines = topk.top_n(queries, columns, n, self._threads, excluded=excluded, allowed=choice.allowed)
         ids = self._names(side, ids)
         return (ids[0], cosines[0]) if np.ndim(given) == 0 else (ids, cosines)

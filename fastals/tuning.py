@@ -371,10 +371,10 @@ class _Search:
         self.pauses: Callable[[int], Sequence[int]] = lambda most: [most]  # where a fit of so many iterations is scored
         if not isinstance(model, (ImplicitALS, ExplicitALS, WeightedALS)):
             raise TypeError(f"model must be an ImplicitALS, ExplicitALS or WeightedALS, got {type(model).__name__}")
-        self._prototype, self._refit = copy.copy(model), check_flag("refit", refit)
+        self._prototype, self._refit = type(model)(**model.get_params()), check_flag("refit", refit)
         self._n_jobs, self._at_once = check_integer("n_jobs", n_jobs, 1), 1
         for parameters in candidates:
-            copy.copy(model).set_params(**parameters)  # refuses unknown names
+            copy.copy(self._prototype).set_params(**parameters)  # refuses unknown names
         self.trials = [_Trial(parameters) for parameters in candidates]
         name, cutoff = _check_metric(metric)
         self.sign = -1.0 if name in LOWER_IS_BETTER else 1.0

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import copy
+import itertools
+import sys
+import threading
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -315,6 +320,225 @@ def test_new_items_need_weights_that_are_a_function():
         with pytest.raises(ValueError, match="item_weights is an array"):
             call()
     model.update(0, 13)
+
+
+# Models with ids.
+
+USERS, ITEMS = (np.array([f"{side}{number:02}" for number in range(n)]) for side, n in (("u", 20), ("i", 14)))
+IDS = {
+    "strings": (USERS, ITEMS),
+    "integers": (np.arange(20)[::-1], np.arange(14) + 7),  # which row numbers might be taken for
+    "items only": (None, ITEMS),
+}
+every_ids = pytest.mark.parametrize(("users", "items"), IDS.values(), ids=IDS)
+
+
+def named(cls, users, items):
+    return cls(**SMALL).fit(Interactions(stored(example()), "float64", user_ids=users, item_ids=items))
+
+
+@every_model
+@every_ids
+def test_ids_and_numbers_do_the_same(cls, users, items):
+    plain, model = fitted(cls), named(cls, users, items)
+    users = np.arange(20) if users is None else users
+    rows, columns = stored(example(1, (2, 14))), stored(example(2, (20, 2)))
+    plain.partial_fit_users([5, 3], rows).partial_fit_items([1, 8], columns)
+    order = np.random.default_rng(0).permutation(14)
+    model.partial_fit_users(users[[5, 3]], Interactions(rows[:, order], "float64", item_ids=items[order]))
+    order = np.arange(20) if model.user_ids_ is None else np.random.default_rng(0).permutation(20)
+    model.partial_fit_items(items[[1, 8]], Interactions(columns[order], "float64", user_ids=users[order]))
+    plain.update(4, 7, 3.0)
+    model.update(users[4], items[7], 3.0)
+    assert same_model(plain, model)
+    assert_same_cells(model, cells_of(plain))
+
+
+@pytest.mark.parametrize(
+    ("call", "error", "message"),
+    [
+        (lambda m, R: m.update("u00", "i14"), ValueError, r"item.0. is 'i14', .* 14 ids of the model.* call refit"),
+        (lambda m, R: m.update("u20", "i00"), ValueError, r"user.0. is 'u20', .* 20 ids of the model.* call refit"),
+        (lambda m, R: m.update(0, "i00"), TypeError, "user must be strings"),
+        (lambda m, R: m.update(["u00"], "i00"), ValueError, r"user must be one id, got an array of shape .1,."),
+        (lambda m, R: m.partial_fit_users(["u20"], R[:1]), ValueError, r"users.0. is 'u20', .* call refit"),
+        (lambda m, R: m.partial_fit_items(["i01", "i14"], R[:, :2]), ValueError, r"items.1. is 'i14', .* call refit"),
+        (lambda m, R: m.partial_fit_users(["u03", "u03"], R[:2]), ValueError, "users has 'u03' more than once"),
+        (
+            lambda m, R: m.partial_fit_users(["u03", "u02"], Interactions(R[:2], user_ids=["u02", "u03"])),
+            ValueError,
+            r"row 0 of R_rows is that of 'u02', and users.0. is 'u03': give both in the same order",
+        ),
+        (
+            lambda m, R: m.partial_fit_items(["i03"], Interactions(R[:, :1], item_ids=["i02"])),
+            ValueError,
+            r"column 0 of R_columns is that of 'i02', and items.0. is 'i03'",
+        ),
+        (
+            lambda m, R: m.partial_fit_users(["u00"], Interactions.from_triplets(["u00"], ["other"])),
+            ValueError,
+            r"item_ids.0. is 'other', which is not among the 14 ids",
+        ),
+    ],
+)
+def test_ids_that_are_refused_leave_the_model_as_it_was(tmp_path, call, error, message):
+    model, other = named(ImplicitALS, USERS, ITEMS), fitted()
+    with pytest.raises(error, match=message):
+        call(model, stored(example()))
+    assert same_model(model, other)
+    assert_same_cells(model, example())
+    model.save(tmp_path / "model")
+    assert same_model(fastals.load(tmp_path / "model.npz"), other)
+
+
+def test_a_side_without_ids_takes_new_ones(tmp_path):
+    model = named(ImplicitALS, None, ITEMS)
+    model.update(20, "i03").partial_fit_users([21], Interactions.from_triplets(["any"], ["i04"]))
+    assert np.argwhere(~np.isnan(cells_of(model)[20:])).tolist() == [[0, 3], [1, 4]]
+    model.save(tmp_path / "model")
+    assert same_model(fastals.load(tmp_path / "model.npz"), model)
+
+
+# Copies.
+
+
+@every_model
+def test_events_of_a_copy_are_its_own(cls):
+    model, other = fitted(cls).update(1, 1, 2.0), fitted(cls).update(1, 1, 2.0)
+    answers = model.recommend(None, 5)
+    changed = copy.copy(model)
+    changed.update(0, 1, 5.0).update(2, 3, 4.0)
+    assert same_model(model, other)
+    assert_same_cells(model, cells_of(other))
+    model._kept.clear()
+    assert all(map(same_bits, model.recommend(None, 5), answers))
+    other.update(0, 1, 5.0).update(2, 3, 4.0)
+    for ours, theirs in zip(sides(changed), sides(other), strict=True):
+        np.testing.assert_allclose(ours, theirs, rtol=1e-9)  # a Gram matrix carried along, and one made anew
+    assert_same_cells(changed, cells_of(other))
+
+
+def test_a_copy_of_what_is_not_fitted():
+    assert copy.copy(ImplicitALS(factors=5)).get_params() == ImplicitALS(factors=5).get_params()
+
+
+# Other threads.
+
+
+def test_threads_that_ask_after_events():
+    """The first to ask splices the events' rows into the cells, while the others ask too."""
+    model, failures = fitted(R=example(0, (300, 60)), n_threads=1), []
+    interval = sys.getswitchinterval()
+
+    def ask(start):
+        start.wait()
+        try:
+            model.recommend(0, 3)
+        except BaseException as failure:
+            failures.append(failure)
+
+    try:
+        sys.setswitchinterval(1e-6)
+        for trial in range(100):
+            for user in range(20):
+                model.update(user * 7 + trial, (user + trial) % 60, 3.0)
+            start = threading.Barrier(6)
+            threads = [threading.Thread(target=ask, args=(start,)) for _ in range(6)]
+            for thread in threads:
+                thread.start()
+            for thread in threads:
+                thread.join()
+    finally:
+        sys.setswitchinterval(interval)
+    assert failures == []
+    assert len(model._seen.indices) == model._seen.indptr[-1]
+
+
+def new_users(model):
+    model.partial_fit_users([3, 20, 21], stored(example(1, (3, 14))))
+
+
+def new_items(model):
+    model.partial_fit_items([3, 14, 15], stored(example(1, (20, 3))))
+
+
+def events(model):
+    model.update(20, 14)
+
+
+def smaller(model):
+    model.fit(stored(example(1, (9, 6))))
+
+
+def larger(model):
+    model.fit(stored(example(1, (40, 30))))
+
+
+def wider(model):
+    model.set_params(factors=9).fit(stored(example(1)))
+
+
+GROWTH, FITS = (new_users, new_items, events), (smaller, larger, wider)
+every_write = pytest.mark.parametrize("write", GROWTH + FITS, ids=lambda write: write.__name__)
+every_filter = pytest.mark.parametrize("filters", [{}, {"exclude": [13], "allow": None}, {"allow": "lists"}])
+
+
+def ask_all(model, write, filters):
+    """Ask for all users; while a fit goes on it may be refused, but never be led out of an array."""
+    items, users = len(model.item_factors_), None
+    if filters.get("allow") == "lists":
+        users = range(len(model.user_factors_))
+        filters = {"allow": [[items - 1]] * len(users)}
+    try:
+        ids, _ = model.recommend(users, 3, **filters)
+        model.similar_items(0, 2, exclude=[[items - 1]])
+    except (RuntimeError, ValueError, IndexError):
+        if write in GROWTH:
+            raise
+    else:
+        assert -1 <= ids.min() <= ids.max() < 30
+
+
+@pytest.mark.parametrize("cls", [ImplicitALS, ExplicitALS])
+@every_write
+@every_filter
+def test_asked_between_any_two_steps_of_a_write(cls, write, filters):
+    model, asking = fitted(cls, n_threads=1), []
+
+    class Written(cls):
+        def __setattr__(self, name, value):
+            super().__setattr__(name, value)
+            if not asking:
+                asking.append(name)
+                ask_all(self, write, filters)
+                asking.clear()
+
+    model.__class__ = Written
+    write(model)
+    ask_all(model, write, filters)
+
+
+@pytest.mark.parametrize("cls", [ImplicitALS, ExplicitALS])
+@every_write
+@every_filter
+def test_written_between_any_two_steps_of_an_answer(cls, write, filters):
+    fresh, left = fitted(cls, n_threads=1), [0]
+
+    class Read(cls):
+        def __getattribute__(self, name):
+            left[0] -= 1
+            if left[0] == 0:
+                write(self)
+            return super().__getattribute__(name)
+
+    for step in itertools.count(1):
+        model = copy.deepcopy(fresh)
+        model.__class__ = Read
+        left[0] = step
+        ask_all(model, write, filters)
+        if left[0] > 0:
+            break
+    assert step > 20
 
 
 # Fits that go on.

@@ -246,6 +246,43 @@ def test_wrong_requests(request_, error, sentence):
         model.recommend(**({"users": [0, 1]} | request_))
 
 
+@pytest.mark.parametrize("form", ["csr", "csc"])
+@pytest.mark.parametrize("name", ["exclude", "allow"])
+@pytest.mark.parametrize("number", [5 * 10**8, 200, -5])
+def test_filters_that_point_outside_are_refused(form, name, number):
+    """SciPy takes such arrays, and neither it nor a kernel looks."""
+    model, _, _ = exact_model(False, "float32", 0)
+    cells = np.ones(1), np.array([number], np.int32)
+    if form == "csr":
+        given, side = sparse.csr_array((*cells, np.array([0, 1], np.int32)), shape=(1, 15)), "column"
+    else:
+        given, side = sparse.csc_array((*cells, np.array([0] + [1] * 15, np.int32)), shape=(1, 15)), "row"
+    with pytest.raises(ValueError, match=rf"{name} is not a valid {form.upper()} matrix .*: a {side} number is not in"):
+        model.recommend(3, 4, **{name: given})
+
+
+def test_filters_by_interactions_go_by_their_ids():
+    names = np.array([f"i{number:02}" for number in range(15)])
+    model = ImplicitALS(factors=3, iterations=1, random_state=0).fit(
+        Interactions(stored(observed(np.random.default_rng(0), 20, 15, 0.3)), user_ids=range(20, 40), item_ids=names)
+    )
+    order = np.random.default_rng(1).permutation(15)
+    mask = mask_of([[1, 2, 9], [4]], 15).astype(np.float32)
+    wanted = model.recommend([23, 24], 4, exclude=mask_to_lists(mask, names))
+    for exclude in (Interactions(mask[:, order], item_ids=names[order]), Interactions(sparse.csr_array(mask))):
+        assert np.array_equal(model.recommend([23, 24], 4, exclude=exclude)[0], wanted[0])
+    few = Interactions(np.ones((1, 2)), item_ids=names[[7, 4]])
+    assert set(model.recommend(23, 2, allow=few, exclude_seen=False)[0]) == set(names[[7, 4]])
+    with pytest.raises(ValueError, match=r"exclude: item_ids\[0\] is 'x', which is not among the 15 ids"):
+        model.recommend(23, 2, exclude=Interactions(np.ones((1, 1)), item_ids=["x"]))
+    alike = model.similar_users(23, 3, allow=Interactions(np.ones((1, 3)), item_ids=[39, 21, 30]))[0]
+    assert set(alike) == {39, 21, 30}
+
+
+def mask_to_lists(mask: np.ndarray, names: np.ndarray) -> list[np.ndarray]:
+    return [names[row > 0] for row in mask]
+
+
 def test_nobody_is_folded_in_for_a_wrong_request(monkeypatch):
     model, _, _ = exact_model(False, "float32", 0)
     monkeypatch.setattr(model, "_solve_users", lambda cells: pytest.fail("solved"))

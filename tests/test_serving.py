@@ -297,6 +297,18 @@ def test_many_threads_ask_one_model():
     assert failures == []
 
 
+def test_blocks_are_of_the_model_that_was_asked():
+    """New items and users between two blocks are for those who ask after them."""
+    model = fitted()
+    ids = model.recommend(None, 5, exclude=[3])[0]
+    blocks = model.recommend_blocks(None, 5, 10, exclude=[3])
+    found = [next(blocks)[1]]
+    model.partial_fit_items([20], stored(example(30, 1)))
+    model.partial_fit_users([30], stored(example(1, 21)))
+    found += [block[1] for block in blocks]
+    assert np.array_equal(np.concatenate(found), ids)
+
+
 def _answer(pipe, path):
     model = fastals.load(path)
     pipe.send(model.recommend()[1].tobytes() + model.similar_items(range(20))[1].tobytes())
