@@ -683,14 +683,7 @@ def renumbered(
     -------
     Interactions
     """
-    try:
-        return cells.renumbered(user_ids, item_ids)
-    except TypeError as error:
-        raise TypeError(f"{name}.{error}") from None
-    except ValueError as error:
-        problem = str(error).replace("ids of the model", f"ids of {of}")
-        lines = "rows" if problem.startswith("user") else "columns"
-        raise ValueError(f"{name}.{problem}; leave such {lines} out of {name}") from None
+    return cells.renumbered(user_ids, item_ids, prefix=f"{name}.", remedy=f"; leave such {{}} out of {name}", of=of)
 
 
 def _as_ordered(name: str, R: Any, pattern: Interactions, of: str) -> Interactions:

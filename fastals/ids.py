@@ -35,10 +35,10 @@ class Ids:
         """Tell whether all numbers have the same names."""
         return self is other or np.array_equal(self.values, other.values)
 
-    def positions(self, name: str, ids: Any, remedy: str = "") -> np.ndarray:
+    def positions(self, name: str, ids: Any, remedy: str = "", of: str = "the model") -> np.ndarray:
         """Return the number of each id, intp of shape (n_ids,); one id becomes an array of length 1.
 
-        `remedy` ends the message about an id that is not there.
+        `remedy` ends the message about an id that is not there, and `of` says whose ids these are.
         """
         if np.ndim(ids) == 0:
             ids = [ids]
@@ -62,7 +62,7 @@ class Ids:
         if unknown.any():
             first = int(np.argmax(unknown))
             raise ValueError(
-                f"{name}[{first}] is {wanted[first].item()!r}, which is not among the {len(self)} ids of the model"
+                f"{name}[{first}] is {wanted[first].item()!r}, which is not among the {len(self)} ids of {of}"
                 + (f" ({int(unknown.sum())} of {len(wanted)} are unknown)" if len(wanted) > 1 else "")
                 + remedy
             )

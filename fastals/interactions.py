@@ -199,13 +199,24 @@ class Interactions:
             dtype=dtype,
         )
 
-    def renumbered(self, user_ids: Ids | None = None, item_ids: Ids | None = None) -> Interactions:
+    def renumbered(
+        self,
+        user_ids: Ids | None = None,
+        item_ids: Ids | None = None,
+        *,
+        prefix: str = "",
+        remedy: str = "",
+        of: str = "the model",
+    ) -> Interactions:
         """Return the same cells with rows and columns numbered as by other ids.
 
         Parameters
         ----------
         user_ids, item_ids : Ids, optional
             None: as they are. An id that they lack is refused.
+        prefix, remedy, of : str
+            For the message: what stands before "user_ids" or "item_ids", how to mend it, with {} for "rows" or
+            "columns", and whose ids these are.
         """
         moves = [
             (name, ours, theirs)
@@ -219,11 +230,13 @@ class Interactions:
         shape = list(self.shape)
         names: dict[str, Any] = {"user_ids": self.user_ids, "item_ids": self.item_ids}
         for name, ours, theirs in moves:
-            if name == "user_ids":
-                rows = theirs.positions(name, ours.values)[rows]
+            axis = int(name == "item_ids")
+            places = theirs.positions(prefix + name, ours.values, remedy.format(("rows", "columns")[axis]), of)
+            if axis == 0:
+                rows = places[rows]
             else:
-                columns = theirs.positions(name, ours.values)[columns]
-            shape[name == "item_ids"] = len(theirs)
+                columns = places[columns]
+            shape[axis] = len(theirs)
             names[name] = theirs
         cells = sparse.csr_array((matrix.data, (rows, columns)), shape=tuple(shape))
         if weights is not None:

@@ -163,7 +163,7 @@ def choice_of(n_rows: int, n_columns: int, number: Numbering, ids: Ids | None, e
         if given is None:
             continue
         if isinstance(given, Interactions):
-            given = _renumbered(name, given, ids)
+            given = given.renumbered(item_ids=ids, prefix=f"{name}: ")
         numbers = _numbers(name, given, n_rows, n_columns, number)
         if isinstance(numbers, Lists):
             lists[name] = numbers
@@ -173,13 +173,6 @@ def choice_of(n_rows: int, n_columns: int, number: Numbering, ids: Ids | None, e
         apart = listed if name == "exclude" else ~listed
         barred = apart if barred is None else barred | apart
     return Choice(barred, lists["exclude"], lists["allow"])
-
-
-def _renumbered(name: str, given: Interactions, ids: Ids | None) -> Interactions:
-    try:
-        return given.renumbered(item_ids=ids)
-    except (TypeError, ValueError) as error:
-        raise type(error)(f"{name}: {error}") from None
 
 
 def _numbers(name: str, given: Any, n_rows: int, n_columns: int, number: Numbering) -> np.ndarray | Lists:
