@@ -74,8 +74,7 @@ def solve(
 ):  # -> 0, or 1 + the first row whose pivot is not positive, NaN included
     """Factor a symmetric positive definite matrix and solve A x = b for the x that holds b.
 
-    The first substitution goes along with the factor: the CPU computes ``solve_tile`` beside its dependent steps, which
-    takes 0.7% off a row of 256 cells at 64 floats, 1.5% off a dual one of 30.
+    The first substitution goes along with the factor, whose next block does not wait for it.
     """
     W = lanes_of(A)
     for i in range(0, n, W):
@@ -85,7 +84,7 @@ def solve(
         status = cholesky_block(A, diagonal, n, inv, i)
         if status != 0:
             return i + status
-        substitute_forward(A, 0, n, inv, i, x, 0)
         solve_tile(A, diagonal, n, inv, i, A, diagonal + W, n, n - i - W)
+        substitute_forward(A, 0, n, i, x, 0)
     substitute_backward(A, 0, n, n, x, 0)
     return 0

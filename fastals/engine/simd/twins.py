@@ -90,16 +90,15 @@ def solve_tile(U, u, ldu, inv, i, C, c, ldc, width):
     C.flat[_at(c, ldc, W, width)], U.flat[_at(u, ldu, W, W)] = tile[:, :width], tile[:, width:]
 
 
-def substitute_forward(U, u, ldu, inv, i, x, o):
-    """``x <- U'^-1 x`` from row i on, for W rows."""
+def substitute_forward(U, u, ldu, i, x, o):
+    """``x <- U'^-1 x`` from row i on, for W rows, where U holds the transposed inverses of its diagonal blocks."""
     n = i + lanes(x.dtype)
-    upper = U.flat[_at(u, ldu, n, n)]
-    for r in range(i, n):
-        x[o + r] = (x[o + r] - upper[:r, r] @ x[o : o + r]) * inv[r]
+    upper, solved = U.flat[_at(u, ldu, n, n)], x[o : o + n]
+    solved[i:] = upper[i:, i:] @ (solved[i:] - upper[:i, i:].T @ solved[:i])
 
 
 def substitute_backward(U, u, ldu, n, x, o):
-    """``x <- U^-1 x``, block by block, where U holds the transposed inverses of its diagonal blocks."""
+    """``x <- U^-1 x``, block by block, U as for ``substitute_forward``."""
     W = lanes(x.dtype)
     upper, solved = U.flat[_at(u, ldu, n, n)], x[o : o + n]
     for i in reversed(range(0, n, W)):
