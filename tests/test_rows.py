@@ -9,7 +9,7 @@ from fastals.engine import fit, rows, sweep
 from fastals.engine.jit import kernel
 from fastals.engine.panel import as_panel
 from fastals.engine.problem import CellRule, Cells, RowProblem
-from fastals.engine.simd.kernels import FEW
+from fastals.engine.simd.kernels import FEW, FOLDED
 from fastals.engine.simd.target import padded
 from tests.helpers import dtypes, rounding
 
@@ -74,8 +74,9 @@ def test_solution_and_minimum(way, m, k, dtype, seed):
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-@pytest.mark.parametrize(("m", "k"), [(rows.SHORT + 1, 60), (3 * rows.CHUNK + 1, 70), (rows.CHUNK, 130)])
+@pytest.mark.parametrize(("m", "k"), [(rows.CHUNK + 1, 60), (3 * rows.CHUNK + 1, 70), (rows.CHUNK, 130)])
 def test_rows_of_many_chunks(m, k, dtype):
+    assert rows.CHUNK <= FOLDED  # as `gather_panel` requires
     solves("primal", m, k, dtype, 0)
 
 

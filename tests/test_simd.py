@@ -37,8 +37,8 @@ def add_product(*arguments):
 
 
 @kernel
-def add_folded(*arguments):
-    return kernels.add_folded(*arguments)
+def add_gram(*arguments):
+    return kernels.add_gram(*arguments)
 
 
 @kernel
@@ -137,8 +137,8 @@ def gather_gram(*arguments):
 
 
 @kernel
-def gather_scaled(*arguments):
-    return kernels.gather_scaled(*arguments)
+def gather_panel(*arguments):
+    return kernels.gather_panel(*arguments)
 
 
 @kernel
@@ -244,15 +244,13 @@ def test_add_product_scales_and_reads_one_matrix_twice(rng, dtype):
 
 
 @pytest.mark.parametrize("depth", [*range(18), 255, 256, 257, 530] if FULL else [0, 1, 2, 7, 257])
-def test_add_folded(rng, dtype, depth):
-    if not target().folds(dtype().itemsize):
-        pytest.skip("not used with this vector width")
+def test_add_gram(rng, dtype, depth):
     strip = target().strip(dtype().itemsize)
     C, P = (rng.standard_normal((rows, strip)).astype(dtype) for rows in (strip + 5, depth + 2))
     wide = rng.standard_normal((strip + 5, strip + 7)).astype(dtype)
-    check(add_folded, [wide, strip + 11, strip + 7, 1, dtype(-1.0), P, strip, depth], roundings=depth + 3)
+    check(add_gram, [wide, strip + 11, strip + 7, 1, dtype(-1.0), P, strip, depth], roundings=depth + 3)
     C[1:3] = np.nan  # where C is not kept, it does not matter what it holds
-    check(add_folded, [C, strip, strip, 0, dtype(0.5), P, strip, depth], roundings=depth + 3)
+    check(add_gram, [C, strip, strip, 0, dtype(0.5), P, strip, depth], roundings=depth + 3)
 
 
 def test_unfold(rng, dtype):
@@ -425,9 +423,11 @@ def test_gathered_panels(rng, dtype, width):
     for count in COUNTS:
         Y, indices = gathered(rng, 9, width * W, count, dtype)
         s, e, b, y = (rng.standard_normal(6 * W + 64).astype(dtype) for _ in range(4))
-        for rows in (count, count + 2):
+        for rows, keep, more in ((count, 0, 0), (count + 2, 1, 20)):
             P = rng.standard_normal((rows + 2) * in_strips(width * W, dtype)).astype(dtype)
-            check(gather_scaled, [P, 2, rows, s, b, 5, y, 3, Y, width * W, indices, 3, count], roundings=count + 2)
+            C = rng.standard_normal((width * W + 1, width * W)).astype(dtype)
+            read = [s, b, 5, y, Y, width * W, indices, 3, count, count + more]
+            check(gather_panel, [C, keep, dtype(-1.0), P, rows, *read], roundings=count + 4)
         M = rng.standard_normal((count + 1, 7 * W)).astype(dtype)
         check(scaled, [P, 2, count + 2, s, 5, M, W, 7 * W, count, width * W], roundings=2)
         for rows in (width * W, width * W + 2):
@@ -518,7 +518,8 @@ def test_what_is_not_finite_is_passed_on(rng, dtype, value):
         check(gather_axpys, [x, 0, s, 0, Y, n, indices, 3, 7], roundings=9)
         P = np.zeros(9 * in_strips(n, dtype), dtype)
         check(scaled, [P, 0, 9, s, 0, Y, 0, n, 7, n], roundings=2)
-        check(gather_scaled, [P, 0, 9, s, e, 0, x, 0, Y, n, indices, 3, 7], roundings=9)
+        C = np.zeros((n, n), dtype)
+        check(gather_panel, [C, 1, dtype(1.0), P, 9, s, e, 0, x, Y, n, indices, 3, 7, 9], roundings=11)
         T = np.zeros(n * in_strips(16, dtype), dtype)
         check(gather_transposed, [T, 0, n, s, 0, e, 0, Y, n, indices, 3, 7], roundings=3)
         narrow = np.ascontiguousarray(Y[:, position // W * W :][:, :W])

@@ -9,7 +9,7 @@ a row is the row itself. Only the upper triangle is read.
 
 from fastals.engine.jit import inner
 from fastals.engine.simd.kernels import (
-    add_folded,
+    add_gram,
     add_product,
     cholesky_block,
     folds_of,
@@ -37,18 +37,33 @@ def gram_add(
 
     Below the diagonal only the W x W blocks on it are touched.
     """
+    S = strip_of(C)
+    for j in range(0, height - S + 1, S):
+        add_gram(C, j * width + j, width, keep, sign, P, j * rows, depth)
+    gram_add_between(C, keep, sign, P, rows, depth, height, width)
+
+
+@inner
+def gram_add_between(
+    C,  # inout  as for ``gram_add``
+    keep,
+    sign,
+    P,
+    rows,
+    depth,
+    height,
+    width,
+):
+    """Do what ``gram_add`` does, but for the products of whole strips with themselves: ``gather_panel`` adds those."""
     W, S = lanes_of(C), strip_of(C)
     for j in range(0, width, S):
         right, columns = j * rows, min(S, width - j)
         for i in range(0, min(j, height), S):
             tall = min(S, height - i)
             add_product(C, i * width + j, width, keep, sign, P, i * rows, S, P, right, S, depth, tall, columns)
-        diagonal = j * width + j
-        if j < height and columns == S and folds_of(C):
-            add_folded(C, diagonal, width, keep, sign, P, right, depth)
-        elif j < height:
+        if j < height and columns < S:
             for i in range(0, columns, W):
-                start = diagonal + i * width + i
+                start = (j + i) * (width + 1)
                 add_product(C, start, width, keep, sign, P, right + i, S, P, right + i, S, depth, W, columns - i)
 
 

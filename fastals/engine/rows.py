@@ -21,7 +21,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from .cholesky import gram_add, solve, unfold_gram
+from .cholesky import gram_add, gram_add_between, solve, unfold_gram
 from .jit import inlined, inner
 from .problem import BACKGROUND, OFFSET, RIDGE, WEIGHT
 from .simd.kernels import (
@@ -33,8 +33,8 @@ from .simd.kernels import (
     gather_axpys,
     gather_dots,
     gather_gram,
+    gather_panel,
     gather_residual,
-    gather_scaled,
     gather_transposed,
     go_beyond,
     lanes_of,
@@ -48,9 +48,9 @@ OK, NOT_POSITIVE, NOT_FINITE = 0, 1, 2
 CHEAPEST, PRIMAL, DUAL, CG = -1, 0, 1, 2
 
 # Rows gathered at once: 128 x 128 floats are 64 KiB, well inside the second-level cache, and the product that follows
-# reads and writes each tile of A once for 128 cells. Long rows at k = 128 take 5% longer with 256, 2% with 64 and 3%
-# with 48. Up to 64 floats SHORT of them fit the first-level cache beside A: with 64 a row takes 2% longer, with 96 5%.
-CHUNK, SHORT = 128, 48
+# reads and writes each tile of A once for 128 cells. Rows of 4 k cells take 1% longer with 64 at k = 128, and 4% with
+# 256 at k = 64.
+CHUNK = 128
 
 # Cells of a row that tell how many steps it may take. They cost 3% of a row of 50 cells at k = 64; a row of fewer than
 # four times as many is not asked, as it takes little time either way.
@@ -485,11 +485,10 @@ def _add_weighted_gram(Y, indices, begin, m, sign, ws):
         signed = real(sign) * ws.w[i]
         # 0 * signed, not 0: of an infinite w of the other sign that is NaN, and the row fails.
         ws.s[i] = np.sqrt(max(signed, real(0) * signed))
-    chunk = CHUNK if kp > 64 else SHORT
-    for start in range(0, m, chunk):
-        depth = min(chunk, m - start)
-        gather_scaled(ws.panel, 0, CHUNK, ws.s, ws.b, start, ws.r, 0, Y, kp, indices, begin + start, depth)
-        gram_add(ws.A, start > 0 or sign < 0, sign, ws.panel, CHUNK, depth, kp, kp)
+    for start in range(0, m, CHUNK):
+        depth, keep, here = min(CHUNK, m - start), start > 0 or sign < 0, begin + start
+        gather_panel(ws.A, keep, sign, ws.panel, CHUNK, ws.s, ws.b, start, ws.r, Y, kp, indices, here, depth, m - start)
+        gram_add_between(ws.A, keep, sign, ws.panel, CHUNK, depth, kp, kp)
 
 
 @inner

@@ -31,6 +31,7 @@ class Vectors:
         self.accumulators = target.accumulators
         self.tile_rows, self.tile_vectors = target.tile(itemsize)
         self.strip = target.strip(itemsize)
+        self.folds = target.folds(itemsize)
         self.vector = ir.VectorType(scalar, self.lanes)
         self.zero = self.constant(0.0)
 

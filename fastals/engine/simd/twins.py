@@ -31,21 +31,22 @@ def add_product(C, c, ldc, keep, scale, A, a, lda, B, b, ldb, depth, height, wid
     C.flat[place] = scale * product + (C.flat[place] if keep else 0)
 
 
-def add_folded(C, c, ldc, keep, scale, P, p, depth):
-    """``C = keep * C + scale * P'P``, two of the small blocks on the diagonal in the place of one and its neighbour."""
-    W = lanes(C.dtype)
-    H, S, block = W // 2, 2 * W, np.arange(2 * W) // (W // 2)
+def add_gram(C, c, ldc, keep, scale, P, p, depth):
+    """``C = keep * C + scale * P'P`` by blocks; two on the diagonal may share the place of one and its neighbour."""
+    W, S, folds = lanes(C.dtype), target().strip(C.itemsize), target().folds(C.itemsize)
+    block = np.arange(S) // (W // 2 if folds else W)
     panel = P.flat[_at(p, S, depth, S)]
     product, written = panel.T @ panel, block[:, None] <= block
-    a, b = slice(H, W), slice(W + H, S)
-    product[b, W:] = np.stack([product[a, a], product[b, b]], axis=2).reshape(H, W)
-    written[a, a], written[b, W:] = False, True
+    if folds:
+        a, b = slice(W // 2, W), slice(W + W // 2, S)
+        product[b, W:] = np.stack([product[a, a], product[b, b]], axis=2).reshape(W // 2, W)
+        written[a, a], written[b, W:] = False, True
     place = _at(c, ldc, S, S)[written]
     C.flat[place] = scale * product[written] + (C.flat[place] if keep else 0)
 
 
 def unfold(C, c, ldc):
-    """Part the two blocks that ``add_folded`` has interleaved."""
+    """Part the two blocks that ``add_gram`` has interleaved."""
     W = lanes(C.dtype)
     H, square = W // 2, C.flat[_at(c, ldc, 2 * W, 2 * W)]
     shared = square[W + H :, W:].copy()
@@ -193,10 +194,13 @@ def gather_gram(A, a, lda, r, w, b, o, Y, indices, p, count):
     r[:W] += y.T @ b[o : o + count]
 
 
-def gather_scaled(P, p0, rows, s, b, o, y, i, Y, ldy, indices, p, count):
-    """``P = diag(s) Y[indices]``, in strips; ``y += Y[indices]'b``."""
-    P.flat[_in_strips(p0, rows, count, ldy, P.dtype)] = s[o : o + count, None] * _gathered(Y, ldy, indices, p, count)
-    gather_axpys(y, i, b, o, Y, ldy, indices, p, count)
+def gather_panel(C, keep, scale, P, rows, s, b, o, y, Y, ldy, indices, p, depth, left):
+    """``P = diag(s) Y[indices]``, in strips; ``y += Y[indices]'b``; ``add_gram`` for each whole strip."""
+    P.flat[_in_strips(0, rows, depth, ldy, P.dtype)] = s[o : o + depth, None] * _gathered(Y, ldy, indices, p, depth)
+    gather_axpys(y, 0, b, o, Y, ldy, indices, p, depth)
+    strip = target().strip(P.itemsize)
+    for j in range(0, ldy - strip + 1, strip):
+        add_gram(C, j * (ldy + 1), ldy, keep, scale, P, j * rows, depth)
 
 
 def gather_transposed(T, t, rows, s, o, e, i, Y, ldy, indices, p, count):
