@@ -28,7 +28,6 @@ class Vectors:
         self.fused = target.fma
         self.pair_bytes = target.pair_bytes
         self.lanes = target.lanes(itemsize)
-        self.accumulators = target.accumulators
         self.tile_rows, self.tile_vectors = target.tile(itemsize)
         self.strip = target.strip(itemsize)
         self.folds = target.folds(itemsize)
