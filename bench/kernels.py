@@ -108,9 +108,9 @@ def _our_rows(cells: int, factors: int, n_rows: int) -> Callable[[], object]:
     from fastals.engine.panel import as_panel
 
     Y = as_panel(_normal(4000, factors) / np.float32(np.sqrt(factors)))
-    some, X = problem(cells, n_rows, len(Y)), np.zeros((n_rows, factors), np.float32)
+    some, X = problem(cells, n_rows, len(Y)), np.zeros((n_rows, Y.shape[1]), np.float32)
     plan = fit.plan_for("cholesky", Y.dtype, True, warm=False, last=False)._replace(only=rows.PRIMAL)
-    g = np.full(factors, 10, np.float32)
+    g = np.full(Y.shape[1], 10, np.float32)
     return lambda: sweep.half_step(some, Y, g, factors, X, plan, 1)
 
 
