@@ -84,7 +84,7 @@ def unfold_gram(
 def solve(
     A,  # inout  float (n, n)    in: upper triangle of the matrix; out: U, on its diagonal U_ii'^-1
     n,  # padded
-    inv,  # out    float (n,)    reciprocals of the diagonal of U
+    inv,  # work   float (n,)    reciprocals of the diagonal of U, from one kernel to the next
     x,  # inout  float (n,)      in: right-hand side; out: solution, where A is positive definite
 ):  # -> 0, or 1 + the first row whose pivot is not positive, NaN included
     """Factor a symmetric positive definite matrix and solve A x = b for the x that holds b.

@@ -178,7 +178,7 @@ def _solve_blocks(
         for position in range(blocks[block], blocks[block + 1]):
             u = order[position]
             soon = order[min(position + 1, len(order) - 1)]
-            # The cells that conjugate gradients do not fetch on their way: a fit takes 4% longer with 64, 2% with none.
+            # The cells that no kernel fetches on its way: a fit takes 4% longer with 64, 2% with none.
             prefetch_rows(Y, Y.shape[1], indices, indptr[soon], min(indptr[soon + 1] - indptr[soon], AHEAD))
             status[u], losses[u] = solve_row(problem, u, Y, g, lowest, width, x, plan, ws)
             if status[u] != OK:

@@ -262,7 +262,7 @@ def _triangle(v, C, ldc, adds, factor, P, depth, first_tile):
         shared = v.at(halves, 0, d, W)
         pairs = [v.load_as(pair, shared, 2 * r) for r in range(H)]
         pairs = [v.shuffle(numbers, numbers, [0, 1] * H) for numbers in pairs]
-        column = [v.broadcast(place) for place in _down(v, v.at(P, H), v.strip, W)(d)]
+        column = [v.broadcast(v.at(P, H + r, d, v.strip)) for r in range(W)]
         second = _add_outer(v, column, [v.load(v.at(P, W, d, v.strip))], sums[:W])
         return second + _add_outer(v, pairs, [v.load(shared)], sums[W:])
 
