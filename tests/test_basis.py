@@ -143,6 +143,28 @@ def test_whitened_columns_are_orthogonal_of_one_length_and_span_the_same(n, widt
     assert np.abs(projected - white).max() <= rounding(dtype, n + width, 1.0, condition)
 
 
+def test_whitening_survives_a_gram_matrix_that_rounding_has_made_indefinite(monkeypatch):
+    Y = panel(200, 3, np.float32)
+    Y[:, 2] = Y[:, 1]
+    matrix = Y[:, :3].astype(np.float64).T @ Y[:, :3]
+    lowest = np.linalg.eigh(matrix)[1][:, 0]
+    rounded = matrix - 5 * basis.FLOOR * matrix.trace() * np.outer(lowest, lowest)
+    monkeypatch.setattr(basis, "gram", lambda *_: rounded)
+    basis.whiten(Y, 3, 1)
+    white = np.linalg.svd(Y[:, :3].astype(np.float64), compute_uv=False)
+    assert white[1] == pytest.approx(white[0], rel=1e-2)
+    assert white[2] < 1e-2 * white[0]
+
+
+@pytest.mark.parametrize("n", [1, 63, 64, 65, 131, 200])
+def test_lower_inverse(n):
+    rng = np.random.default_rng(n)
+    L = np.linalg.cholesky(np.cov(rng.standard_normal((n, 3 * n))).reshape(n, n) + np.eye(n))
+    inverse = basis._lower_inverse(L)
+    assert np.array_equal(inverse, np.tril(inverse))
+    assert np.abs(inverse @ L - np.eye(n)).max() <= n * np.finfo(np.float64).eps * np.linalg.cond(L)
+
+
 @pytest.mark.parametrize("bad", [np.inf, np.nan, 0])
 def test_whitening_leaves_what_it_cannot_whiten(bad):
     Y = panel(5, 2, np.float32)

