@@ -143,17 +143,19 @@ def test_whitened_columns_are_orthogonal_of_one_length_and_span_the_same(n, widt
     assert np.abs(projected - white).max() <= rounding(dtype, n + width, 1.0, condition)
 
 
-def test_whitening_survives_a_gram_matrix_that_rounding_has_made_indefinite(monkeypatch):
+@pytest.mark.parametrize("lowest", [-0.999, -5, -500])
+def test_whitening_survives_a_gram_matrix_that_rounding_has_made_indefinite(lowest, monkeypatch):
     Y = panel(200, 3, np.float32)
     Y[:, 2] = Y[:, 1]
     matrix = Y[:, :3].astype(np.float64).T @ Y[:, :3]
-    lowest = np.linalg.eigh(matrix)[1][:, 0]
-    rounded = matrix - 5 * basis.FLOOR * matrix.trace() * np.outer(lowest, lowest)
+    axis = np.linalg.eigh(matrix)[1][:, 0]
+    rounded = matrix + lowest * basis.FLOOR * matrix.trace() * np.outer(axis, axis)
     monkeypatch.setattr(basis, "gram", lambda *_: rounded)
     basis.whiten(Y, 3, 1)
     white = np.linalg.svd(Y[:, :3].astype(np.float64), compute_uv=False)
     assert white[1] == pytest.approx(white[0], rel=1e-2)
     assert white[2] < 1e-2 * white[0]
+    assert 0.5 < (white**2).sum() / len(Y) < 2.5  # the formula counts the axis as -1 at most
 
 
 @pytest.mark.parametrize("n", [1, 63, 64, 65, 131, 200])

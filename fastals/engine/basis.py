@@ -159,22 +159,23 @@ def whiten(panel: np.ndarray, width: int, n_threads: int) -> None:
 
     The squares of all its numbers then sum up to its rows. A panel that is 0 or not finite stays as it is.
 
-    With G + floor I = L L' it is panel L^-T, whose squares sum up to k - floor |L^-1|^2. By the eigenvectors of G a fit
-    takes longer: 2% on lastfm and MovieLens 1M, k = 64 to 512, on lastfm 6% at k = 512 and 13% at 1024.
+    With G + floor I = L L' it is panel L^-T, whose squares sum up to k - floor |L^-1|^2 = sum_i g_i / (g_i + floor).
+    Summed in float32 G may have eigenvalues g_i of about -floor, which a higher floor covers. By the eigenvectors of G
+    a fit takes longer: 2% on lastfm and MovieLens 1M, k = 64 to 512, on lastfm 6% at k = 512 and 13% at 1024.
     """
     matrix = gram(panel, np.ones(1, panel.dtype), width, n_threads)
     if not 0 < matrix.trace() < np.inf:
         return
-    floor = FLOOR * matrix.trace()
-    with one_blas_thread():
-        while True:
-            try:
+    for floor in matrix.trace() * FLOOR * 10.0 ** np.arange(6):
+        try:
+            with one_blas_thread():
                 inverse = _lower_inverse(np.linalg.cholesky(matrix + floor * np.eye(width)))
-                break
-            except np.linalg.LinAlgError:  # summed in float32 it may have eigenvalues below -floor
-                floor *= 10
-    squares = width - floor * (inverse**2).sum()
-    rotate(panel, inverse.T * np.sqrt(len(panel) / squares), n_threads)
+        except np.linalg.LinAlgError:
+            continue
+        squares = width - floor * (inverse**2).sum()
+        if squares > 0.5:  # that of a Gram matrix is 1 at least, or all but
+            rotate(panel, inverse.T * np.sqrt(len(panel) / squares), n_threads)
+            return
 
 
 def _lower_inverse(L: np.ndarray) -> np.ndarray:
