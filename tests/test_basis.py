@@ -38,8 +38,8 @@ def test_gram_of_many_pieces_and_bands_is_its_formula(n, width):
 
 @pytest.mark.parametrize("width", [3, 200])
 def test_gram_has_the_same_bits_for_any_number_of_threads(width):
-    Y = panel(3000, width, np.float32)
-    weights = np.random.default_rng(1).random(3000).astype(np.float32)
+    n = 2 * basis.PIECE + 300
+    Y, weights = panel(n, width, np.float32), np.random.default_rng(1).random(n).astype(np.float32)
     one, two, five = (basis.gram(Y, weights, width, n_threads) for n_threads in (1, 2, 5))
     assert np.array_equal(one, two)
     assert np.array_equal(one, five)
@@ -53,7 +53,7 @@ def test_a_thread_is_woken_for_no_less_than_its_share(monkeypatch):
     for n in (63, 64, 65, 129, 4000):
         basis.rotate(panel(n, 16, np.float32), np.eye(16), 4)
     assert asked == [1, 1, 2, 3, 4]  # of 64 rows there is but one block
-    basis.gram(panel(4000, 16, np.float32), np.ones(1, np.float32), 16, 4)
+    basis.gram(panel(4 * basis.PIECE, 16, np.float32), np.ones(1, np.float32), 16, 4)
     assert asked[-1] == 4
 
 

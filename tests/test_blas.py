@@ -4,6 +4,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from fastals.engine import blas
@@ -61,6 +62,21 @@ def test_another_blas_is_left_alone(monkeypatch):
     monkeypatch.setattr(blas, "_controls", lambda: None)
     with blas.one_blas_thread():
         pass
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("private", [True, False])
+def test_eigenvectors_in_the_precision_of_the_matrix(dtype, private, monkeypatch):
+    if not private:
+        monkeypatch.setattr(np.linalg, "_umath_linalg", None)
+    rows = np.random.default_rng(0).standard_normal((50, 40))
+    matrix = rows.T @ rows
+    values, vectors = blas.eigh(matrix.astype(dtype))
+    assert values.dtype == vectors.dtype == dtype
+    rounding = 40 * np.finfo(dtype).eps
+    exact = vectors.astype(np.float64)
+    assert np.abs(exact.T @ exact - np.eye(40)).max() <= rounding
+    assert np.abs((exact * values) @ exact.T - matrix).max() <= rounding * values.max()
 
 
 @pytest.mark.skipif(not Path("/proc/self/schedstat").exists(), reason="Linux tells the time of single threads")
