@@ -16,7 +16,7 @@ MEANINGS = {
     "unobserved_weight": "weight of the cells not stored, with target 0",
     "popularity_exponent": "e: an unobserved cell of item i weighs in proportion to (cells of i)^e",
     "regularization_exponent": "nu: the ridge of a row with n cells grows as n^nu; 0 is the plain ridge, 1 is ALS-WR",
-    "iterations": "half-steps of users and of items; the users once more at the end",
+    "iterations": "half-steps of items and of users, the last one exact",
     "solver": "how rows are solved: `'auto'`, `'cholesky'` or `'cg'`",
     "dtype": "`'float32'` or `'float64'`",
     "tol": "stop when an iteration lowers the loss by less than this share; 0: never",

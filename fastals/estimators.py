@@ -193,13 +193,12 @@ class _ALS(Incremental, Serving):
         try:
             alternation = engine.Alternation(model, checked.solver, checked.n_threads)
             more = places is None or checked.factors > start.item_factors_.shape[1]
-            if more:
-                alternation.sketch(checked.rng)
+            known = alternation.sketch(checked.rng) if more else _is_solved(start, objective, cells)
             if places is not None:
                 _go_on_from(start, places, model, checked.factors)
-            solved = not more and _is_solved(start, objective, cells)
+                known = known and not more
             done = 0 if more else start.n_iter_
-            failure = alternation.fit(checked.iterations, after, done=done, solved=solved)
+            failure = alternation.fit(checked.iterations, after, done=done, known=known)
             if failure is not None:
                 side = cells.by_user if failure.side == "user" else cells.by_item
                 raise solve_error(failure, side, checked.dtype)
@@ -412,8 +411,8 @@ class ImplicitALS(_ALS):
     alpha : float, default 1.0
         Confidence of a cell is 1 + alpha |r|.
     iterations : int, default 15
-        Half-steps of users and of items, over-relaxed from the second iteration on, under which the loss still never
-        rises; the users are solved once more, exactly, at the end.
+        Half-steps of items and of users, each side's over-relaxed from the second on, under which the loss still never
+        rises; the last one, of the users, is exact.
     unobserved_weight : float, default 1.0
         Weight of the cells not in R, with target 0.
     popularity_exponent : float, default 0.0

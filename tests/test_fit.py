@@ -47,6 +47,35 @@ def test_sketch_spans_the_range_of_the_data(biases):
     assert not model.Y[:, 5:].any()
 
 
+def test_with_a_background_the_users_have_a_start_too():
+    """It is a step of the sketch from the items' start, with entries of a size of their own."""
+    R = np.nan_to_num(example())
+    model = a_model(R, 3)
+    assert fit.Alternation(model, "auto", 1).sketch(np.random.default_rng(1))
+    X, Y = model.X[:, :3], model.Y[:, :3]
+    scales = 1 / ((R.shape[1] + 2 * np.abs(R).sum(axis=1)) / 3 + model.users.rows[:, RIDGE])
+    wanted = scales[:, None] * ((R > 0) * (1 + R) @ Y)
+    wanted *= fit.ENTRY * np.sqrt(wanted.size) / np.linalg.norm(wanted)
+    np.testing.assert_allclose(X, wanted, rtol=1e-9, atol=1e-9 * np.abs(wanted).max())
+
+
+@pytest.mark.parametrize(("biases", "first"), [(False, []), (True, ["user"])])
+def test_a_fit_is_as_many_half_steps_as_it_has_to_be(biases, first, monkeypatch):
+    """Without a background the start has no users, and their half-step comes first."""
+    taken = []
+    half_step = fit.Alternation._half_step
+
+    def counted(self, side, plan, **others):
+        taken.append(side)
+        return half_step(self, side, plan, **others)
+
+    monkeypatch.setattr(fit.Alternation, "_half_step", counted)
+    alternation = fit.Alternation(a_model(example(), 3, biases), "auto", 1)
+    known = alternation.sketch(np.random.default_rng(1))
+    alternation.fit(2, lambda *report: False, known=known)
+    assert taken == [*first, "item", "user", "item", "user"]
+
+
 def test_of_several_failed_rows_the_first_is_named():
     assert fit.first_failure("item", np.array([0, 0, 2, 1], np.int8)) == fit.Failure("item", 2, 2)
     assert fit.first_failure("user", np.zeros(3, np.int8)) is None
@@ -80,8 +109,8 @@ def test_reports_come_in_order_and_the_last_one_is_the_loss():
     model = a_model(R, 3)
     reports = []
     alternation = fit.Alternation(model, "auto", 1)
-    alternation.sketch(np.random.default_rng(0))
-    alternation.fit(3, lambda *report: reports.append(report) or False)
+    known = alternation.sketch(np.random.default_rng(0))
+    alternation.fit(3, lambda *report: reports.append(report) or False, known=known)
     assert [iteration for iteration, _ in reports] == [0, 1, 2]
     np.testing.assert_allclose(reports[-1][1], fit.loss(model, 1), rtol=1e-9)
 
@@ -92,8 +121,8 @@ def test_from_a_solved_start_a_fit_goes_on_as_if_it_had_not_paused(monkeypatch):
     last, reports = [], []
     for parts in ([5], [2, 3]):
         alternation = fit.Alternation(a_model(example(), 3), "cholesky", 1)
-        alternation.sketch(np.random.default_rng(0))
+        known = alternation.sketch(np.random.default_rng(0))
         for part, iterations in enumerate(parts):
-            alternation.fit(iterations, lambda *report: reports.append(report) or False, done=2 * part, solved=part > 0)
+            alternation.fit(iterations, lambda *report: reports.append(report) or False, done=2 * part, known=known)
         last.append(reports[-1][1])
     np.testing.assert_allclose(*last, rtol=1e-9)

@@ -1,4 +1,4 @@
-"""The loop: half-step users, half-step items, and at the end users once more. Sequence only."""
+"""The loop: half-step items, half-step users. Sequence only."""
 
 from __future__ import annotations
 
@@ -21,9 +21,14 @@ TOLERANCE = {4: 1e-5, 8: 1e-14}
 STEPS = 3
 LAST_STEPS, LAST_EXPECTED = 32, 10
 POWER_STEPS = 2
+# Root mean square of the users' factors in a start: large, as then the ridge counts for little when the items are
+# solved, but no larger, as it counts for as much in the first reported loss. Loss after the first iteration over
+# that of five exact ones, with 1/8, 1/2 and 2: MovieLens 1M, k = 64: 0.951, 0.950, 0.950; k = 512: 0.777, 0.724, 0.719;
+# k = 1024: 0.752, 0.533, 0.482.
+ENTRY = 0.5
 # How far half-steps go beyond their solution at most. Loss over that without, after 2, 4, 8 and 30 iterations: lastfm,
-# k = 128: 0.992, 0.989, 0.992, 0.998; MovieLens 1M, k = 64: 0.994, 0.994, 0.997, 0.9995. Bounds of 0.5 to 1 differ by
-# 0.0005 at most; what a fit settles to is the same.
+# k = 128: 0.995, 0.990, 0.992, 0.998; MovieLens 1M, k = 64: 0.996, 0.995, 0.997, 0.9994. Bounds of 0.5 to 1 differ by
+# 0.0009 at most; what a fit settles to is the same.
 BEYOND = 0.7
 
 
@@ -62,21 +67,29 @@ class Alternation:
         # Ridge Gram matrices of the sides whose panel has only been rotated since they were computed.
         self._ridges: dict[str, np.ndarray] = {}
 
-    def sketch(self, rng: np.random.Generator) -> None:
+    def sketch(self, rng: np.random.Generator) -> bool:
         """Overwrite the panels by a start: the range of B, the matrix of all right-hand coefficients b, scaled.
 
         Y = (E B'D B)^p times random signs, which leans to the leading directions: a randomised range finder with p
         power steps. D and E are diagonal, 1 over what a row's own matrix is about on its diagonal
         (`rows.sketch_scale`), so that a product is a first guess of a half-step and rows of many cells do not drown the
-        others. Loss over that of five exact iterations from a normal start, after the first iteration, without these
-        scales, with them, and with a third step: lastfm, k = 64: 1.015, 1.010, 0.999, k = 128: 0.997, 0.995, 0.982;
-        MovieLens 1M, k = 64: 0.941, 0.933, 0.923, k = 256: 0.832, 0.828, 0.814; the generated set, k = 64: 1.025,
-        0.993, 0.990. The third step takes 10 to 13% of a fit of one iteration, on lastfm as much as a second iteration,
-        which gains twice that.
+        others. Loss after the first iteration over that of five exact iterations from a normal start, with one step,
+        two and three: lastfm, k = 64: 1.046, 1.025, 1.020; MovieLens 1M, k = 64: 0.974, 0.950, 0.985, k = 256: 0.883,
+        0.853, 1.335; the generated set, k = 64: 1.015, 1.011, 1.031.
 
         In the last step all directions are brought to one length, on the side where it costs less: float32 tells no
         more than two steps' worth of them apart. Without a background in the first, as directions of little data are
         then better left short (a quarter less loss after the first iteration of a weighted model).
+
+        Where there is a background, X = D B Y takes the place of the first half-step of users. After that half-step the
+        losses above are 1.010, 0.941, 0.827 and 0.994, and such a fit takes 10 to 18% longer; after four iterations the
+        losses are the same to 0.0005, and a fit of 4 to 15 takes 2 to 5% longer. Without a background rows of few cells
+        would count like those of many: a third more loss after the first iteration (explicit, lastfm).
+
+        Returns
+        -------
+        bool
+            Whether `model.X` is part of the start.
 
         References
         ----------
@@ -89,53 +102,62 @@ class Alternation:
         signs -= 1
         self.model.Y[:, :factors] = signs.reshape(n, factors)
         del signs
-        plan = plan_for(self.solver, self.model.Y.dtype, False, warm=False, last=False)._replace(sketch=True)
-        for step in range(POWER_STEPS):
-            for side in ("user", "item"):
-                problem, _, X, Y = self._sides(side)
-                weights = problem.columns[:, BACKGROUND]
-                total = weights.sum(dtype=np.float64) * (len(Y) if len(weights) == 1 else 1)
-                squares = self._sweep(side, Y, np.full(Y.shape[1], total / factors, Y.dtype), plan).loss
-                # An overflow is left to the rows, which can name the first of them.
-                if 0 < squares < np.inf:
-                    X *= X.dtype.type(np.sqrt(len(X) / squares))
-                if step == (POWER_STEPS - 1 if total else 0) and len(X) < len(Y) + (side == "item"):
-                    basis.whiten(X, factors, self.n_threads)
+        known = self._background["user"]
+        for step in range(2 * POWER_STEPS + known):
+            side = ("user", "item")[step % 2]
+            _, _, X, Y = self._sides(side)
+            self._guess(side, factors)
+            whitened = POWER_STEPS - 1 if known else 0
+            if step // 2 == whitened and len(X) < len(Y) + (side == "item"):
+                basis.whiten(X, factors, self.n_threads)
+        if known:
+            X = self.model.X
+            X *= X.dtype.type(ENTRY * np.sqrt(factors))
+        return known
+
+    def _guess(self, side: str, factors: int) -> None:
+        """Take one step of the sketch; its rows have a mean square length of 1."""
+        problem, _, X, Y = self._sides(side)
+        weights = problem.columns[:, BACKGROUND]
+        total = weights.sum(dtype=np.float64) * (len(Y) if len(weights) == 1 else 1)
+        plan = plan_for(self.solver, Y.dtype, False, warm=False, last=False)._replace(sketch=True)
+        squares = self._sweep(side, Y, np.full(Y.shape[1], total / factors, Y.dtype), plan).loss
+        # An overflow is left to the rows, which can name the first of them.
+        if 0 < squares < np.inf:
+            X *= X.dtype.type(np.sqrt(len(X) / squares))
 
     def fit(
-        self, iterations: int, after: Callable[[int, float], bool], *, done: int = 0, solved: bool = False
+        self, iterations: int, after: Callable[[int, float], bool], *, done: int = 0, known: bool = False
     ) -> Failure | None:
-        """Alternate from the start in `model.Y`; on return the users are exact for the items.
+        """Alternate from the start in the panels; on return the users are exact for the items.
 
         Parameters
         ----------
         iterations : int
-            Half-steps of users and of items.
+            Half-steps of items and of users.
         after : callable (iteration, loss) -> bool
             Called when an iteration is done, with the objective then; True ends the fit.
         done : int, default 0
-            Iterations that the start comes from; if any, `model.X` is a start as well.
-        solved : bool, default False
-            It is exact for `model.Y`, as a fit leaves it: the first half-step of users is left out.
+            Iterations that the start comes from; if any, `model.X` is part of it.
+        known : bool, default False
+            The users are there already, exact as a fit leaves them or rough as `sketch` does. Else their half-step
+            comes first.
 
         Returns
         -------
         Failure or None
             The first row that could not be solved; the panels are then of no use.
         """
+        rough = known and done == 0
         for iteration in range(iterations):
-            # Growing as in Nesterov's method, and not in the first iteration, which comes from a rough start.
             age = done + iteration
-            beyond = min(BEYOND, (age + 1) / (age + 4)) if age else 0
-            if iteration > 0 or not solved:
-                failure, _ = self._half_step("user", self._plan("user", warm=age > 0, beyond=beyond), balance=age > 0)
+            if iteration > 0 or not known:
+                # After a sketch the users' first half-step is that of the second iteration.
+                failure, _ = self._half_step("user", self._inner_plan("user", age - rough), balance=age > 0)
                 if failure:
                     return failure
-            # Of a sketch the sizes tell something, the rows less than a step more from 0, which takes as long. Loss
-            # after the first iteration over that from the sketch: lastfm and MovieLens 1M, k = 128, 0.999; the
-            # generated set, k = 128, 0.997, and with as many steps as elsewhere 1.008.
-            plan = self._plan("item", warm=age > 0, beyond=beyond, steps=STEPS + (age == 0))
-            failure, items_loss = self._half_step("item", plan)
+            balance = not rough or age > 0
+            failure, items_loss = self._half_step("item", self._inner_plan("item", age), balance=balance)
             if failure:
                 return failure
             if iteration == iterations - 1:
@@ -149,6 +171,13 @@ class Alternation:
         if iterations:
             after(iterations - 1, users_loss)
         return None
+
+    def _inner_plan(self, side: str, age: int) -> Plan:
+        """Return the plan of a half-step of a side that has had `age` before.
+
+        The first starts from 0. The others go beyond their solution more and more, as in Nesterov's method.
+        """
+        return self._plan(side, warm=age > 0, beyond=min(BEYOND, (age + 1) / (age + 4)) if age else 0)
 
     def _plan(self, side: str, *, warm: bool = False, last: bool = False, **given: Any) -> Plan:
         return plan_for(self.solver, self.model.Y.dtype, self._background[side], warm=warm, last=last, **given)
