@@ -170,6 +170,13 @@ class Vectors:
         """
         self.builder.asm(ir.FunctionType(ir.VoidType(), [pointer.type]), "", "r,~{memory}", [pointer], True)
 
+    def settled(self, pointer: ir.Value) -> ir.Value:
+        """Return ``pointer``, to be kept: else LLVM computes it anew before each loop that uses it.
+
+        An empty piece of assembly that might have changed it.
+        """
+        return self.builder.asm(ir.FunctionType(pointer.type, [pointer.type]), "", "=r,0", [pointer], False)
+
     def prefetch(self, pointer: ir.Value, i: Index = 0) -> None:
         """Ask for the cache line of ``pointer[i]``, to be read and kept at all levels."""
         address = self.builder.bitcast(self.at(pointer, i), ir.IntType(8).as_pointer())
