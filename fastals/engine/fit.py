@@ -82,7 +82,7 @@ class Alternation:
         then better left short (a quarter less loss after the first iteration of a weighted model).
 
         Where there is a background, X = D B Y takes the place of the first half-step of users. After that half-step the
-        losses above are 1.010, 0.941, 0.827 and 0.994, and such a fit takes 10 to 18% longer; after four iterations the
+        losses above are 1.010, 0.941, 0.827 and 0.994, and such a fit takes 8 to 26% longer; after four iterations the
         losses are the same to 0.0005, and a fit of 4 to 15 takes 2 to 5% longer. Without a background rows of few cells
         would count like those of many: a third more loss after the first iteration (explicit, lastfm).
 
