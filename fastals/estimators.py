@@ -439,10 +439,10 @@ class ImplicitALS(_ALS):
     user_factors_, item_factors_ : ndarray, shapes (n_users, factors), (n_items, factors)
         The users are optimal for the items. Rows without cells are 0.
     loss_history_ : list of float
-        The objective after the items of each iteration, and after the users of the last. The first of several is that
-        of users who were only guessed, large beside the ridge: with many factors it may be ten times the second. It
-        comes with the solutions: in float32 it is good to a few 1e-6 of what the objective is where all factors are 0.
-        `loss` computes it.
+        The objective after the items of each iteration, and after the users of the last. The first of several has users
+        that were only guessed, and long: with 1024 factors their ridge may make it ten times the second. It comes with
+        the solutions: in float32 it is good to a few 1e-6 of what the objective is where all factors are 0. `loss`
+        computes it.
     n_iter_ : int
         Iterations done.
 
