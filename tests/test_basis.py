@@ -46,6 +46,13 @@ def test_gram_has_the_same_bits_for_any_number_of_threads(width):
     assert np.array_equal(one, one.T)
 
 
+def test_what_the_dtype_cannot_hold_is_not_rotated():
+    """Nor is there a warning: the rows that it makes impossible are named."""
+    matrix = 1e40 * (np.eye(3) + 0.5)
+    assert basis.diagonalise(matrix, np.dtype(np.float32))[1] is None
+    assert basis.diagonalise(matrix, np.dtype(np.float64))[1] is not None
+
+
 def test_a_thread_is_woken_for_no_less_than_its_share(monkeypatch):
     asked = []
     monkeypatch.setattr(basis, "SHARE", 64 * 16 * 16)

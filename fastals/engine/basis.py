@@ -120,13 +120,14 @@ def diagonalise(background: np.ndarray, dtype: np.dtype) -> tuple[np.ndarray, np
     """Return eigenvalues and eigenvectors of a Gram matrix; None for the vectors where it is diagonal already.
 
     A panel rotated in `dtype` has off-diagonals of some eps |G|, not 0: that counts as diagonal. So does what is not
-    finite, as the rows that it makes impossible can be named. Eigenvectors in `dtype` leave less of it, and the sums of
-    a Gram matrix are no more precise.
+    finite in `dtype`, as the rows that it makes impossible can be named. Eigenvectors in `dtype` leave less of it, and
+    the sums of a Gram matrix are no more precise.
     """
     diagonal, n = background.diagonal(), len(background)
     beside = background.reshape(-1)[1:].reshape(n - 1, n + 1)[:, :-1]  # each number but the diagonal's, where it stands
     largest = max(beside.max(initial=0), -beside.min(initial=0))
-    if not largest + np.abs(diagonal).max() < np.inf or largest <= 64 * np.finfo(dtype).eps * diagonal.max():
+    limits = np.finfo(dtype)
+    if not largest + np.abs(diagonal).max() <= limits.max or largest <= 64 * limits.eps * diagonal.max():
         return diagonal, None
     eigenvalues, vectors = eigh(background.astype(dtype))
     return np.maximum(eigenvalues, 0).astype(np.float64), vectors.astype(np.float64)
