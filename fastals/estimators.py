@@ -193,10 +193,12 @@ class _ALS(Incremental, Serving):
         try:
             alternation = engine.Alternation(model, checked.solver, checked.n_threads)
             more = places is None or checked.factors > start.item_factors_.shape[1]
-            known = alternation.sketch(checked.rng) if more else _is_solved(start, objective, cells)
+            if more:
+                known = alternation.sketch(checked.rng) and places is None
+            else:
+                known = _is_solved(start, objective, cells)
             if places is not None:
                 _go_on_from(start, places, model, checked.factors)
-                known = known and not more
             done = 0 if more else start.n_iter_
             failure = alternation.fit(checked.iterations, after, done=done, known=known)
             if failure is not None:

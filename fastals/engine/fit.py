@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
@@ -77,8 +77,8 @@ class Alternation:
         two and three: lastfm, k = 64: 1.046, 1.025, 1.020; MovieLens 1M, k = 64: 0.974, 0.950, 0.985, k = 256: 0.883,
         0.853, 1.335; the generated set, k = 64: 1.015, 1.011, 1.031.
 
-        In the last step all directions are brought to one length, on the side where it costs less: float32 tells no
-        more than two steps' worth of them apart. Without a background in the first, as directions of little data are
+        In the last power step all directions are brought to one length, on the side where it costs less: float32 tells
+        no more than two steps' worth of them apart. Without a background in the first, as directions of little data are
         then better left short (a quarter less loss after the first iteration of a weighted model).
 
         Where there is a background, X = D B Y takes the place of the first half-step of users. After that half-step the
@@ -103,14 +103,14 @@ class Alternation:
         self.model.Y[:, :factors] = signs.reshape(n, factors)
         del signs
         known = self._background["user"]
-        for step in range(2 * POWER_STEPS + known):
-            side = ("user", "item")[step % 2]
-            _, _, X, Y = self._sides(side)
-            self._guess(side, factors)
-            whitened = POWER_STEPS - 1 if known else 0
-            if step // 2 == whitened and len(X) < len(Y) + (side == "item"):
-                basis.whiten(X, factors, self.n_threads)
+        for step in range(POWER_STEPS):
+            for side in ("user", "item"):
+                self._guess(side, factors)
+                _, _, X, Y = self._sides(side)
+                if step == (POWER_STEPS - 1 if known else 0) and len(X) < len(Y) + (side == "item"):
+                    basis.whiten(X, factors, self.n_threads)
         if known:
+            self._guess("user", factors)
             X = self.model.X
             X *= X.dtype.type(ENTRY * np.sqrt(factors))
         return known
@@ -148,15 +148,15 @@ class Alternation:
         Failure or None
             The first row that could not be solved; the panels are then of no use.
         """
-        rough = known and done == 0
+        guessed = known and done == 0
         for iteration in range(iterations):
             age = done + iteration
             if iteration > 0 or not known:
-                # After a sketch the users' first half-step is that of the second iteration.
-                failure, _ = self._half_step("user", self._inner_plan("user", age - rough), balance=age > 0)
+                # Where they were guessed, the users' first half-step is that of the second iteration.
+                failure, _ = self._half_step("user", self._inner_plan("user", age - guessed), balance=age > 0)
                 if failure:
                     return failure
-            balance = not rough or age > 0
+            balance = age > 0 or not known
             failure, items_loss = self._half_step("item", self._inner_plan("item", age), balance=balance)
             if failure:
                 return failure
@@ -179,8 +179,8 @@ class Alternation:
         """
         return self._plan(side, warm=age > 0, beyond=min(BEYOND, (age + 1) / (age + 4)) if age else 0)
 
-    def _plan(self, side: str, *, warm: bool = False, last: bool = False, **given: Any) -> Plan:
-        return plan_for(self.solver, self.model.Y.dtype, self._background[side], warm=warm, last=last, **given)
+    def _plan(self, side: str, *, warm: bool = False, last: bool = False, beyond: float = 0) -> Plan:
+        return plan_for(self.solver, self.model.Y.dtype, self._background[side], warm=warm, last=last, beyond=beyond)
 
     def _half_step(self, side: str, plan: Plan, *, balance: bool = True) -> tuple[Failure | None, float]:
         """Solve one side; return the first failure, and the objective after it where an iteration ends."""
