@@ -11,8 +11,8 @@ from itertools import pairwise
 import numpy as np
 
 from bench import problems
+from fastals.data.interactions import Interactions
 from fastals.engine import blocked_rows, fit, rows, sweep
-from fastals.interactions import Interactions
 
 THREADS = (2, 4, 8, 16, 32, 64, 128)
 

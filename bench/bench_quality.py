@@ -37,6 +37,7 @@ from bench.spaces import (
 )
 from fastals import ExplicitALS, ImplicitALS
 from fastals.baselines import Popularity
+from fastals.data.interactions import as_interactions
 from fastals.datasets import (
     Ratings,
     fetch_movielens,
@@ -50,7 +51,6 @@ from fastals.demo import POSITIVE, STARTS, TEXT_IMPLICIT, TIES, TUNED_IMPLICIT, 
 from fastals.engine.problem import Cells
 from fastals.engine.topk import pack
 from fastals.evaluation import Evaluation, bootstrap_interval, evaluate, evaluate_new_users, evaluate_sampled, rmse
-from fastals.interactions import as_interactions
 from fastals.recommend import Choice, Scores, best
 from fastals.tuning import SearchResult, grid_search, successive_halving
 

@@ -285,7 +285,7 @@ class _Fastals(Contender):
 
     def __init__(self, problem: Problem, factors: int) -> None:
         from fastals import ImplicitALS
-        from fastals.interactions import Interactions
+        from fastals.data.interactions import Interactions
 
         def model(iterations: int) -> ImplicitALS:
             return ImplicitALS(

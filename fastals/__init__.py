@@ -1,7 +1,7 @@
 """fastals: alternating least squares for recommender systems, exact and fast, on the CPU."""
 
+from .data.interactions import Interactions
 from .estimators import ExplicitALS, ImplicitALS, WeightedALS, load, warmup
-from .interactions import Interactions
 from .objectives import ExponentialWeights, LinearWeights
 from .validation import NotFittedError
 

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple, TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from fastals.interactions import Interactions, as_interactions
+from fastals.data.interactions import Interactions, as_interactions
 from fastals.validation import NotFittedError, Params, check_ids, check_integer
 
 Floats = npt.NDArray[np.float64]

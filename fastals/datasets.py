@@ -13,7 +13,7 @@ import numpy as np
 import scipy.optimize
 import scipy.sparse
 
-from .downloads import Archive, data_home, fetch
+from .data.downloads import Archive, data_home, fetch
 
 Seed = int | np.random.Generator | None
 
@@ -622,7 +622,8 @@ def fetch_movielens(
         GroupLens changes "latest-small" from time to time: of it only the sums within the archive can be checked, and
         figures measured on it cannot be repeated.
     folder : str or Path, optional
-        Where data sets are kept, see `fastals.downloads.data_home`: without it `$FASTALS_DATA`, or the user's cache.
+        Where data sets are kept, see `fastals.data.downloads.data_home`: without it `$FASTALS_DATA`, or the user's
+        cache.
     download : bool, default True
         Whether to download what is not there.
     progress : bool, default False

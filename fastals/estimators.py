@@ -11,6 +11,8 @@ from typing import Any, ClassVar, NamedTuple, TypeVar
 import numpy as np
 
 from . import storage
+from .data.ids import Ids
+from .data.interactions import Interactions, MatrixLike, as_interactions, canonical_row
 from .engine import basis
 from .engine import fit as engine
 from .engine.panel import aligned_zeros, as_panel
@@ -18,9 +20,7 @@ from .engine.problem import BACKGROUND, OFFSET, Cells, RowProblem
 from .engine.rows import NOT_POSITIVE
 from .engine.simd.target import padded
 from .engine.threads import available
-from .ids import Ids
 from .incremental import Incremental
-from .interactions import Interactions, MatrixLike, as_interactions, canonical_row
 from .objectives import ExponentialWeights, ItemWeights, LinearWeights, Objective, Statistics, check_regularization
 from .progress import Progress
 from .serving import Serving

@@ -7,8 +7,8 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from fastals.ids import Ids
-from fastals.interactions import Interactions, as_interactions
+from fastals.data.ids import Ids
+from fastals.data.interactions import Interactions, as_interactions
 from fastals.validation import check_ids, check_integer, check_number
 
 Floats = npt.NDArray[np.float64]

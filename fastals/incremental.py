@@ -17,11 +17,11 @@ from typing import Any, ClassVar, NamedTuple, TypeVar
 import numpy as np
 import scipy
 
+from .data.ids import Ids
+from .data.interactions import Interactions, MatrixLike, transpose
 from .engine import basis
 from .engine.panel import as_panel
 from .engine.problem import BACKGROUND, OFFSET, RIDGE, WEIGHT, Cells, RowProblem
-from .ids import Ids
-from .interactions import Interactions, MatrixLike, transpose
 from .objectives import Objective, Statistics
 from .validation import check_ids, check_integer, check_number
 

@@ -36,8 +36,8 @@ from typing import TypeAlias
 
 import numpy as np
 
+from .data.interactions import Interactions
 from .engine.problem import BACKGROUND, OFFSET, RIDGE, WEIGHT, CellRule, Cells, RowProblem
-from .interactions import Interactions
 from .validation import check_number
 
 __all__ = ["ExponentialWeights", "ItemWeights", "LinearWeights", "Objective", "Statistics"]

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from .interactions import as_interactions
+from .data.interactions import as_interactions
 from .validation import check_integer, check_option
 
 __all__ = ["convergence", "degrees", "embedding", "heat_map"]

@@ -8,11 +8,11 @@ from typing import Any, NamedTuple
 import numpy as np
 from scipy import sparse
 
+from .data.ids import Ids
+from .data.interactions import Interactions, check_indices
 from .engine import topk
 from .engine.problem import Cells
 from .engine.topk import Columns, Lists
-from .ids import Ids
-from .interactions import Interactions, check_indices
 
 __all__ = [
     "EVERYTHING",

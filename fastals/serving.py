@@ -9,11 +9,11 @@ from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 
+from .data.ids import Ids
+from .data.interactions import MatrixLike
 from .engine import topk
 from .engine.problem import BACKGROUND, OFFSET, RIDGE, WEIGHT, Cells
 from .engine.topk import Columns, Lists
-from .ids import Ids
-from .interactions import MatrixLike
 from .objectives import Objective, Statistics
 from .recommend import EVERYTHING, Choice, Scores, best, check_inside, choice_of, pair_scores, unit_rows
 from .validation import Params, check_flag, check_ids, check_integer, check_number

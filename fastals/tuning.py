@@ -21,9 +21,9 @@ from typing import Any, NamedTuple, TypeAlias
 import numpy as np
 from scipy import sparse
 
+from .data.interactions import Interactions
 from .estimators import ExplicitALS, ImplicitALS, WeightedALS
 from .evaluation import RANKING_METRICS, RATING_METRICS, Evaluator, evaluate_ratings, renumbered, without_ids
-from .interactions import Interactions
 from .progress import Progress
 from .validation import check_dtype, check_flag, check_integer
 

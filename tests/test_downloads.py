@@ -14,8 +14,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from fastals import datasets, downloads
-from fastals.downloads import Archive, data_home, fetch
+from fastals import datasets
+from fastals.data import downloads
+from fastals.data.downloads import Archive, data_home, fetch
 
 U_DATA = "1\t10\t5\t100\n2\t20\t3\t200\n"
 

@@ -5,7 +5,7 @@ import datetime
 import numpy as np
 import pytest
 
-from fastals.events import column, decay, event_values
+from fastals.data.events import column, decay, event_values
 
 
 def test_an_event_counts_one():

@@ -27,11 +27,12 @@ LAYERS = [
     {"tuning", "plots", "cluster"},
     {"baselines", "evaluation", "datasets"},
     {"estimators"},
-    {"downloads"},
-    {"serving", "progress", "storage", "incremental"},
+    {"serving", "storage", "incremental"},
     {"objectives", "recommend"},
-    {"interactions"},
-    {"events", "ids", "validation"},
+    {"data.interactions"},
+    {"data.downloads"},
+    {"progress", "data.events", "data.ids"},
+    {"validation"},
     {"engine.fit"},
     {"engine.sweep"},
     {"engine.rows", "engine.long_rows", "engine.blocked_rows", "engine.loss", "engine.topk"},
@@ -183,11 +184,8 @@ def test_importing_does_nothing(tmp_path):
 
 # Modules for the library's own use: users do not call them, and a sentence may be enough.
 INTERNAL = {
-    "downloads",
-    "events",
-    "ids",
+    "data",
     "incremental",
-    "interactions",
     "objectives",
     "progress",
     "recommend",
@@ -229,8 +227,8 @@ def documented_parameters(docstring: str) -> list[str]:
 
 def parameters_needed(name: str, parameters: list[str]) -> bool:
     """Tell whether a docstring must list the parameters: not if internal, nor if the summary has said it all."""
-    module, public, *_ = name.split(".")
-    return public in fastals.__all__ or (module not in INTERNAL and len(parameters) > 1)
+    parts = name.split(".")
+    return not set(parts).isdisjoint(fastals.__all__) or (parts[0] not in INTERNAL and len(parameters) > 1)
 
 
 @pytest.mark.parametrize("name", DOCUMENTED)

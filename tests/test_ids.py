@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fastals.ids import Ids, as_id_array
+from fastals.data.ids import Ids, as_id_array
 
 integers = st.lists(st.integers(-(2**63), 2**63 - 1), min_size=1, max_size=20, unique=True)
 large = st.lists(st.integers(0, 2**64 - 1), min_size=1, max_size=20, unique=True)

@@ -17,7 +17,7 @@ from scipy import sparse
 
 from fastals import NotFittedError
 from fastals.compat.implicit import AlternatingLeastSquares
-from fastals.interactions import Interactions
+from fastals.data.interactions import Interactions
 from tests.helpers import dtypes, rounding, same_bits
 
 LOWEST = np.finfo(np.float32).min

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import sparse
 
-from fastals.interactions import Interactions, as_interactions, canonical_row
+from fastals.data.interactions import Interactions, as_interactions, canonical_row
 from tests.helpers import matrices, observed, same_bits, stored
 
 

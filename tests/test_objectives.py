@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from fastals.data.interactions import Interactions
 from fastals.engine.problem import BACKGROUND, OFFSET, RIDGE, WEIGHT
-from fastals.interactions import Interactions
 from fastals.objectives import ExponentialWeights, LinearWeights, Objective, check_regularization
 from tests.helpers import matrices, observed, rounding, stored
 from tests.reference import exponential_weights, frequency_scaled_ridges, linear_weights, popularity

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fastals.compat.textbook import HalfStep, writable_panel
-from fastals.interactions import Interactions
+from fastals.data.interactions import Interactions
 from fastals.objectives import Objective
 from tests import helpers
 from tests.helpers import CASES, assert_rows_close, dtypes, matrices, numbers_of_factors, same_bits, stored

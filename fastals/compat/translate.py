@@ -43,8 +43,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from scipy import sparse
 
+from ..data.interactions import Interactions, MatrixLike, as_interactions
 from ..estimators import ExplicitALS, ImplicitALS
-from ..interactions import Interactions, MatrixLike, as_interactions
 from ..objectives import check_regularization
 from ..validation import check_flag, check_number, check_option
 

@@ -24,8 +24,8 @@ from typing import Any, TypeAlias
 import numpy as np
 from scipy import sparse
 
+from ..data.interactions import Interactions, MatrixLike, as_interactions
 from ..engine.threads import available
-from ..interactions import Interactions, MatrixLike, as_interactions
 from ..objectives import Objective
 from ..validation import check_dtype, check_flag, check_integer, check_number, check_random_state
 from .textbook import HalfStep, writable_panel

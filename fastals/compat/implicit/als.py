@@ -55,12 +55,12 @@ from zipfile import BadZipFile
 import numpy as np
 from scipy import linalg, sparse
 
+from ...data.interactions import Interactions, MatrixLike, as_named_interactions
 from ...engine import topk
 from ...engine.loss import ridge
 from ...engine.panel import aligned_zeros, as_panel
 from ...engine.simd.target import padded
 from ...engine.threads import available
-from ...interactions import Interactions, MatrixLike, as_named_interactions
 from ...objectives import Objective, Statistics
 from ...progress import Progress
 from ...storage import write_arrays

@@ -27,8 +27,8 @@ from typing import Any
 import numpy as np
 from scipy import sparse
 
+from ...data.interactions import MatrixLike, as_named_interactions
 from ...evaluation import user_ranking_metrics
-from ...interactions import MatrixLike, as_named_interactions
 from ...progress import Progress
 from ...validation import check_flag, check_integer, check_number, check_random_state
 

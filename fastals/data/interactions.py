@@ -12,10 +12,10 @@ from typing import Any, TypeAlias
 import numpy as np
 from scipy import sparse
 
-from .engine.problem import Cells
+from ..engine.problem import Cells
+from ..validation import check_dtype, check_option
 from .events import column, event_values
 from .ids import Ids, as_id_array
-from .validation import check_dtype, check_option
 
 __all__ = [
     "Interactions",

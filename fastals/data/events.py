@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from .validation import check_number
+from ..validation import check_number
 
 __all__ = ["column", "decay", "event_values"]
 

@@ -16,7 +16,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import IO, Any, NamedTuple
 
-from .progress import Progress
+from ..progress import Progress
 
 __all__ = ["Archive", "data_home", "fetch"]
 
