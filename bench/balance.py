@@ -12,15 +12,17 @@ import numpy as np
 
 from bench import problems
 from fastals.data.interactions import Interactions
-from fastals.engine import blocked_rows, fit, rows, sweep
+from fastals.engine import plan as plans
+from fastals.engine import sweep
+from fastals.engine.rows import blocked_rows
 
 THREADS = (2, 4, 8, 16, 32, 64, 128)
 
 
-def share_of_work(counts: np.ndarray, fixed: np.ndarray, plan: rows.Plan, n_threads: int) -> float:
+def share_of_work(counts: np.ndarray, fixed: np.ndarray, plan: plans.Plan, n_threads: int) -> float:
     """Work over threads times the time of the last to finish; of the fixed panel only the shape counts."""
     order, blocks, _, batches, _ = sweep.make_schedule(counts, fixed, plan, n_threads)
-    cost = rows.predicted_cost(counts[order], fixed.shape[1], plan)
+    cost = plans.predicted_cost(counts[order], fixed.shape[1], plan)
     if blocked_rows.cheaper(fixed.shape[1], plan):
         cost[: batches[-1]] = blocked_rows.cost(counts[order[: batches[-1]]], fixed.shape[1], plan.steps)
         blocks = np.concatenate((batches, blocks[blocks > batches[-1]]))
@@ -39,7 +41,7 @@ def main(names: list[str]) -> None:
         for side, counts, n_columns in (("users", users, len(items)), ("items", items, len(users))):
             for factors in (64, 128):
                 for solver in ("auto", "cholesky"):
-                    plan = fit.plan_for(solver, cells.dtype, True, warm=True, last=False)
+                    plan = plans.plan_for(solver, cells.dtype, True, warm=True, last=False)
                     shares = (
                         share_of_work(counts, np.empty((n_columns, factors), cells.dtype), plan, n_threads)
                         for n_threads in THREADS

@@ -1,4 +1,4 @@
-"""Fit the constants of the cost model in `fastals.engine.rows`: `python -m bench.cost_model`.
+"""Fit the constants of the cost model in `fastals.engine.plan`: `python -m bench.cost_model`.
 
 Rows of one length are solved by each way in turn; the predicted time is a sum of terms, fitted by non-negative least
 squares of the relative error. Prints the constants, in nanoseconds, and how far the prediction is off.
@@ -9,7 +9,8 @@ import time
 import numpy as np
 from scipy.optimize import nnls
 
-from fastals.engine import rows, sweep
+from fastals.engine import plan as plans
+from fastals.engine import sweep
 from fastals.engine.panel import as_panel
 from fastals.engine.problem import CellRule, Cells, RowProblem
 
@@ -24,7 +25,7 @@ TERMS = {
 
 
 def padded(m: float) -> float:
-    """Return `m` rounded up to whole vectors of AVX-512 in float32, as `rows.dual_cost` does."""
+    """Return `m` rounded up to whole vectors of AVX-512 in float32, as `plan.dual_cost` does."""
     return -(-m // 16) * 16
 
 
@@ -44,8 +45,8 @@ def seconds_a_row(way: str, m: int, k: int, steps: int) -> float:
     n_rows = max(16, min(20_000, int(5e6 / (m * k))))
     Y = as_panel((np.random.default_rng(k).standard_normal((4000, k)) / np.sqrt(k)).astype(np.float32))
     cells, X = problem(m, n_rows, len(Y)), np.zeros((n_rows, k), np.float32)
-    only = {"primal": rows.PRIMAL, "dual": rows.DUAL, "cg": rows.CG}[way]
-    plan = rows.Plan(False, True, True, True, steps, steps, np.float32(0), only, False, np.float32(0))
+    only = {"primal": plans.PRIMAL, "dual": plans.DUAL, "cg": plans.CG}[way]
+    plan = plans.Plan(False, True, True, True, steps, steps, np.float32(0), only, False, np.float32(0))
     best = np.inf
     for _ in range(3):
         start = time.perf_counter()

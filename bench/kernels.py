@@ -41,7 +41,7 @@ def _lapack_cholesky(factors: int) -> Callable[[], object]:
 def _our_gram(cells: int, factors: int) -> Callable[[], object]:
     from fastals.engine.cholesky import gram_add
     from fastals.engine.jit import kernel
-    from fastals.engine.rows import CHUNK
+    from fastals.engine.rows.workspace import CHUNK
     from fastals.engine.simd.target import aligned_empty, in_strips, padded
 
     @kernel
@@ -61,7 +61,7 @@ def _our_gram(cells: int, factors: int) -> Callable[[], object]:
 def _our_product(cells: int, factors: int) -> Callable[[], object]:
     """Return the product of the Gram matrix's tile as a whole: what it takes where nothing lies below a diagonal."""
     from fastals.engine.jit import kernel
-    from fastals.engine.rows import CHUNK
+    from fastals.engine.rows.workspace import CHUNK
     from fastals.engine.simd.kernels import add_product, strip_of
     from fastals.engine.simd.target import aligned_empty, in_strips, padded
 
@@ -104,12 +104,13 @@ def _our_cholesky(factors: int) -> Callable[[], object]:
 def _our_rows(cells: int, factors: int, n_rows: int) -> Callable[[], object]:
     """Return a whole exact half-step over rows of `cells` cells: gather, Gram matrix, Cholesky, substitution."""
     from bench.cost_model import problem
-    from fastals.engine import fit, rows, sweep
+    from fastals.engine import plan as plans
+    from fastals.engine import sweep
     from fastals.engine.panel import as_panel
 
     Y = as_panel(_normal(4000, factors) / np.float32(np.sqrt(factors)))
     some, X = problem(cells, n_rows, len(Y)), np.zeros((n_rows, Y.shape[1]), np.float32)
-    plan = fit.plan_for("cholesky", Y.dtype, True, warm=False, last=False)._replace(only=rows.PRIMAL)
+    plan = plans.plan_for("cholesky", Y.dtype, True, warm=False, last=False)._replace(only=plans.PRIMAL)
     g = np.full(Y.shape[1], 10, np.float32)
     return lambda: sweep.half_step(some, Y, g, factors, X, plan, 1)
 

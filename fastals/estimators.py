@@ -13,12 +13,12 @@ import numpy as np
 from . import storage
 from .data.ids import Ids
 from .data.interactions import Interactions, MatrixLike, as_interactions, canonical_row
+from .engine import alternation as engine
 from .engine import basis
-from .engine import fit as engine
 from .engine.panel import aligned_zeros, as_panel
-from .engine.problem import BACKGROUND, OFFSET, Cells, RowProblem
-from .engine.rows import NOT_POSITIVE
+from .engine.problem import BACKGROUND, NOT_POSITIVE, OFFSET, Cells, Failure, Model, RowProblem, first_failure
 from .engine.simd.target import padded
+from .engine.sketch import sketch
 from .engine.threads import available
 from .incremental import Incremental
 from .objectives import ExponentialWeights, ItemWeights, LinearWeights, Objective, Statistics, check_regularization
@@ -164,7 +164,7 @@ class _ALS(Incremental, Serving):
         statistics = objective.learn(cells)
         n_users, n_items = cells.shape
         width = checked.factors + objective.biases
-        model = engine.Model(
+        model = Model(
             users=objective.user_problem(cells.by_user, statistics),
             items=objective.item_problem(cells.by_item, statistics, n_users),
             X=aligned_zeros((n_users, padded(width, checked.dtype)), checked.dtype),
@@ -192,15 +192,15 @@ class _ALS(Incremental, Serving):
 
         try:
             alternation = engine.Alternation(model, checked.solver, checked.n_threads)
-            more = places is None or checked.factors > start.item_factors_.shape[1]
-            if more:
-                known = alternation.sketch(checked.rng) and places is None
+            if places is None:
+                begin = sketch(alternation, checked.rng)
             else:
-                known = _is_solved(start, objective, cells)
-            if places is not None:
+                begin = engine.Begin("solved" if _is_solved(start, objective, cells) else "absent", start.n_iter_)
+                if checked.factors > start.item_factors_.shape[1]:
+                    sketch(alternation, checked.rng)
+                    begin = engine.Begin("absent")
                 _go_on_from(start, places, model, checked.factors)
-            done = 0 if more else start.n_iter_
-            failure = alternation.fit(checked.iterations, after, done=done, known=known)
+            failure = alternation.fit(begin, checked.iterations, after)
             if failure is not None:
                 side = cells.by_user if failure.side == "user" else cells.by_item
                 raise solve_error(failure, side, checked.dtype)
@@ -322,7 +322,7 @@ class _ALS(Incremental, Serving):
         fixed = self._fixed_side(fixed_side, factors, problem.columns[:, BACKGROUND])
         solver = check_option("solver", self.solver, SOLVERS)
         X, status = engine.fold_in(problem, fixed, width, solver, self._threads)
-        failure = engine.first_failure(side, status)
+        failure = first_failure(side, status)
         if failure is not None:
             raise solve_error(failure, problem.cells, X.dtype)
         return X[:, :width]
@@ -346,7 +346,7 @@ class _ALS(Incremental, Serving):
         expected = {"n_users": n_users, "n_items": n_items, "user_ids": users, "item_ids": items}
         cells = self._interactions(R, dtype, weights=weights, **expected)
         objective = self._fitted_objective
-        model = engine.Model(
+        model = Model(
             objective.user_problem(cells.by_user, self._statistics),
             objective.item_problem(cells.by_item, self._statistics, n_users),
             as_panel(self.user_factors_, self._biases("user")),
@@ -745,7 +745,7 @@ def _is_solved(start: _ALS, objective: Objective, cells: Interactions) -> bool:
     return alike and start._seen is cells.by_user and replace(before, item_weights=objective.item_weights) == objective
 
 
-def _go_on_from(start: _ALS, places: list[np.ndarray], model: engine.Model, factors: int) -> None:
+def _go_on_from(start: _ALS, places: list[np.ndarray], model: Model, factors: int) -> None:
     """Put the factors of a start into the panels; what is new stays 0.
 
     More factors than the start has come from the sketch that the panels then hold: what of it lies outside the span of
@@ -871,7 +871,7 @@ def _check_arrays(
             )
 
 
-def solve_error(failure: engine.Failure, cells: Cells, dtype: np.dtype) -> np.linalg.LinAlgError:
+def solve_error(failure: Failure, cells: Cells, dtype: np.dtype) -> np.linalg.LinAlgError:
     """Return the error that says which row could not be solved, why, and what may help.
 
     Parameters

@@ -14,6 +14,11 @@ from hypothesis import strategies as st
 from scipy import sparse
 
 import fastals
+from fastals.engine import plan as plans
+from fastals.engine import sweep
+from fastals.engine.panel import aligned_zeros, as_panel
+from fastals.engine.problem import CellRule, Cells, Model, RowProblem
+from fastals.engine.simd.target import padded
 from tests.reference import Explicit, Implicit, Objective, Weighted
 
 # A side counts as lying in its eigenbasis up to 64 eps of its Gram matrix: no other single rounding is larger.
@@ -197,3 +202,57 @@ def same_model(a: Any, b: Any) -> bool:
         and same_bits(a.item_factors_, b.item_factors_)
         and a.loss_history_ == b.loss_history_
     )
+
+
+# For the engine's tests
+
+WAYS = {"primal": plans.PRIMAL, "dual": plans.DUAL, "cg": plans.CG, "cheapest": plans.CHEAPEST}
+
+
+def a_model(R, k, biases=False, **parameters):
+    """What the engine fits `R` with: both row problems and panels of zeros."""
+    cells = fastals.Interactions(stored(R), "float64")
+    kind = fastals.ExplicitALS if biases else fastals.ImplicitALS
+    objective = kind(factors=k, **parameters)._objective()
+    statistics = objective.learn(cells)
+    width = k + biases
+    return Model(
+        objective.user_problem(cells.by_user, statistics),
+        objective.item_problem(cells.by_item, statistics, R.shape[0]),
+        *(aligned_zeros((n, padded(width, "float64")), np.dtype("float64")) for n in R.shape),
+        width,
+        k if biases else -1,
+    )
+
+
+def plan(way, dtype, **changes):
+    """Solve as `way` says, from zero, to the end."""
+    return plans.plan_for("auto", np.dtype(dtype), True, warm=False, last=True)._replace(only=WAYS[way], **changes)
+
+
+def one_row(m, k, dtype, seed=0, lowest=0.1):
+    """A row of `m` cells with weights `lowest` .. `lowest + 2`, its columns, background and dense system."""
+    rng = np.random.default_rng(seed)
+    n = m + 3
+    Y = as_panel(rng.standard_normal((n, k)).astype(dtype))
+    g = np.zeros(padded(k, dtype), dtype)
+    g[:k] = rng.random(k) * n
+    weights = (lowest + 2 * rng.random(m)).astype(dtype)
+    targets = rng.standard_normal(m).astype(dtype)
+    indices = np.sort(rng.choice(n, m, replace=False)).astype(np.int32)
+    # w = confidence - background: a background of 2 a column leaves any w above -2 to the confidence.
+    cells = Cells(np.array([0, m]), indices, targets, weights + dtype(2) if m else np.ones(1, dtype))
+    rule = CellRule(*(dtype(number) for number in (1, 0, 0, 1, 0)))
+    problem = RowProblem(cells, rule, np.array([[1, 1, 0.5]], dtype), np.array([[1, 2, 0]], dtype))
+    exact = Y[indices, :k].astype(np.float64)
+    confidence = cells.weights[:m].astype(np.float64)
+    A = np.diag(g[:k].astype(np.float64) + 0.5) + (exact * (confidence - 2)[:, None]).T @ exact
+    r = exact.T @ (confidence * targets)
+    return problem, Y, g, A, r, float(confidence @ targets.astype(np.float64) ** 2)
+
+
+def solve(problem, Y, g, k, plan):
+    """Solve the one row of a problem."""
+    X = np.full((1, Y.shape[1]), np.nan, Y.dtype)
+    outcome = sweep.half_step(problem, Y, g, k, X, plan, 1)
+    return X[0], outcome

@@ -4,10 +4,12 @@ import numpy as np
 import pytest
 
 import fastals
-from fastals.engine import blocked_rows, fit, rows, sweep
+from fastals.engine import sweep
 from fastals.engine.jit import kernel
 from fastals.engine.panel import as_panel
-from fastals.engine.problem import CellRule, Cells, RowProblem
+from fastals.engine.plan import CACHED, CG, plan_for
+from fastals.engine.problem import NOT_FINITE, OK, CellRule, Cells, RowProblem
+from fastals.engine.rows import blocked_rows
 from tests.helpers import example, same_bits, stored
 
 FEW = 30
@@ -63,7 +65,7 @@ def without(problem, rows):
 
 
 def some_steps(dtype, **changes):
-    plan = fit.plan_for("cg", np.dtype(dtype), True, warm=False, last=False)
+    plan = plan_for("cg", np.dtype(dtype), True, warm=False, last=False)
     return plan._replace(**changes)
 
 
@@ -106,7 +108,7 @@ def test_a_row_is_what_it_is_by_itself(kind, warm, beyond, steps, calls):
     if kind != "none above the background" or steps > 0:
         np.testing.assert_allclose(X, wanted, rtol=0, atol=1e-10 * np.abs(wanted).max())
         np.testing.assert_allclose(outcome.loss, same.loss, rtol=1e-10)
-    assert (outcome.status == rows.OK).all()
+    assert (outcome.status == OK).all()
     assert not X[:, 12:].any()
 
 
@@ -146,7 +148,7 @@ def test_a_solution_that_is_not_finite_is_reported():
     values[cells.cells.indptr[u]] = 3e38
     spoilt = cells._replace(cells=cells.cells._replace(values=values))
     X, outcome = solve(spoilt, Y, g, some_steps(np.float32))
-    assert outcome.status[u] == rows.NOT_FINITE
+    assert outcome.status[u] == NOT_FINITE
     assert not X[u].any()
     assert np.count_nonzero(outcome.status) == 1
 
@@ -156,7 +158,7 @@ def test_a_solution_that_is_not_finite_is_reported():
     [
         ({}, 0.1, True),
         ({"finish": True}, 0.1, False),
-        ({"only": rows.CG}, 0.1, False),
+        ({"only": CG}, 0.1, False),
         ({"beyond": 0.5}, 0.1, False),
         ({}, -1e6, False),
     ],
@@ -169,8 +171,8 @@ def test_which_half_steps_are_served(changes, ridge, expected):
 
 
 def test_exact_rows_stay_exact_where_steps_cost_as_much(monkeypatch):
-    monkeypatch.setattr(blocked_rows, "CACHED", rows.CACHED)
-    auto = fit.plan_for("auto", np.dtype(np.float32), True, warm=True, last=False)
+    monkeypatch.setattr(blocked_rows, "CACHED", CACHED)
+    auto = plan_for("auto", np.dtype(np.float32), True, warm=True, last=False)
     assert [blocked_rows.cheaper(k, auto) for k in (16, 64, 128, 256)] == [False, False, True, True]
 
 

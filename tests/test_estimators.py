@@ -21,7 +21,7 @@ from scipy import sparse
 import fastals
 from fastals import ExplicitALS, ImplicitALS, Interactions, NotFittedError, WeightedALS, warmup
 from fastals.engine import basis, loss, sweep
-from fastals.engine.fit import Alternation
+from fastals.engine.alternation import Alternation
 from tests.helpers import (
     CASES,
     Case,
@@ -104,10 +104,10 @@ def test_whole_fit_follows_the_reference(case: Case, monkeypatch):
     monkeypatch.setattr(basis, "balance", lambda ours, theirs: (np.eye(len(ours)), np.eye(len(ours)), theirs))
     starts, known = [], []
 
-    def alternate(self, *arguments, **others):
+    def alternate(self, begin, *others):
         starts.append(self.model.X[:, :3].copy())
-        known.append(others["known"])
-        return fit(self, *arguments, **others)
+        known.append(begin.users != "absent")
+        return fit(self, begin, *others)
 
     fit = Alternation.fit
     monkeypatch.setattr(Alternation, "fit", alternate)

@@ -15,7 +15,7 @@ from scipy import sparse
 
 import fastals
 from fastals import ExplicitALS, ImplicitALS, Interactions, NotFittedError, WeightedALS
-from fastals.engine.fit import Alternation
+from fastals.engine.alternation import Alternation
 from fastals.incremental import Rows
 from tests.helpers import CASES, assert_rows_close, dtypes, half_step, observed, same_bits, same_model, sides, stored
 

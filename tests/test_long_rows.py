@@ -4,9 +4,10 @@ import numpy as np
 import pytest
 
 import fastals
-from fastals.engine import long_rows, rows, sweep
-from tests.helpers import example, same_bits, stored
-from tests.test_rows import one_row, plan
+from fastals.engine import sweep
+from fastals.engine.problem import NOT_FINITE, NOT_POSITIVE, OK
+from fastals.engine.rows import long_rows
+from tests.helpers import example, one_row, plan, same_bits, stored
 
 SHORT = 3 * long_rows.PARTS // 2  # some parts have one cell, others two
 
@@ -38,7 +39,7 @@ def test_a_row_in_parts_is_the_ordinary_row(m, k, beyond):
     slack = 100 * (m + k) * np.finfo(np.float64).eps * np.linalg.cond(A)
     assert np.linalg.norm(X - wanted) <= slack * (np.linalg.norm(wanted) + np.linalg.norm(start))
     assert abs(outcome.loss - same.loss) <= slack * (abs(same.loss) + abs(r @ wanted[0, :k]) + wanted[0] @ wanted[0])
-    assert outcome.status[0] == rows.OK
+    assert outcome.status[0] == OK
     assert not X[:, k:].any()
 
 
@@ -87,10 +88,10 @@ def test_a_row_without_a_solution_says_so():
     X = np.ones_like(Y[:1])
     singular = problem._replace(rows=np.array([[0.0, 0.0, 0.0]]))
     outcome = sweep.half_step(singular, Y, g, 5, X, plan("primal", np.float64), 2)
-    assert outcome.status[0] == rows.NOT_POSITIVE
+    assert outcome.status[0] == NOT_POSITIVE
     assert not X.any()
     huge = problem._replace(cells=problem.cells._replace(values=np.full(SHORT, np.inf)))
     with np.errstate(invalid="ignore"):
         outcome = sweep.half_step(huge, Y, g, 5, X, plan("primal", np.float64), 2)
-    assert outcome.status[0] == rows.NOT_FINITE
+    assert outcome.status[0] == NOT_FINITE
     assert not X.any()

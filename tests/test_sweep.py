@@ -7,7 +7,9 @@ from hypothesis import strategies as st
 from scipy import sparse
 
 import fastals
-from fastals.engine import blocked_rows, fit, sweep
+from fastals.engine import sweep
+from fastals.engine.plan import TOLERANCE, plan_for
+from fastals.engine.rows import blocked_rows
 from tests.helpers import example, stored
 from tests.reference import Implicit
 
@@ -15,7 +17,7 @@ from tests.reference import Implicit
 @given(counts=st.lists(st.integers(0, 300), min_size=1, max_size=200), n_threads=st.integers(1, 130))
 def test_a_schedule_has_every_row_once_and_long_ones_first(counts, n_threads):
     counts = np.array(counts)
-    plan = fit.plan_for("auto", np.dtype("float32"), True, warm=True, last=False)
+    plan = plan_for("auto", np.dtype("float32"), True, warm=True, last=False)
     for most in (sweep.LONG, 150):
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(sweep, "LONG", most)
@@ -40,7 +42,7 @@ def test_a_schedule_has_every_row_once_and_long_ones_first(counts, n_threads):
 
 def test_rows_of_more_cells_than_16_bits_count_are_sorted():
     counts = np.array([3, 2**15 - 1, 40_000, 2**15, 5, 2**16 + 1])
-    plan = fit.plan_for("cholesky", np.dtype("float32"), True, warm=True, last=False)
+    plan = plan_for("cholesky", np.dtype("float32"), True, warm=True, last=False)
     order, _, longest, _, _ = sweep.make_schedule(counts, np.empty((2**17, 16), np.float32), plan, 2)
     assert list(order) == [5, 2, 3, 1, 4, 0]
     assert longest == 2**16 + 1
@@ -48,7 +50,7 @@ def test_rows_of_more_cells_than_16_bits_count_are_sorted():
 
 def test_blocks_cost_about_the_same():
     counts = (1000 / np.arange(1, 3000)).astype(int) + 1
-    plan = fit.plan_for("auto", np.dtype("float32"), True, warm=True, last=False)
+    plan = plan_for("auto", np.dtype("float32"), True, warm=True, last=False)
     order, blocks, _, _, _ = sweep.make_schedule(counts, np.empty((1001, 64), np.float32), plan, 2)
     cost = sweep.predicted_cost(counts[order], 64, plan)
     assert len(blocks) <= 2 * sweep.BLOCKS_PER_THREAD + 1
@@ -103,7 +105,7 @@ def test_stored_rows_have_the_residual_that_is_promised(solver, dtype, parameter
     X, Y = model.user_factors_.astype(np.float64), model.item_factors_.astype(np.float64)
     exact = reference.solve_users(R, Y)
     C, _ = reference.cells(R)
-    tolerance = fit.TOLERANCE[np.dtype(dtype).itemsize]
+    tolerance = TOLERANCE[np.dtype(dtype).itemsize]
     eps = np.finfo(dtype).eps
     for u in range(len(R)):
         A = (Y * C[u][:, None]).T @ Y + reference.regularization * np.eye(Y.shape[1])

@@ -1,7 +1,7 @@
 """Half-steps as textbooks have them: the other side stays as it is, and the solutions are in its basis.
 
-`fastals.engine.fit` rotates and balances both sides as it goes along and ends with the users: the same model in other
-factors. Code that was written for a plain loop wants the factors of that loop.
+`fastals.engine.alternation` rotates and balances both sides as it goes along and ends with the users: the same model
+in other factors. Code that was written for a plain loop wants the factors of that loop.
 """
 
 from __future__ import annotations
@@ -9,9 +9,9 @@ from __future__ import annotations
 import numpy as np
 
 from ..engine import basis, sweep
-from ..engine import fit as engine
 from ..engine.panel import as_panel
-from ..engine.problem import BACKGROUND, RowProblem
+from ..engine.plan import plan_for
+from ..engine.problem import BACKGROUND, RowProblem, first_failure
 from ..estimators import solve_error
 
 __all__ = ["HalfStep", "writable_panel"]
@@ -37,7 +37,7 @@ class HalfStep:
         dtype, background = problem.rows.dtype, bool(problem.columns[:, BACKGROUND].any())
         self._warm = steps > 0
         solver = "auto" if self._warm else "cholesky"
-        self._plan = engine.plan_for(solver, dtype, background, warm=self._warm, last=not self._warm, steps=steps)
+        self._plan = plan_for(solver, dtype, background, warm=self._warm, last=not self._warm, steps=steps)
         self._schedule: sweep.Schedule | None = None
 
     def __call__(self, X: np.ndarray, Y: np.ndarray) -> float:
@@ -62,7 +62,7 @@ class HalfStep:
         if self._schedule is None:
             self._schedule = sweep.make_schedule(problem.cells.counts, Y, self._plan, n_threads)
         outcome = sweep.half_step(problem, fixed.panel, fixed.g, width, X, self._plan, n_threads, self._schedule)
-        failure = engine.first_failure(self._side, outcome.status)
+        failure = first_failure(self._side, outcome.status)
         if failure is not None:
             raise solve_error(failure, problem.cells, X.dtype)
         if fixed.rotation is not None:

@@ -269,8 +269,8 @@ def _observed(R: MatrixLike, zero_means_missing: bool, dtype: np.dtype) -> Inter
 def _alternate(objective: Objective, cells: Interactions, rank: int, iters: int, seed: int | None) -> Factors:
     """Solve users and items in turn from the loop's start.
 
-    Each half-step is a fold-in, which leaves the fixed side as it is, where `fastals.engine.fit` may rotate both and
-    ends with the users: the loop's own factors are wanted here, not just its model.
+    Each half-step is a fold-in, which leaves the fixed side as it is, where `fastals.engine.alternation` may rotate
+    both and ends with the users: the loop's own factors are wanted here, not just its model.
     """
     rank = check_integer("rank", rank, 1)
     iters = check_integer("iters", iters, 0)

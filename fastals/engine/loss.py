@@ -5,9 +5,10 @@ from __future__ import annotations
 import numpy as np
 
 from .blas import one_blas_thread
+from .cells import gather_cells
 from .jit import kernel, next_block
 from .problem import BACKGROUND, RIDGE, RowProblem
-from .rows import gather_cells, workspace
+from .rows.workspace import workspace
 from .threads import spread
 
 BLOCK = 256  # rows taken at once

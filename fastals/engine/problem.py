@@ -15,6 +15,9 @@ WEIGHT, BACKGROUND = 0, 1
 RIDGE = 2
 OFFSET = 2
 
+# What a solved row reports; the estimators turn it into sentences.
+OK, NOT_POSITIVE, NOT_FINITE = 0, 1, 2
+
 
 class Cells(NamedTuple):
     """Compressed rows: row `u` has the cells `indptr[u] .. indptr[u + 1] - 1`, sorted by column, none twice.
@@ -75,3 +78,28 @@ class RowProblem(NamedTuple):
     rule: CellRule
     rows: np.ndarray  # T (n_rows, 3): weight, background, ridge
     columns: np.ndarray  # T (n_columns, 3), or (1, 3) where all are alike: weight, background, offset
+
+
+class Model(NamedTuple):
+    """Both sides of a factorisation: the row problems and the panels that a fit improves in place."""
+
+    users: RowProblem
+    items: RowProblem
+    X: np.ndarray  # T (n_users, kp)
+    Y: np.ndarray  # T (n_items, kp)
+    width: int  # columns in use: factors, then the bias where there is one
+    bias: int  # column of the bias, -1 without
+
+
+class Failure(NamedTuple):
+    """A row that could not be solved."""
+
+    side: str  # "user" or "item"
+    row: int
+    status: int
+
+
+def first_failure(side: str, status: np.ndarray) -> Failure | None:
+    """Return the first row of a half-step that could not be solved."""
+    failed = np.flatnonzero(status)
+    return Failure(side, int(failed[0]), int(status[failed[0]])) if len(failed) else None

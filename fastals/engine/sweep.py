@@ -6,7 +6,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from .blocked_rows import (
+from .jit import kernel, next_block
+from .plan import Plan, predicted_cost
+from .problem import OK, RowProblem
+from .rows.blocked_rows import (
     Batch,
     batch_memory,
     columns_of_block,
@@ -15,10 +18,9 @@ from .blocked_rows import (
     serves,
     solve_batches,
 )
-from .jit import kernel, next_block
-from .long_rows import LONG, solve_long_row
-from .problem import RowProblem
-from .rows import OK, Plan, Workspace, predicted_cost, solve_row, workspace
+from .rows.long_rows import LONG, solve_long_row
+from .rows.solve import solve_row
+from .rows.workspace import Workspace, workspace
 from .simd.kernels import AHEAD, prefetch_rows
 from .threads import spread
 
@@ -51,7 +53,7 @@ class Outcome(NamedTuple):
     loss: float
     """Sum of the rows' objectives: cells, background and the rows' own ridge, not the columns'; of a sketch |X|^2."""
     status: np.ndarray
-    """int8 (n_rows,), see `fastals.engine.rows`."""
+    """int8 (n_rows,), see `fastals.engine.problem`."""
 
 
 def half_step(

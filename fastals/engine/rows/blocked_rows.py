@@ -15,24 +15,15 @@ from typing import NamedTuple
 
 import numpy as np
 
-from .jit import inner, kernel, next_block
-from .problem import BACKGROUND, RIDGE
-from .rows import (
-    CACHED,
-    CHEAPEST,
-    NOT_FINITE,
-    OK,
-    Plan,
-    advance,
-    clear,
-    gather_cells,
-    is_finite,
-    primal_cost,
-    set_diagonal,
-    sketch_scale,
-)
-from .simd.kernels import cg_direction, dot, gather_axpys, gather_residual
-from .simd.target import aligned_empty
+from ..cells import gather_cells
+from ..jit import inner, kernel, next_block
+from ..plan import CACHED, CHEAPEST, Plan, primal_cost
+from ..problem import BACKGROUND, NOT_FINITE, OK, RIDGE
+from ..simd.kernels import cg_direction, dot, gather_axpys, gather_residual
+from ..simd.target import aligned_empty
+from .cg import advance
+from .diagonal import set_diagonal, sketch_scale
+from .workspace import clear, is_finite
 
 BLOCK = 2**20  # bytes of a block of columns; half or twice as many take as long or a tenth longer
 CELLS = 16  # a row has at least so many in a block on average: as many as the kernel takes at once
@@ -83,7 +74,7 @@ def most_cells_of_others(n_columns: int, kp: int, dtype: np.dtype) -> int:
 
 
 def cost(m, k, steps):
-    """Return the predicted nanoseconds of a row, as `rows.cg_cost` does."""
+    """Return the predicted nanoseconds of a row, as `cg_cost` does."""
     return (steps + 1) * 0.18 * m * k
 
 

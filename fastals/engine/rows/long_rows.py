@@ -10,22 +10,15 @@ from __future__ import annotations
 
 import numpy as np
 
-from .blas import one_blas_thread
-from .jit import kernel, next_block
-from .problem import BACKGROUND, RIDGE, RowProblem
-from .rows import (
-    NOT_FINITE,
-    NOT_POSITIVE,
-    OK,
-    Plan,
-    Workspace,
-    gather_cells,
-    right_hand_side,
-    sketch_scale,
-    sum_equations,
-    workspace,
-)
-from .threads import spread
+from ..blas import one_blas_thread
+from ..cells import gather_cells
+from ..jit import kernel, next_block
+from ..plan import Plan
+from ..problem import BACKGROUND, NOT_FINITE, NOT_POSITIVE, OK, RIDGE, RowProblem
+from ..threads import spread
+from .diagonal import right_hand_side, sketch_scale
+from .primal import sum_equations
+from .workspace import Workspace, workspace
 
 LONG = 2**18  # cells; a row with more of them is solved in parts
 PARTS = 32  # 2 MB of sums at k = 128, 128 MB at k = 1024
@@ -39,7 +32,7 @@ def solve_long_row(
     Returns
     -------
     status : int
-        See `fastals.engine.rows`.
+        See `fastals.engine.problem`.
     loss : float
         The row's objective; of a sketch |x|^2.
     """

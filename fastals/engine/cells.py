@@ -1,0 +1,72 @@
+"""w and b of a row's entries, computed while they are gathered."""
+
+import numpy as np
+
+from .jit import inlined, inner
+from .problem import BACKGROUND, OFFSET, WEIGHT
+
+
+@inner
+def gather_cells(
+    problem,  # in    RowProblem
+    u,  # in    intp
+    begin,  # in    intp         the first of its cells that are wanted
+    m,  # in    intp         how many are
+    w,  # out   T (m,)
+    b,  # out   T (m,)
+):  # -> sum of confidence * target^2, sum of w, how many w are below 0, how many are 0
+    """Compute the numbers of a row's cells: they are kept for one row at a time only.
+
+    A call copies each array that it passes, 7 numbers: with all of a Workspace a fit of short rows takes 5% longer.
+    """
+    cells, rule, rows, columns = problem
+    row_weight, row_background = rows[u, WEIGHT], rows[u, BACKGROUND]
+    if len(cells.values) == len(cells.weights) == len(columns) == 1:
+        # All cells are one cell, as in binary data: 0.1 ns a cell instead of 0.8.
+        one, right, part = _cell(rule, cells.values[0], cells.weights[0] * row_weight, row_background, columns, 0)
+        fill(w, m, one)
+        fill(b, m, right)
+        return m * np.float64(part), m * np.float64(one), m * (one < 0), m * (one == 0)
+    # Plain loops over what varies from cell to cell, so that they become vector loops: 0.8 ns a cell. Until `_cell`
+    # turns each pair into w and b, their places hold weights and values.
+    values, weights = b, w
+    if len(cells.values) == 1:
+        fill(values, m, cells.values[0])
+    else:
+        for i in range(m):
+            values[i] = cells.values[begin + i]
+    if len(cells.weights) == 1:
+        fill(weights, m, cells.weights[0] * row_weight)
+    else:
+        for i in range(m):
+            weights[i] = cells.weights[begin + i] * row_weight
+    constant, negative, zero = 0.0, 0, 0
+    if len(columns) == 1:
+        for i in range(m):
+            w[i], b[i], part = _cell(rule, values[i], weights[i], row_background, columns, 0)
+            constant += part
+    else:
+        for i in range(m):
+            j = np.uintp(cells.indices[begin + i])
+            w[i], b[i], part = _cell(rule, values[i], weights[i], row_background, columns, j)
+            constant += part
+    total = 0.0
+    for i in range(m):
+        total += np.float64(w[i])
+        negative += w[i] < 0
+        zero += w[i] == 0
+    return constant, total, negative, zero
+
+
+@inlined
+def _cell(rule, value, weight, row_background, columns, j):  # -> w, b, confidence * target^2
+    confidence = (rule.constant + rule.slope * abs(value)) * weight * columns[j, WEIGHT]
+    target = rule.value_target * (value - rule.mean - columns[j, OFFSET]) + rule.sign_target * (value > 0)
+    return confidence - row_background * columns[j, BACKGROUND], confidence * target, confidence * target * target
+
+
+@inner
+def fill(array, count, value):
+    """array[0:count] = value."""
+    for i in range(count):
+        array[i] = value

@@ -1,0 +1,114 @@
+"""One row: its entries in, its factors out."""
+
+import numpy as np
+
+from ..cells import gather_cells
+from ..jit import inlined, inner
+from ..plan import CG, CHEAPEST, DUAL, cheaper_exactly, choose
+from ..problem import BACKGROUND, NOT_FINITE, NOT_POSITIVE, OK, RIDGE
+from ..simd.kernels import FEW, dot, gather_axpys, gather_dots, go_beyond, solve_few
+from .cg import SAMPLED, conjugate_gradients, expected_steps
+from .diagonal import set_diagonal, sketch_scale, solve_diagonal
+from .dual import solve_dual
+from .primal import solve_primal
+from .workspace import clear, is_finite
+
+
+@inlined
+def solve_row(
+    problem,  # in    RowProblem
+    u,  # in    intp
+    Y,  # in    T (n_columns, kp)   fixed panel, in the eigenbasis of its background
+    g,  # in    T (kp,)             eigenvalues of the background
+    lowest,  # in    T                   the least of them
+    width,  # in    intp               columns of the panels in use
+    x,  # inout T (n_rows * kp,)    row u: a start where the plan is warm; the solution, or beyond it
+    plan,  # in    Plan
+    ws,  # work  Workspace
+):  # -> status, objective of the row: its cells, background and ridge; of a sketch |x|^2
+    """Solve one row in the cheapest way that the plan allows."""
+    kp = Y.shape[1]
+    o, begin, m = u * kp, problem.cells.indptr[u], problem.cells.indptr[u + 1] - problem.cells.indptr[u]
+    if m == 0:
+        clear(x, o, kp)
+        return OK, 0.0
+    indices = problem.cells.indices
+    constant, weight, negative, zero = gather_cells(problem, u, begin, m, ws.w, ws.b)
+    background, ridge = problem.rows[u, BACKGROUND], problem.rows[u, RIDGE]
+    if plan.sketch:
+        scale = x.dtype.type(sketch_scale(background, g[0], ridge, weight, width))
+        for i in range(m):
+            ws.b[i] *= scale
+        clear(x, o, kp)
+        gather_axpys(x, o, ws.b, 0, Y, kp, indices, begin, m)
+        dot(ws.s, 0, x, o, x, o, kp)
+        return OK, np.float64(ws.s[0])
+    set_diagonal(ws.d, background, g, ridge, width)
+    least = background * lowest + ridge
+    # With more cells than factors the dual's matrix is all but singular, and its pivots are what is left of much larger
+    # numbers: at a ridge of 1e-6 users of one factor were wrong by 15%.
+    few = m <= min(FEW, width) and plan.only == CHEAPEST and negative == 0 and least > 0
+    if few and solve_few(ws.s, 0, x, o, ws.w, ws.b, ws.d, plan.beyond, Y, kp, indices, begin, m) == 0:
+        gain, gained = np.float64(ws.s[0]), np.float64(ws.s[1])
+    else:
+        if plan.beyond > 0:
+            for i in range(kp):
+                ws.before[i] = x[o + i]
+        solved, gain, gained = _solve(problem, u, Y, indices, begin, m, negative, zero, least, x, o, plan, ws)
+        if not solved:
+            return NOT_POSITIVE, 0.0
+        if plan.beyond > 0:
+            gained = _go_beyond(Y, indices, begin, m, x, o, gained, plan, ws)
+    if plan.beyond > 0:
+        # It was `gained` above its minimum and is beyond^2 of that now: with beyond < 1 a half-step never lets it rise.
+        gain -= np.float64(plan.beyond * plan.beyond) * gained
+    # A solution that is not finite shows in the gain.
+    return (OK if is_finite(gain) else NOT_FINITE), constant - gain
+
+
+@inlined
+def _solve(problem, u, Y, indices, begin, m, negative, zero, least, x, o, plan, ws):  # -> solved, gain, gained
+    """Solve A x = r; `gained` is what was gained from the start on, NaN where that is not known."""
+    kp = Y.shape[1]
+    positive = negative == 0 and zero == 0 and least > 0
+    if least > 0 and zero == m:
+        return True, solve_diagonal(Y, indices, begin, m, x, o, ws), np.nan
+    steps = np.float64(plan.expected)
+    if plan.finish and plan.cg and plan.cholesky and m > 4 * SAMPLED:
+        steps = expected_steps(Y, indices, begin, m, plan, ws)
+    way = choose(m, kp, steps, plan)
+    if way == CG:
+        if least > 0:
+            converged, gain, gained = conjugate_gradients(Y, indices, begin, m, x, o, plan, ws)
+            if converged or not plan.finish:
+                return True, gain, gained
+            gather_cells(problem, u, begin, m, ws.w, ws.b)  # the steps have used up b
+        way = cheaper_exactly(m, kp)
+    if way == DUAL and positive and m <= kp:
+        solved, gain = solve_dual(Y, indices, begin, m, x, o, ws)
+    else:
+        solved, gain = solve_primal(Y, indices, begin, m, negative, x, o, ws)
+    return solved, gain, np.nan
+
+
+@inner
+def _go_beyond(Y, indices, begin, m, x, o, gained, plan, ws):  # -> gained
+    """Over-relax: with s = x - before, X <- x + beyond * s, where the objective is beyond^2 s'A s above the minimum.
+
+    What was gained from there on is s'A s.
+    """
+    kp = Y.shape[1]
+    # The kernel's sum goes through ws.inv, which is free after a row is solved.
+    go_beyond(ws.inv, 0, x, o, ws.before, ws.d, plan.beyond, kp)
+    if np.isnan(gained):
+        gather_dots(ws.s, 0, Y, kp, indices, begin, m, ws.before, 0)
+        gained = np.float64(ws.inv[0] + _weighted_square(ws.w, ws.s, m))
+    return gained
+
+
+@inner
+def _weighted_square(w, x, n):
+    total = x.dtype.type(0)
+    for i in range(n):
+        total += w[i] * x[i] * x[i]
+    return total

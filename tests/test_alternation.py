@@ -1,0 +1,79 @@
+"""The loop, its start and its end."""
+
+import numpy as np
+import pytest
+
+from fastals.engine import alternation
+from fastals.engine.alternation import Alternation, Begin
+from fastals.engine.problem import Failure, first_failure
+from fastals.engine.sketch import sketch
+from tests.helpers import a_model, example
+
+
+@pytest.mark.parametrize(("biases", "first"), [(False, []), (True, ["user"])])
+def test_a_fit_is_as_many_half_steps_as_it_has_to_be(biases, first, monkeypatch):
+    """Without a background the start has no users, and their half-step comes first."""
+    taken = []
+    half_step = Alternation._half_step
+
+    def counted(self, side, plan, **others):
+        taken.append(side)
+        return half_step(self, side, plan, **others)
+
+    monkeypatch.setattr(Alternation, "_half_step", counted)
+    loop = Alternation(a_model(example(), 3, biases), "auto", 1)
+    loop.fit(sketch(loop, np.random.default_rng(1)), 2, lambda *report: False)
+    assert taken == [*first, "item", "user", "item", "user"]
+
+
+def test_of_several_failed_rows_the_first_is_named():
+    assert first_failure("item", np.array([0, 0, 2, 1], np.int8)) == Failure("item", 2, 2)
+    assert first_failure("user", np.zeros(3, np.int8)) is None
+
+
+def test_a_failed_row_is_named_and_the_fit_ends():
+    R = np.full((4, 3), np.nan)
+    R[0, 0] = R[1, 1] = R[3, 2] = 1.0
+    model = a_model(R, 2, biases=True, regularization=0.0)
+    calls = []
+    loop = Alternation(model, "cholesky", 1)
+    begin = sketch(loop, np.random.default_rng(0))
+    assert begin == Begin("absent")
+    failure = loop.fit(begin, 3, lambda *report: calls.append(report) or False)
+    assert failure is not None
+    assert failure.side == "user"
+    assert failure.row in (0, 1, 3)
+    assert not calls
+
+
+def test_biases_are_offsets_inside_and_back_outside():
+    model = a_model(example(), 3, biases=True)
+    model.Y[:, 3] = np.arange(len(model.Y))
+    with alternation.biases_as_offsets(model.users, model.Y, 3):
+        assert np.array_equal(model.users.columns[:, 2], np.arange(len(model.Y)))
+        assert np.all(model.Y[:, 3] == 1)
+    assert np.array_equal(model.Y[:, 3], np.arange(len(model.Y)))
+
+
+def test_reports_come_in_order_and_the_last_one_is_the_loss():
+    R = example()
+    model = a_model(R, 3)
+    reports = []
+    loop = Alternation(model, "auto", 1)
+    loop.fit(sketch(loop, np.random.default_rng(0)), 3, lambda *report: reports.append(report) or False)
+    assert [iteration for iteration, _ in reports] == [0, 1, 2]
+    np.testing.assert_allclose(reports[-1][1], alternation.loss(model, 1), rtol=1e-9)
+
+
+def test_from_a_solved_start_a_fit_goes_on_as_if_it_had_not_paused(monkeypatch):
+    """By exact solutions and not beyond them, whose half-step twice over is that half-step once."""
+    monkeypatch.setattr(alternation, "BEYOND", 0.0)
+    last, reports = [], []
+    for parts in ([5], [2, 3]):
+        loop = Alternation(a_model(example(), 3), "cholesky", 1)
+        begin = sketch(loop, np.random.default_rng(0))
+        for iterations in parts:
+            loop.fit(begin, iterations, lambda *report: reports.append(report) or False)
+            begin = Begin("solved", iterations)
+        last.append(reports[-1][1])
+    np.testing.assert_allclose(*last, rtol=1e-9)

@@ -1,0 +1,43 @@
+"""Where a fit begins."""
+
+import numpy as np
+import pytest
+
+from fastals.engine.alternation import Alternation, Begin
+from fastals.engine.problem import RIDGE
+from fastals.engine.sketch import ENTRY, sketch
+from tests.helpers import a_model, example
+
+
+@pytest.mark.parametrize("biases", [False, True])
+def test_sketch_spans_the_range_of_the_data(biases):
+    """Of a matrix of rank 3 the start has rank 3; its columns lie in the matrix's row space but for its scales."""
+    rng = np.random.default_rng(0)
+    R = rng.random((30, 2)) @ rng.random((2, 20)) + 1
+    R -= R.mean() if biases else 0
+    model = a_model(R, 5, biases)
+    begin = sketch(Alternation(model, "auto", 1), np.random.default_rng(1))
+    assert begin == Begin("absent" if biases else "guessed")
+    coefficients = R if biases else 1 + R  # implicit: b = 1 + alpha r, alpha = 1
+    _, values, rows = np.linalg.svd(coefficients)
+    rank = int((values > 1e-9 * values[0]).sum())
+    start = model.Y[:, :5].copy()
+    np.testing.assert_allclose(np.linalg.norm(start), np.sqrt(R.shape[1]))
+    if not biases:  # and with a background
+        start *= ((len(R) + 2 * R.sum(axis=0)) / 5 + model.items.rows[:, RIDGE])[:, None]
+    outside = start - rows[:rank].T @ (rows[:rank] @ start)
+    assert np.abs(outside).max() < 1e-9 * np.abs(start).max()
+    assert np.linalg.matrix_rank(start, tol=1e-9 * np.linalg.norm(start)) == min(rank, 5)
+    assert not model.Y[:, 5:].any()
+
+
+def test_with_a_background_the_users_have_a_start_too():
+    """It is a step of the sketch from the items' start, with entries of a size of their own."""
+    R = np.nan_to_num(example())
+    model = a_model(R, 3)
+    assert sketch(Alternation(model, "auto", 1), np.random.default_rng(1)) == Begin("guessed")
+    X, Y = model.X[:, :3], model.Y[:, :3]
+    scales = 1 / ((R.shape[1] + 2 * np.abs(R).sum(axis=1)) / 3 + model.users.rows[:, RIDGE])
+    wanted = scales[:, None] * ((R > 0) * (1 + R) @ Y)
+    wanted *= ENTRY * np.sqrt(wanted.size) / np.linalg.norm(wanted)
+    np.testing.assert_allclose(X, wanted, rtol=1e-9, atol=1e-9 * np.abs(wanted).max())
