@@ -77,16 +77,6 @@ def substitute_backward(*arguments):
 
 
 @kernel
-def row_dots(*arguments):
-    return kernels.row_dots(*arguments)
-
-
-@kernel
-def row_axpys(*arguments):
-    return kernels.row_axpys(*arguments)
-
-
-@kernel
 def gather_dots(*arguments):
     return kernels.gather_dots(*arguments)
 
@@ -345,17 +335,6 @@ def test_substitutions(rng, dtype, blocks):
     above = places[block[:, None] < block]
     check(substitute_forward, [U, W, n + W, n - W, x, 4], roundings=4 * n, subtracted=(0, above))
     check(substitute_backward, [U, W, n + W, n, x, 4], roundings=4 * n, subtracted=(0, above))
-
-
-@pytest.mark.parametrize("width", WIDTHS)
-def test_row_products(rng, dtype, width):
-    W = lanes(dtype)
-    ld = (width + 1) * W
-    for count in COUNTS:
-        M = rng.standard_normal((count + 1, ld)).astype(dtype)
-        x, s, out = (rng.standard_normal(6 * W + 64).astype(dtype) for _ in range(3))
-        check(row_dots, [out, 5, M, W, ld, count, width * W, x, 3], roundings=width * W + 2)
-        check(row_axpys, [x, 3, s, 5, M, W, ld, count, width * W], roundings=count + 2)
 
 
 @pytest.mark.parametrize("width", WIDTHS)

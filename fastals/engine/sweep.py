@@ -50,10 +50,15 @@ class Schedule(NamedTuple):
 class Outcome(NamedTuple):
     """What a half-step reports."""
 
-    loss: float
-    """Sum of the rows' objectives: cells, background and the rows' own ridge, not the columns'; of a sketch |X|^2."""
+    losses: np.ndarray
+    """float64 (n_rows,): each row's objective: cells, background and its own ridge; of a sketch |x|^2."""
     status: np.ndarray
     """int8 (n_rows,), see `fastals.engine.problem`."""
+
+    @property
+    def loss(self) -> float:
+        """Sum of the rows' objectives: the ridge of the columns is not part of it."""
+        return float(self.losses.sum())
 
 
 def half_step(
@@ -112,7 +117,7 @@ def half_step(
         _solve_blocks(counter, order, blocks, problem, Y, g, lowest, width, *results)
 
     spread(work, workers)
-    return Outcome(float(losses.sum()), status)
+    return Outcome(losses, status)
 
 
 def make_schedule(counts: np.ndarray, Y: np.ndarray, plan: Plan, n_threads: int) -> Schedule:

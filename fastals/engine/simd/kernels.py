@@ -470,7 +470,7 @@ def substitute_backward(v, U, u, ldu, n, x, o):
     v.each(v.sub(n, v.lanes), -1, -v.lanes, block)
 
 
-# Products of a vector with rows, contiguous or gathered
+# Products of a vector with gathered rows
 #
 # Rows are taken in groups of r, the rows of a tile. Where fewer are left, dots take the last one again and drop what
 # they get: no row beyond the last is read.
@@ -506,31 +506,59 @@ def _products(v, rows, width, x, far=()):
     return _along(v, width, [v.zero] * len(rows), columns)
 
 
-def _dots(v, out, address, count, width, x):
-    """out[0:count] = rows . x, and zeros up to a multiple of the group."""
-
-    def group(first):
-        rows = [address(v.min(v.add(first, r), v.sub(count, 1))) for r in range(v.tile_rows)]
-        v.store(v.first_lanes(v.sub(count, first), v.sums(_products(v, rows, width, x))), out, first)
-
-    v.each(0, count, v.tile_rows, group)
-
-
 def _fetch(v, row, width):
     """Ask for a row."""
     v.each(0, width, v.line, lambda c: v.prefetch(row, c))
 
 
-def _axpys(v, y, address, count, width, s, ahead=0):
-    """y[0:width] += sum_r s[r] * row r; rows that many further on are fetched meanwhile."""
-    last = v.sub(count, 1)
+def _in_groups(v, count, group):
+    """Emit group(first, n) for groups of r rows, then of fewer."""
+    start = INDEX(0)
+    for n in (v.tile_rows, 2, 1):
+        stop = v.sub(count, v.builder.srem(count, INDEX(n)))
+        v.each(start, stop, n, lambda first, n=n: group(first, n))
+        start = stop
+
+
+def _gathered(v, Y, ldy, indices, p):
+    """Return the address of row ``indices[p + r]`` of a matrix."""
+    return lambda r: v.at(Y, 0, v.builder.sext(v.load_scalar(indices, v.add(p, r)), INDEX), ldy)
+
+
+@micro_kernel
+def gather_dots(v, out, o, Y, ldy, indices, p, count, x, i):
+    """Multiply gathered rows by a vector.
+
+    Computes   out[o + r] = Y[indices[p + r]] . x[i : i + ldy] for r < count, and zeros up to a multiple of W at most.
+    Requires   ldy, the length of a row, padded; count any, 0 too; out has room for count padded.
+    IR         Groups of rows: one sum each in registers, one load of x for all, reduced together into one vector.
+    """
+    out, x, address = v.at(out, o), v.at(x, i), _gathered(v, Y, ldy, indices, p)
+
+    def group(first):
+        rows = [address(v.min(v.add(first, r), v.sub(count, 1))) for r in range(v.tile_rows)]
+        v.store(v.first_lanes(v.sub(count, first), v.sums(_products(v, rows, ldy, x))), out, first)
+
+    v.each(0, count, v.tile_rows, group)
+
+
+@micro_kernel
+def gather_axpys(v, y, i, s, o, Y, ldy, indices, p, count):
+    """Add multiples of gathered rows to a vector.
+
+    Computes   y[i : i + ldy] += sum_r s[o + r] * Y[indices[p + r]] for r < count
+    Requires   ldy, the length of a row, padded; count any, 0 too.
+    IR         Groups of r rows, then of 2 and 1: y is read and written once for each group, with one fma for each row.
+               The rows of the groups to come are fetched on the way: loops of their own take 5 to 20% more.
+    """
+    y, s, address, last = v.at(y, i), v.at(s, o), _gathered(v, Y, ldy, indices, p), v.sub(count, 1)
 
     def group(first, n):
         numbers = [v.add(first, r) for r in range(n)]
         rows = [address(number) for number in numbers]
         factors = [v.broadcast(s, number) for number in numbers]
-        # Behind a smaller group there are none. They are fetched on the way: loops of their own take 5 to 20% more.
-        far = [address(v.min(v.add(r, ahead), last)) for r in numbers] if ahead and n == v.tile_rows else [None] * n
+        # Behind a smaller group there are none.
+        far = [address(v.min(v.add(r, AHEAD), last)) for r in numbers] if n == v.tile_rows else [None] * n
 
         def columns(at, _):
             totals = [v.load(y, c) for c in at]
@@ -543,72 +571,9 @@ def _axpys(v, y, address, count, width, s, ahead=0):
                 v.store(total, y, c)
             return []
 
-        _along(v, width, [], columns)
+        _along(v, ldy, [], columns)
 
     _in_groups(v, count, group)
-
-
-def _in_groups(v, count, group):
-    """Emit group(first, n) for groups of r rows, then of fewer."""
-    start = INDEX(0)
-    for n in (v.tile_rows, 2, 1):
-        stop = v.sub(count, v.builder.srem(count, INDEX(n)))
-        v.each(start, stop, n, lambda first, n=n: group(first, n))
-        start = stop
-
-
-def _contiguous(v, M, m, ldm):
-    """Return the address of row r of a matrix."""
-    return lambda r: v.at(M, m, r, ldm)
-
-
-def _gathered(v, Y, ldy, indices, p):
-    """Return the address of row ``indices[p + r]`` of a matrix."""
-    return lambda r: v.at(Y, 0, v.builder.sext(v.load_scalar(indices, v.add(p, r)), INDEX), ldy)
-
-
-@micro_kernel
-def row_dots(v, out, o, M, m, ldm, count, width, x, i):
-    """Multiply a matrix by a vector.
-
-    Computes   out[o : o + count] = M[0:count, 0:width] x[i : i + width], and zeros up to a multiple of W at most.
-    Requires   width padded; count any, 0 too; out has room for count padded.
-    IR         Groups of rows: one sum each in registers, one load of x for all, reduced together into one vector.
-    """
-    _dots(v, v.at(out, o), _contiguous(v, M, m, ldm), count, width, v.at(x, i))
-
-
-@micro_kernel
-def row_axpys(v, y, i, s, o, M, m, ldm, count, width):
-    """Multiply a transposed matrix by a vector, and add.
-
-    Computes   y[i : i + width] += M[0:count, 0:width]' s[o : o + count]
-    Requires   width padded; count any, 0 too.
-    IR         Groups of r rows, then of 2 and 1: y is read and written once for each group, with one fma for each row.
-    """
-    _axpys(v, v.at(y, i), _contiguous(v, M, m, ldm), count, width, v.at(s, o))
-
-
-@micro_kernel
-def gather_dots(v, out, o, Y, ldy, indices, p, count, x, i):
-    """Multiply gathered rows by a vector.
-
-    Computes   out[o + r] = Y[indices[p + r]] . x[i : i + ldy] for r < count, and zeros up to a multiple of W at most.
-    Requires   ldy, the length of a row, padded; count any, 0 too; out has room for count padded.
-    IR         As ``row_dots``.
-    """
-    _dots(v, v.at(out, o), _gathered(v, Y, ldy, indices, p), count, ldy, v.at(x, i))
-
-
-@micro_kernel
-def gather_axpys(v, y, i, s, o, Y, ldy, indices, p, count):
-    """Add multiples of gathered rows to a vector.
-
-    Computes   y[i : i + ldy] += sum_r s[o + r] * Y[indices[p + r]] for r < count
-    Requires   ldy, the length of a row, padded; count any, 0 too.
-    IR         As ``row_axpys``, and the rows of the groups to come are fetched into the cache.
-    """
-    _axpys(v, v.at(y, i), _gathered(v, Y, ldy, indices, p), count, ldy, v.at(s, o), AHEAD)
 
 
 @micro_kernel
@@ -619,8 +584,8 @@ def gather_residual(v, q, i, s, b, w, o, Y, ldy, indices, p, count, x, j, ahead)
                q[i : i + ldy] += sum_r (b[o + r] - w[o + r] s[o + r]) Y[indices[p + r]] for r < count
     Requires   ldy, the length of a row, padded; count any, 0 too; s, b and w have room for count padded; q and x apart.
                With ahead > 0 the rows that many further on are fetched into the cache meanwhile.
-    IR         As ``row_dots`` and ``row_axpys`` for each group of rows, which the first-level cache holds between the
-               two; the sum of a group in two chains, for half the latency. Groups of 2 r as far as they go, where W
+    IR         As ``gather_dots`` and ``gather_axpys`` for each group of rows, which the first-level cache holds between
+               the two; the sum of a group in two chains, for half the latency. Groups of 2 r as far as they go, where W
                allows it: one reduction for 16 rows instead of two for 8 saves 15% at 64 floats a row. The rest as
                dots: it fetches nothing, as there is nothing behind it.
     """

@@ -107,25 +107,11 @@ def substitute_backward(U, u, ldu, n, x, o):
         solved[block] = upper[block, block].T @ (solved[block] - upper[block, i + W :] @ solved[i + W :])
 
 
-def _dots(out, o, rows, x):
-    group = target().tile(out.dtype.itemsize)[0]
-    out[o : o - (-len(rows) // group) * group] = 0
-    out[o : o + len(rows)] = rows @ x
-
-
-def row_dots(out, o, M, m, ldm, count, width, x, i):
-    """``out = M x``, and zeros up to a whole group of rows."""
-    _dots(out, o, M.flat[_at(m, ldm, count, width)], x[i : i + width])
-
-
-def row_axpys(y, i, s, o, M, m, ldm, count, width):
-    """``y += M's``."""
-    y[i : i + width] += s[o : o + count] @ M.flat[_at(m, ldm, count, width)]
-
-
 def gather_dots(out, o, Y, ldy, indices, p, count, x, i):
     """``out = Y[indices] x``, and zeros up to a whole group of rows."""
-    _dots(out, o, _gathered(Y, ldy, indices, p, count), x[i : i + ldy])
+    group = target().tile(out.dtype.itemsize)[0]
+    out[o : o - (-count // group) * group] = 0
+    out[o : o + count] = _gathered(Y, ldy, indices, p, count) @ x[i : i + ldy]
 
 
 def gather_axpys(y, i, s, o, Y, ldy, indices, p, count):
