@@ -1,7 +1,8 @@
 """The background: its Gram matrix, its eigenbasis, and panels rotated into it.
 
-In the eigenbasis G = Q diag(g) Q' the background of every row, whatever its factor, is the diagonal c g. The model does
-not change when both sides are rotated alike, so a fit leaves the fixed side rotated and solves the other one there.
+In the eigenbasis of G = Q diag(g) Q' the background c G of every row is the diagonal c g, whatever its factor c. The
+model does not change if both sides are rotated alike. So a fit leaves the fixed side rotated, and solves the other side
+in the new basis.
 """
 
 from __future__ import annotations
@@ -17,34 +18,33 @@ from .simd.kernels import multiply, scaled, strip_of
 from .simd.target import aligned_empty, in_strips, target
 from .threads import spread
 
-CHUNK = 128  # rows copied into strips at once
-# Rows summed in the panel's own precision before they go to float64. With half as many a Gram matrix takes 3 to 6%
-# longer at 64 to 512 floats a row; with twice as many less still, but 10,000 rows would be too few parts for threads.
+CHUNK = 128  # rows copied into strips at a time
+# Rows summed in the dtype of the panel before the sum is added in float64. With half as many a Gram matrix takes 3 to
+# 6% longer. With twice as many, panels of some 10,000 rows have too few pieces for the threads.
 PIECE = 2048
-BAND = 128  # rows of the Gram matrix that one thread works on: a band of 128 x 1024 sums fits the second-level cache
-ROWS = 64  # rotated at once; a multiple of every vector width
-BLOCK = 64  # rows and columns transposed at once
-# Share of the trace below which a direction is not balanced: it keeps singular matrices invertible, and T and T^-T
-# inverse to each other to 1e-12. Taken on both sides alike, it leaves alone what is in balance already.
+BAND = 128  # rows of the Gram matrix that a thread sums at a time: at k = 1024 they fit the second-level cache
+ROWS = 64  # rows rotated at a time; a multiple of every vector width
+BLOCK = 64  # rows and columns transposed at a time
+# Share of the trace that is added to all eigenvalues before balancing. It keeps singular matrices invertible, and T and
+# T^-T inverse to each other within 1e-12. Both sides get it, so it leaves balanced panels as they are.
 FLOOR = 1e-7
-TASKS = 16  # at least so many independent parts, so that threads end at about the same time
-# Numbers of a panel times its columns, for each thread: 0.2 ms or more. Until a second one is awake, takes part and is
-# waited for, 0.1 ms pass: with two a panel of 2,000 x 32 takes twice as long, and only from here on less than with one.
+TASKS = 16  # minimum number of parts, if there are enough rows, so that threads end at about the same time
+# Multiply-adds for each thread, 0.2 ms of work: waking a second thread costs 0.1 ms.
 SHARE = 2**24
 
 
 class Fixed(NamedTuple):
-    """A fixed side ready for half-steps."""
+    """A fixed side, ready for half-steps."""
 
-    panel: np.ndarray  # T (n, kp), in the eigenbasis
+    panel: np.ndarray  # T (n, kp), in the eigenbasis of the background
     g: np.ndarray  # T (kp,), eigenvalues of the background, 0 in the padding
-    rotation: np.ndarray | None  # float64 (width, width): panel = original @ rotation; None where it is the original
+    rotation: np.ndarray | None  # float64 (width, width): panel = original @ rotation; None if not rotated
 
 
 def gram(panel: np.ndarray, weights: np.ndarray, width: int, n_threads: int) -> np.ndarray:
-    """Return sum_j weights_j y_j y_j' in float64, shape (width, width); one weight stands for all.
+    """Return sum_j weights_j y_j y_j' in float64, of shape (width, width); a single weight counts for all columns.
 
-    Pieces of fixed size are summed in a fixed order: the bits do not depend on the number of threads.
+    Pieces of fixed size are summed in a fixed order, so the bits do not depend on the number of threads.
     """
     n, kp = panel.shape
     n_bands = -(-kp // BAND)
@@ -62,10 +62,10 @@ def gram(panel: np.ndarray, weights: np.ndarray, width: int, n_threads: int) -> 
 
 
 def _mirrored(upper: np.ndarray) -> np.ndarray:
-    """Fill what lies below the diagonal of an upper triangular matrix, and is 0, from above; return the matrix.
+    """Copy the upper triangle of a matrix to its lower one, which is 0, in place; return the matrix.
 
-    Block by block, as columns of a whole matrix fall on the same few lines of the cache: a fit on lastfm took 2% longer
-    at 512 factors and 4% at 1024.
+    Block by block, because the numbers of a whole column share a few cache lines: at many factors a fit would take 2 to
+    4% longer.
     """
     for i in range(0, len(upper), BLOCK):
         block = upper[i : i + BLOCK, i : i + BLOCK]
@@ -75,6 +75,7 @@ def _mirrored(upper: np.ndarray) -> np.ndarray:
 
 
 def _threads_for(panel: np.ndarray, n_threads: int) -> int:
+    """Return how many threads a product of the panel with a square matrix is worth."""
     return min(n_threads, 1 + panel.size * panel.shape[1] // SHARE)
 
 
@@ -82,10 +83,10 @@ def _threads_for(panel: np.ndarray, n_threads: int) -> int:
 def _gram_bands(
     counter,  # inout int64 (1,)
     panel,  # in    T (n, kp)
-    scales,  # in    T (n,), or (CHUNK,) all alike     square roots of the weights
-    each,  # in    bool                                whether each row has a scale of its own
-    partial,  # inout float64 (groups * kp * kp,)         zeros; upper triangles
-    piece,  # work  T (CHUNK * kp in whole strips,)     scaled rows, in strips
+    scales,  # in    T (n,), or (CHUNK,) if all alike  square roots of the weights
+    each,  # in    bool                             whether each row has its own scale
+    partial,  # inout float64 (groups * kp * kp,)      in: zeros; out: upper triangles
+    piece,  # work  T (CHUNK * kp in whole strips,)  scaled rows, in strips
     sums,  # work  T (BAND * kp,)
 ):
     """Sum every groups-th piece into its group, one band of rows of the Gram matrix at a time."""
@@ -111,20 +112,20 @@ def _gram_bands(
 
 @inner
 def _add(total, t, sums, s, count):
-    # A function of flat arrays, as only so it becomes a vector loop: 15% of a Gram matrix at k = 64.
+    # Only as a function of flat arrays this becomes a vector loop, which saves up to 15% of a Gram matrix.
     for i in range(count):
         total[t + i] += sums[s + i]
 
 
 def diagonalise(background: np.ndarray, dtype: np.dtype) -> tuple[np.ndarray, np.ndarray | None]:
-    """Return eigenvalues and eigenvectors of a Gram matrix; None for the vectors where it is diagonal already.
+    """Return the eigenvalues and eigenvectors of a Gram matrix; None for the vectors if it is diagonal already.
 
-    A panel rotated in `dtype` has off-diagonals of some eps |G|, not 0: that counts as diagonal. So does what is not
-    finite in `dtype`, as the rows that it makes impossible can be named. Eigenvectors in `dtype` leave less of it, and
-    the sums of a Gram matrix are no more precise.
+    A panel rotated in `dtype` has off-diagonals of some eps |G|, which count as 0. A matrix that is not finite in
+    `dtype` also counts as diagonal: the half-step then names the row that fails. The eigenvectors are computed in
+    `dtype`, because the sums of a Gram matrix are no more precise.
     """
     diagonal, n = background.diagonal(), len(background)
-    beside = background.reshape(-1)[1:].reshape(n - 1, n + 1)[:, :-1]  # each number but the diagonal's, where it stands
+    beside = background.reshape(-1)[1:].reshape(n - 1, n + 1)[:, :-1]  # a view of all numbers off the diagonal
     largest = max(beside.max(initial=0), -beside.min(initial=0))
     limits = np.finfo(dtype)
     if not largest + np.abs(diagonal).max() <= limits.max or largest <= 64 * limits.eps * diagonal.max():
@@ -134,10 +135,10 @@ def diagonalise(background: np.ndarray, dtype: np.dtype) -> tuple[np.ndarray, np
 
 
 def balance(ours: np.ndarray, theirs: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return T such that the panels X T and Y T^-T share the ridge evenly: both Gram matrices are the same diagonal.
+    """Return T such that both panels, X T and Y T^-T, have the same diagonal Gram matrix, weighted by the ridge.
 
-    The model X Y' stays what it is, and the ridge becomes the least that it can be for this model. Alternation alone
-    moves slowly there: with this, ALS needs 2 iterations for what took it 5 (MovieLens 1M, k = 64).
+    The product X Y' does not change, and the ridge term becomes as small as it can be for this product. Alternation
+    alone gets there slowly: with balancing, ALS needs 2 iterations instead of 5 for the same loss.
 
     Parameters
     ----------
@@ -152,9 +153,9 @@ def balance(ours: np.ndarray, theirs: np.ndarray) -> tuple[np.ndarray, np.ndarra
 
     Notes
     -----
-    With ours = L L' and L' theirs L = W S^2 W', T = L^-T W S^(1/2): then T' ours T = S and T^-1 theirs T^-T = S. L is
-    of the eigenvectors of ours, as Cholesky may fail on a Gram matrix summed in float32; with one ridge for all ours is
-    diagonal. A floor on both diagonals keeps singular matrices invertible; that of theirs is in S alone.
+    With ours = L L' and L' theirs L = W S^2 W', T = L^-T W S^(1/2) gives T' ours T = S and T^-1 theirs T^-T = S. L
+    comes from the eigenvectors of ours, because Cholesky may fail on a Gram matrix summed in float32. `FLOOR` keeps
+    both matrices invertible.
     """
     sizes, axes = diagonalise(ours, ours.dtype)
     root = np.sqrt(sizes + FLOOR * ours.trace())[:, None]
@@ -169,13 +170,13 @@ def balance(ours: np.ndarray, theirs: np.ndarray) -> tuple[np.ndarray, np.ndarra
 
 
 def whiten(panel: np.ndarray, width: int, n_threads: int) -> None:
-    """Overwrite `panel` by orthogonal columns of one length with the same range, as far as its precision tells.
+    """Overwrite `panel` by orthogonal columns of equal length with the same range, as far as its dtype can tell.
 
-    The squares of all its numbers then sum up to its rows. A panel that is 0 or not finite stays as it is.
+    The squares of all numbers then sum up to the number of rows. A panel that is 0 or not finite stays as it is.
 
-    With G + floor I = L L' it is panel L^-T, whose squares sum up to k - floor |L^-1|^2 = sum_i g_i / (g_i + floor).
-    Summed in float32 G may have eigenvalues g_i of about -floor, which a higher floor covers. By the eigenvectors of G
-    a fit takes longer: 2% on lastfm and MovieLens 1M, k = 64 to 512, on lastfm 6% at k = 512 and 13% at 1024.
+    With G + floor I = L L' the result is panel L^-T, scaled. Its squares sum up to k - floor |L^-1|^2. Summed in
+    float32, G may have eigenvalues of about -floor; then a higher floor is tried. The eigenvectors of G would do as
+    well, but a fit would take 2 to 13% longer.
     """
     matrix = gram(panel, np.ones(1, panel.dtype), width, n_threads)
     if not 0 < matrix.trace() < np.inf:
@@ -187,13 +188,13 @@ def whiten(panel: np.ndarray, width: int, n_threads: int) -> None:
         except np.linalg.LinAlgError:
             continue
         squares = width - floor * (inverse**2).sum()
-        if squares > 0.5:  # that of a Gram matrix is 1 at least, or all but
+        if squares > 0.5:  # about 1 or more, unless an eigenvalue is negative
             rotate(panel, inverse.T * np.sqrt(len(panel) / squares), n_threads)
             return
 
 
 def _lower_inverse(L: np.ndarray) -> np.ndarray:
-    """Return the inverse of a lower triangular matrix, by halves: 3 to 5 times as fast as ``inv`` from k = 128 on."""
+    """Return the inverse of a lower triangular matrix, by halves: from k = 128 on 3 to 5 times as fast as ``inv``."""
     half = len(L) // 2
     with one_blas_thread():
         if half < 32:
@@ -206,20 +207,20 @@ def _lower_inverse(L: np.ndarray) -> np.ndarray:
 
 
 def outside(panel: np.ndarray, span: np.ndarray, rows: np.ndarray, count: int) -> np.ndarray:
-    """Return what of a panel lies outside the range of `span`, along its `count` principal axes.
+    """Return the part of a panel outside the range of `span`, along its first `count` principal axes.
 
     Parameters
     ----------
     panel : ndarray, shape (n, k)
     span : ndarray, shape (len(rows), any)
-        0 in the rows that it lacks.
+        Counts as 0 in all other rows.
     rows : ndarray of int
-        Which rows of the panel its rows are.
+        The rows of the panel to which the rows of `span` belong.
     count : int
 
     Returns
     -------
-    ndarray of float64, shape (n, count), or of fewer columns where n or k are fewer
+    ndarray of float64, shape (n, min(count, n, k))
     """
     if count == 0:
         return np.zeros((len(panel), 0))
@@ -232,7 +233,7 @@ def outside(panel: np.ndarray, span: np.ndarray, rows: np.ndarray, count: int) -
 
 
 def turned(matrix: np.ndarray, rotation: np.ndarray | None) -> np.ndarray:
-    """Return the Gram matrix of a panel that is rotated: rotation' matrix rotation."""
+    """Return the Gram matrix of the rotated panel: rotation' matrix rotation."""
     if rotation is None:
         return matrix
     with one_blas_thread():
@@ -240,7 +241,7 @@ def turned(matrix: np.ndarray, rotation: np.ndarray | None) -> np.ndarray:
 
 
 def composed(first: np.ndarray | None, second: np.ndarray | None) -> np.ndarray | None:
-    """Return the map of one rotation after the other, where None is the identity."""
+    """Return the product of two rotations, the first one applied first; None is the identity."""
     if first is None or second is None:
         return second if first is None else first
     with one_blas_thread():
@@ -248,7 +249,7 @@ def composed(first: np.ndarray | None, second: np.ndarray | None) -> np.ndarray 
 
 
 def rotate(panel: np.ndarray, rotation: np.ndarray | None, n_threads: int) -> None:
-    """Overwrite `panel` by `panel @ rotation`: any linear map of shape (width, width), or None for the identity."""
+    """Overwrite `panel` by `panel @ rotation`, any matrix of shape (width, width); None is the identity."""
     if rotation is None:
         return
     kp, strip = panel.shape[1], target().strip(panel.itemsize)
@@ -271,7 +272,7 @@ def _rotate_blocks(
     rotation,  # in    T (kp * kp in whole strips,)
     block,  # work  T (ROWS * kp,)
 ):
-    """Rotate blocks of rows, each out of a copy."""
+    """Rotate blocks of rows until none is left."""
     S = strip_of(panel)
     while True:
         start = next_block(counter) * ROWS * kp
@@ -285,9 +286,9 @@ def _rotate_blocks(
 
 
 def fix(panel: np.ndarray, weights: np.ndarray, width: int, n_threads: int) -> Fixed:
-    """Prepare a side that must not change: rotated into a copy, unless it lies in its eigenbasis already.
+    """Prepare a fixed side for half-steps: a rotated copy, or the panel itself if it is in its eigenbasis already.
 
-    What a fit stores does, so folding in works on the stored factors themselves, and gives the same bits.
+    The factors that a fit stores are. So fold-in works on the stored factors themselves, and gives the same bits.
     """
     if not weights.any():
         return Fixed(panel, np.zeros(panel.shape[1], panel.dtype), None)
@@ -301,7 +302,7 @@ def fix(panel: np.ndarray, weights: np.ndarray, width: int, n_threads: int) -> F
 
 
 def pad(g: np.ndarray, panel: np.ndarray) -> np.ndarray:
-    """Return `g` in the dtype of `panel`, with zeros for its padding."""
+    """Return `g` in the dtype of `panel`, padded with zeros."""
     full = np.zeros(panel.shape[1], panel.dtype)
     full[: len(g)] = g
     return full

@@ -1,10 +1,11 @@
-"""Cholesky factor and substitution on a padded square, and the Gram matrix that comes before them.
+"""Gram matrix, Cholesky factor and substitution, on padded square matrices.
 
-A = U'U with U upper triangular and row-major, so that every update is ``add_product`` on contiguous rows. Left-looking:
-a block of W rows is read and written once, with all the updates from the rows above in one product.
+A = U'U with U upper triangular and row-major, so that every update is ``add_product`` on contiguous rows. The
+factorisation is left-looking: it reads and writes each block of W rows once, with all updates from the rows above in
+one product.
 
-The square is padded to a multiple of W by the caller, with ones on the diagonal and zeros elsewhere: the factor of such
-a row is the row itself. Only the upper triangle is read.
+The caller pads the matrix to a multiple of W, with ones on the diagonal and zeros elsewhere. Only the upper triangle is
+read.
 """
 
 from fastals.engine.jit import inner
@@ -25,17 +26,17 @@ from fastals.engine.simd.kernels import (
 @inner
 def gram_add(
     C,  # inout  float (height, width)    upper triangle, by W x W blocks
-    keep,  # in     whether C is kept and added to, or what was to be added is put there
+    keep,  # in     whether to add to C, else overwrite it
     sign,  # in     1 or -1
     P,  # in     float (depth, width), in strips
-    rows,  # that a strip of P has room for
+    rows,  # in     rows that a strip of P has room for
     depth,
     height,  # padded; below width a multiple of S
     width,  # padded
 ):
-    """Add sign * P'P to the first rows of the upper triangle of C, or put it there: folded until ``unfold_gram``.
+    """Add sign * P'P to the upper triangle of the first rows of C, or overwrite it. Call ``unfold_gram`` at the end.
 
-    Below the diagonal only the W x W blocks on it are touched.
+    Below the diagonal only the W x W blocks that contain it are written.
     """
     S = strip_of(C)
     for j in range(0, height - S + 1, S):
@@ -54,7 +55,7 @@ def gram_add_between(
     height,
     width,
 ):
-    """Do what ``gram_add`` does, but for the products of whole strips with themselves: ``gather_panel`` adds those."""
+    """Do what ``gram_add`` does, without the products of whole strips with themselves: ``gather_panel`` adds those."""
     W, S = lanes_of(C), strip_of(C)
     for j in range(0, width, S):
         right, columns = j * rows, min(S, width - j)
@@ -73,7 +74,7 @@ def unfold_gram(
     height,  # as for ``gram_add``
     width,
 ):
-    """Put the blocks that ``gram_add`` has folded where they belong."""
+    """Move the blocks that ``gram_add`` has folded to their places."""
     S = strip_of(C)
     if folds_of(C):
         for j in range(0, height - S + 1, S):
@@ -82,14 +83,14 @@ def unfold_gram(
 
 @inner
 def solve(
-    A,  # inout  float (n, n)    in: upper triangle of the matrix; out: U, on its diagonal U_ii'^-1
+    A,  # inout  float (n, n)    in: upper triangle of the matrix; out: U, with the blocks U_ii'^-1 on its diagonal
     n,  # padded
-    inv,  # work   float (n,)    reciprocals of the diagonal of U, from one kernel to the next
-    x,  # inout  float (n,)      in: right-hand side; out: solution, where A is positive definite
-):  # -> 0, or 1 + the first row whose pivot is not positive, NaN included
-    """Factor a symmetric positive definite matrix and solve A x = b for the x that holds b.
+    inv,  # work   float (n,)    reciprocals of the diagonal of U
+    x,  # inout  float (n,)      in: right-hand side; out: solution
+):  # -> 0, or 1 + the first row whose pivot is not positive or NaN
+    """Factor a symmetric positive definite matrix, and solve A x = b.
 
-    The first substitution goes along with the factor, whose next block does not wait for it.
+    Forward substitution follows the factorisation block by block, so that the CPU overlaps the two.
     """
     W = lanes_of(A)
     for i in range(0, n, W):

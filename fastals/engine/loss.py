@@ -1,4 +1,4 @@
-"""The objective of stored factors, in float64, summed in a fixed order."""
+"""The objective of given factors, in float64, summed in a fixed order."""
 
 from __future__ import annotations
 
@@ -11,24 +11,24 @@ from .problem import BACKGROUND, RIDGE, RowProblem
 from .rows.workspace import workspace
 from .threads import spread
 
-BLOCK = 256  # rows taken at once
+BLOCK = 256  # rows that a thread takes at a time
 
 
 def cells_and_background(problem: RowProblem, X: np.ndarray, Y: np.ndarray, width: int, n_threads: int) -> float:
-    """Return sum_cells confidence (target - x.y)^2 + what the background adds over all other cells.
+    """Return the objective without its ridge: the errors of the observed entries and the background.
 
     Parameters
     ----------
     problem : RowProblem
-        Rows are those of `X`.
+        The rows are those of `X`.
     X, Y : ndarray, shapes (n_rows, kp), (n_columns, kp)
     width : int
-        Columns in use.
+        Columns of the panels in use.
     n_threads : int
 
     Notes
     -----
-    The background of all cells is sum_ij c_i q_j (x_i.y_j)^2 = <sum_i c_i x_i x_i', sum_j q_j y_j y_j'>.
+    The background sums over all entries: sum_ij c_i q_j (x_i.y_j)^2 = <sum_i c_i x_i x_i', sum_j q_j y_j y_j'>.
     """
     per_row = np.zeros(problem.cells.n_rows)
     longest = int(problem.cells.counts.max())
@@ -47,7 +47,8 @@ def cells_and_background(problem: RowProblem, X: np.ndarray, Y: np.ndarray, widt
 def _gram(panel: np.ndarray, weights: np.ndarray, width: int) -> np.ndarray:
     """Return sum_j weights_j y_j y_j', in float64 throughout.
 
-    `basis.gram` sums pieces in the panel's own precision: where a model explains all but little, that little is lost.
+    `basis.gram` sums pieces in the dtype of the panel. Where a model explains the data almost completely, the loss is
+    smaller than the rounding of such a sum.
     """
     total, weights = np.zeros((width, width)), np.broadcast_to(weights, len(panel))
     with one_blas_thread():
@@ -61,8 +62,8 @@ def ridge(problem: RowProblem, X: np.ndarray) -> float:
     """Return sum_u ridge_u |x_u|^2."""
     squares = np.empty(len(X))
     _squares(X, squares)
-    # Not a product of vectors, which OpenBLAS spreads over all CPUs from 10,000 numbers on, and whose threads then spin
-    # for milliseconds beside ours: on two CPUs fits of lastfm took 1.4 to 1.5 times as long (k = 32 to 256).
+    # Not a product of vectors: OpenBLAS spreads it over all CPUs from 10,000 numbers on, and its threads then spin for
+    # milliseconds beside ours. Short fits take up to 1.5 times as long.
     return float((squares * problem.rows[:, RIDGE]).sum())
 
 
@@ -72,10 +73,10 @@ def _observed(
     problem,  # in    RowProblem
     X,  # in    T (n_rows, kp)
     Y,  # in    T (n_columns, kp)
-    per_row,  # inout float64 (n_rows,)    zeros; those of rows without cells stay
+    per_row,  # inout float64 (n_rows,)    in: zeros; out: the sums, 0 for rows without entries
     ws,  # work  Workspace
 ):
-    """Sum w (x.y)^2 - 2 b (x.y) + confidence target^2 over each row's cells."""
+    """Sum w (x.y)^2 - 2 b (x.y) + confidence * target^2 over the entries of each row."""
     indptr, indices = problem.cells.indptr, problem.cells.indices
     while True:
         start = next_block(counter) * BLOCK
@@ -99,7 +100,7 @@ def _squares(
     X,  # in    T (n, kp)
     out,  # out   float64 (n,)
 ):
-    """Squared length of each row."""
+    """Compute the squared length of each row."""
     for u in range(len(X)):
         total = 0.0
         for i in range(X.shape[1]):

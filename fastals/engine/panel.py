@@ -1,4 +1,4 @@
-"""Factor matrices as the kernels want them: rows padded with zeros to whole vectors, aligned to cache lines."""
+"""Panels: factor matrices whose rows are padded with zeros to whole vectors and aligned to cache lines."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from .simd.target import CACHE_LINE, aligned_empty, padded
 
 
 def aligned_zeros(shape: int | tuple[int, ...], dtype: np.dtype) -> np.ndarray:
-    """Return zeros that start at a cache line."""
+    """Return an array of zeros that starts at a cache line."""
     array = aligned_empty(shape, dtype)
     array[...] = 0
     return array
 
 
 def as_panel(factors: np.ndarray, extra: np.ndarray | None = None) -> np.ndarray:
-    """Return `factors`, and `extra` as one more column, as a panel.
+    """Return `factors` as a panel, with `extra` as one more column.
 
     Parameters
     ----------
@@ -24,8 +24,8 @@ def as_panel(factors: np.ndarray, extra: np.ndarray | None = None) -> np.ndarray
 
     Returns
     -------
-    ndarray, shape (n, padded(k + 1 or k)), aligned, zero beyond the columns given.
-        `factors` itself where it is all of that already.
+    ndarray, shape (n, padded(k)) or (n, padded(k + 1))
+        Aligned, and zero beyond the given columns. `factors` itself if it is a panel already.
     """
     n, width = factors.shape
     if (
@@ -43,10 +43,10 @@ def as_panel(factors: np.ndarray, extra: np.ndarray | None = None) -> np.ndarray
 
 
 def with_gaps(factors: np.ndarray) -> np.ndarray:
-    """Return rows that lie apart, as those of a panel without its padding do, with what stands between them.
+    """Return a C-contiguous array whose first columns are `factors`, without a copy where possible.
 
-    A C-contiguous array without a copy: its first columns are `factors`, the others are not to be looked at, as those
-    of the last row may not be there.
+    Rows that lie apart, such as those of a panel without its padding, come with the numbers between them. Do not read
+    these: after the last row there may be none.
     """
     if factors.flags.c_contiguous:
         return factors

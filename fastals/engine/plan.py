@@ -9,12 +9,13 @@ import numpy as np
 from .jit import inlined
 from .simd.kernels import FEW
 
+# Ways to solve a row, see `rows`.
 CHEAPEST, PRIMAL, DUAL, CG = -1, 0, 1, 2
 
-# Conjugate gradients near what the dtype resolves, by size of its items. Within a fit 3 steps from the previous iterate
-# leave 1.2% of a row's error (MovieLens 1M, k = 128), and ALS then needs as many iterations as with exact rows. In the
-# last half-step and in fold-in, from zero, it takes 5 to 30; rows that are expected to need more than LAST_STEPS are
-# exact from the start.
+# Relative residual at which conjugate gradients stop, by item size of the dtype: close to what the dtype resolves.
+# Within a fit STEPS from the previous iterate leave 1% of a row's error. ALS then needs as many iterations as with
+# exact rows. The last half-step and fold-in start from zero and take 5 to 30 steps. There a row that is expected to
+# need more than LAST_STEPS is solved exactly from the start.
 TOLERANCE = {4: 1e-5, 8: 1e-14}
 STEPS = 3
 LAST_STEPS, LAST_EXPECTED = 32, 10
@@ -23,16 +24,16 @@ LAST_STEPS, LAST_EXPECTED = 32, 10
 class Plan(NamedTuple):
     """How the rows of one half-step are to be solved."""
 
-    sketch: bool  # rows are not solved: x = `sketch_scale` r, as a start wants it; nothing below counts
-    cholesky: bool  # a row may be solved exactly
-    cg: bool  # a row may be solved by conjugate gradients
-    warm: bool  # where rows of more than `steps` cells start from what X holds
-    steps: int  # and take at most so many steps
-    expected: int  # of which a row is expected to need so many, where `expected_steps` does not tell
-    tolerance: float  # fewer where what is left to gain is at most its square times the gain so far
-    only: int  # PRIMAL, DUAL or CG for all rows, where they can be solved so; CHEAPEST: as `choose` says
-    finish: bool  # a row that has not got there by then is solved by Cholesky, as is one that is not expected to
-    beyond: float  # how far X goes: to solution + beyond * (solution - what X held before)
+    sketch: bool  # do not solve rows: x = `sketch_scale` * r, for a start; the other fields are then ignored
+    cholesky: bool  # rows may be solved exactly
+    cg: bool  # rows may be solved by conjugate gradients
+    warm: bool  # conjugate gradients start from X in rows of more than `steps` entries
+    steps: int  # maximum number of steps
+    expected: int  # steps that a row is expected to need, unless `expected_steps` is asked
+    tolerance: float  # stop when what is left to gain is at most tolerance^2 times the gain so far
+    only: int  # PRIMAL, DUAL or CG: solve all rows that way if possible; CHEAPEST: as `choose` says
+    finish: bool  # rows that have not converged, or are not expected to, are solved by Cholesky
+    beyond: float  # over-relaxation: X becomes solution + beyond * (solution - previous X)
 
 
 def plan_for(
@@ -45,9 +46,9 @@ def plan_for(
     beyond: float = 0,
     steps: int = STEPS,
 ) -> Plan:
-    """Return how rows are solved in a half-step of a fit, or in its last one, which is what fold-in does.
+    """Return the plan for a half-step within a fit, or for its last one, which is also that of fold-in.
 
-    Without a background `auto` is Cholesky throughout: the preconditioner is the background.
+    Without a background `auto` solves all rows by Cholesky, because the preconditioner is the background.
     """
     real = dtype.type
     return Plan(
@@ -64,34 +65,41 @@ def plan_for(
     )
 
 
-# Numbers of a row's cells that a second-level cache of 2 MiB holds beside the rest. Where there are more, each takes
-# two to four times as long in every pass (k = 64, 128 and 256 alike; measured apart from what follows).
+# Numbers (entries times factors) of a row that a second-level cache of 2 MiB holds. In rows with more each pass takes
+# two to four times as long per number.
 CACHED = 400_000
+
+# Predicted nanoseconds for a row of m entries. `bench/cost_model.py` fits the constants: on one core with AVX-512, in
+# float32, to within 2 to 7% in the median. Only their ratios matter, and these are alike on other CPUs.
 
 
 def primal_cost(m, k):
-    """Primal: gather and Gram matrix, factor, substitution."""
+    """Return the cost of the primal way: gathering, Gram matrix, Cholesky factor, substitution."""
     return 330 + 0.45 * k * k + 0.0012 * k * k * k + 0.29 * m * k + 0.0061 * m * k * k
 
 
 def dual_cost(m, k):
-    """Dual: the matrix is m x m, its panel k rows long, both padded."""
+    """Return the cost of the dual way. Its matrix is m x m, with m padded. From m = k on the primal costs less."""
     m = (m + 15) // 16 * 16
     return 400 + 4.8 * k + 0.25 * m * k + 0.4 * m * m + 0.0079 * m * m * k
 
 
 def few_cost(m, k):
-    """Few: a row of at most FEW cells, in registers."""
+    """Return the cost of a row of at most FEW entries, solved in registers."""
     return 100 + 18 * m + 0.45 * k + 0.06 * m * k
 
 
 def cg_cost(m, k, steps):
-    """Conjugate gradients: the first pass over the cells fetches them, each pass reads them."""
+    """Return the cost of conjugate gradients: one pass fetches the entries, and each step reads them."""
     return 250 + 0.1 * m * k + (steps + 1) * (0.32 * k + 1.07 * m + (0.057 + 0.1 * (m * k > CACHED)) * m * k)
 
 
 def predicted_cost(m: np.ndarray, k: int, plan: Plan) -> np.ndarray:
-    """Return the predicted nanoseconds of rows with `m` cells: what `choose` chooses by."""
+    """Return the predicted nanoseconds of rows with `m` entries, solved as `choose` says.
+
+    It repeats the rule of `choose` in NumPy, for all lengths of a schedule. A compiled loop over `choose` would make a
+    cold first fit longer, and a loop in Python a short fit.
+    """
     cost = np.minimum(primal_cost(m, k), dual_cost(m, k))
     if plan.cg:
         inexact = cg_cost(m, k, plan.expected)
@@ -104,9 +112,9 @@ _primal_cost, _dual_cost, _cg_cost = inlined(primal_cost), inlined(dual_cost), i
 
 @inlined
 def choose(
-    m,  # in  intp  cells of the row
+    m,  # in  intp  entries of the row
     k,  # in  intp
-    steps,  # in  number  of conjugate gradients, as expected
+    steps,  # in  number  expected steps of conjugate gradients
     plan,  # in  Plan
 ):  # -> PRIMAL, DUAL or CG
     """Return the cheapest way that the plan allows."""
@@ -121,5 +129,5 @@ def choose(
 
 @inlined
 def cheaper_exactly(m, k):  # -> PRIMAL or DUAL
-    """Return the cheaper exact way. It is the dual for some m < k alone."""
+    """Return the cheaper exact way."""
     return DUAL if _dual_cost(m, k) < _primal_cost(m, k) else PRIMAL

@@ -1,7 +1,7 @@
-"""What the engine is given: the cells of one side and the numbers of its row problem.
+"""What the engine is given: the observed entries of one side, the numbers of its row problem, and the panels.
 
-A half-step has no users and items, only *rows* (solved) and *columns* (fixed). Every objective is reduced to the same
-row problem (see `fastals.objectives`), so nothing below this file knows which objective it works for.
+A half-step has no users and items, only *rows* (solved) and *columns* (fixed). `fastals.objectives` reduces every
+objective to the same row problem, so no engine module knows which objective it works for.
 """
 
 from __future__ import annotations
@@ -15,47 +15,48 @@ WEIGHT, BACKGROUND = 0, 1
 RIDGE = 2
 OFFSET = 2
 
-# What a solved row reports; the estimators turn it into sentences.
+# Status of a solved row. The models turn it into an error message.
 OK, NOT_POSITIVE, NOT_FINITE = 0, 1, 2
 
 
 class Cells(NamedTuple):
-    """Compressed rows: row `u` has the cells `indptr[u] .. indptr[u + 1] - 1`, sorted by column, none twice.
+    """Observed entries in compressed rows: row `u` has the entries `indptr[u] : indptr[u + 1]`, sorted by column.
 
-    `values` and `weights` have length 1 where all cells share one number: 8 bytes a cell instead of 16.
+    No entry occurs twice. `values` and `weights` have length 1 where all entries share one number, which halves the
+    memory.
     """
 
     indptr: np.ndarray  # int64 (n_rows + 1,)
-    indices: np.ndarray  # int32 (n_cells,)
-    values: np.ndarray  # T (n_cells,) or (1,)
-    weights: np.ndarray  # T (n_cells,) or (1,)
+    indices: np.ndarray  # int32 (n_entries,)
+    values: np.ndarray  # T (n_entries,) or (1,)
+    weights: np.ndarray  # T (n_entries,) or (1,)
 
     @property
     def n_rows(self) -> int:
-        """How many rows there are, empty ones too."""
+        """Number of rows, empty ones included."""
         return len(self.indptr) - 1
 
     @property
     def counts(self) -> np.ndarray:
-        """Cells in each row, int64 (n_rows,)."""
+        """Number of entries of each row, int64 (n_rows,)."""
         return self.indptr[1:] - self.indptr[:-1]  # np.diff takes five times as long for one row
 
     @property
     def all_values(self) -> np.ndarray:
-        """One value for each cell, T (n_cells,); read-only where they are all one number."""
+        """One value for each entry, T (n_entries,); read-only where all entries share one number."""
         return self.values if len(self.values) == len(self.indices) else np.broadcast_to(self.values, len(self.indices))
 
     @property
     def all_weights(self) -> np.ndarray:
-        """One weight for each cell, as `all_values`."""
-        n_cells = len(self.indices)
-        return self.weights if len(self.weights) == n_cells else np.broadcast_to(self.weights, n_cells)
+        """One weight for each entry, as `all_values`."""
+        n = len(self.indices)
+        return self.weights if len(self.weights) == n else np.broadcast_to(self.weights, n)
 
 
 class CellRule(NamedTuple):
-    """From a stored value v to the cell's confidence and target.
+    """How the confidence and the target of an observed entry follow from its value v.
 
-    confidence = (constant + slope |v|) * row weight * column weight * cell weight
+    confidence = (constant + slope |v|) * row weight * column weight * entry weight
     target     = sign_target [v > 0] + value_target (v - mean - column offset)
     """
 
@@ -69,7 +70,7 @@ class CellRule(NamedTuple):
 class RowProblem(NamedTuple):
     """One side's row problem: for each row minimise over x
 
-        sum_cells [ w (x.y)^2 - 2 b (x.y) ]  +  background_row x'Gx  +  ridge |x|^2 ,   G = sum_j background_j y_j y_j'
+        sum_observed [ w (x.y)^2 - 2 b (x.y) ]  +  background_row x'Gx  +  ridge |x|^2,  G = sum_j background_j y_j y_j'
 
     with b = confidence * target and w = confidence - background_row * background_column.
     """  # noqa: D400 - the formula is the summary
@@ -81,14 +82,14 @@ class RowProblem(NamedTuple):
 
 
 class Model(NamedTuple):
-    """Both sides of a factorisation: the row problems and the panels that a fit improves in place."""
+    """Both sides of a factorisation: the row problems, and the panels that a fit overwrites."""
 
     users: RowProblem
     items: RowProblem
     X: np.ndarray  # T (n_users, kp)
     Y: np.ndarray  # T (n_items, kp)
-    width: int  # columns in use: factors, then the bias where there is one
-    bias: int  # column of the bias, -1 without
+    width: int  # columns in use: the factors, then the bias if there is one
+    bias: int  # column of the bias, -1 if there is none
 
 
 class Failure(NamedTuple):

@@ -1,4 +1,4 @@
-"""One half-step: all rows of one side, spread over threads in blocks of about equal predicted cost."""
+"""One half-step: solve all rows of one side, spread over threads in blocks of about equal predicted cost."""
 
 from __future__ import annotations
 
@@ -24,40 +24,39 @@ from .rows.workspace import Workspace, workspace
 from .simd.kernels import AHEAD, prefetch_rows
 from .threads import spread
 
-# Of rows that are solved together. They are alike in cost; with more of them a block of columns serves fewer rows.
+# Batches of rows that are solved together. With more batches a block of columns serves fewer rows.
 BATCHES_PER_THREAD = 2
 
-# Small enough that the last block to finish does not keep others waiting (1 / 16 of a thread's share, down to one
-# row), large enough that drawing a block does not count.
+# Many enough that threads end at about the same time, few enough that the time to draw a block does not count.
 BLOCKS_PER_THREAD = 16
 
 
 class Schedule(NamedTuple):
-    """In which order rows are solved, and what a thread takes at a time."""
+    """The order in which rows are solved, and what a thread takes at a time."""
 
     order: np.ndarray
-    """int32: the rows that are not too long, by falling length."""
+    """int32: the rows that one thread solves, longest first."""
     blocks: np.ndarray
-    """int64 (n_blocks + 1,): block `i` is `order[blocks[i]:blocks[i + 1]]`."""
+    """int64 (n_blocks + 1,): block `i` is `order[blocks[i] : blocks[i + 1]]`."""
     longest: int
-    """Cells of the longest of these rows."""
+    """Number of entries of the longest of these rows."""
     batches: np.ndarray
-    """int64 (n_batches + 1,): as `blocks`, of the first rows alone, which may be solved together."""
+    """int64 (n_batches + 1,): like `blocks`, for the first rows only, which `rows.blocked_rows` may solve."""
     too_long: np.ndarray
-    """int32: rows that are not among these, as all threads solve each together."""
+    """int32: the rows that are not in `order`, because all threads solve each of them together."""
 
 
 class Outcome(NamedTuple):
-    """What a half-step reports."""
+    """The result of a half-step beside the panel."""
 
     losses: np.ndarray
-    """float64 (n_rows,): each row's objective: cells, background and its own ridge; of a sketch |x|^2."""
+    """float64 (n_rows,): each row's objective: entries, background and its own ridge; for a sketch |x|^2."""
     status: np.ndarray
-    """int8 (n_rows,), see `fastals.engine.problem`."""
+    """int8 (n_rows,): see `problem`."""
 
     @property
     def loss(self) -> float:
-        """Sum of the rows' objectives: the ridge of the columns is not part of it."""
+        """Sum of the rows' objectives, without the ridge of the columns."""
         return float(self.losses.sum())
 
 
@@ -77,17 +76,17 @@ def half_step(
     ----------
     problem : RowProblem
     Y : ndarray, shape (n_columns, kp)
-        Fixed panel, in the eigenbasis of its background.
+        The fixed panel, in the eigenbasis of its background.
     g : ndarray, shape (kp,)
         Eigenvalues of the background.
     width : int
         Columns of the panels in use.
     X : ndarray, shape (n_rows, kp)
-        Where each row starts if the plan is warm; the solutions. A row that failed is 0.
+        In: the previous rows, which a warm plan starts from. Out: the solutions; rows that failed are 0.
     plan : Plan
     n_threads : int
     schedule : Schedule, optional
-        Of these rows, from an earlier half-step.
+        The schedule of an earlier half-step over the same rows.
 
     Returns
     -------
@@ -100,9 +99,9 @@ def half_step(
     status = np.zeros(len(X), np.int8)
     for u in too_long:
         status[u], losses[u] = solve_long_row(problem, u, Y, g, width, X[u], plan, n_threads)
-    lowest = g[:width].min()  # here, since a minimum is not a vector loop: 100 ns a row at k = 64
+    lowest = g[:width].min()  # once: a compiled minimum is not a vector loop, and would cost each row 100 ns
     together = len(batches) > 1 and serves(problem.rows[order[: batches[-1]]], lowest, kp, plan)
-    # Made before the threads start: as long as one makes its own, the others wait for the GIL.
+    # Allocated before the threads start: a thread that allocates holds the GIL, and the others wait.
     workers = max(1, min(n_threads, len(blocks) - 1))
     free: list[Workspace] = [workspace(kp, longest, Y.dtype) for _ in range(workers)]
     free_batches: list[Batch] = [batch_memory(kp, Y.dtype) for _ in range(together * workers)]
@@ -123,22 +122,22 @@ def half_step(
 def make_schedule(counts: np.ndarray, Y: np.ndarray, plan: Plan, n_threads: int) -> Schedule:
     """Order rows by length, longest first, and cut them into blocks of about equal predicted cost.
 
-    The first of them, if there are such that `blocked_rows` is for, are cut into batches as well. Of the fixed panel
-    `Y` only shape and dtype count.
+    The first rows, if they are long enough for `rows.blocked_rows`, are cut into batches as well. Only the shape and
+    the dtype of the fixed panel `Y` count.
     """
     n_columns, width = Y.shape
     longest, none = int(counts.max()), np.zeros(1, np.int64)
     if len(counts) == 1 and longest <= LONG:
-        # A user folded in: a third of the time would go into a prediction that decides nothing.
+        # One row to fold in: predicting its cost would take a third of the time.
         return Schedule(np.zeros(1, np.int32), np.array([0, 1]), longest, none, np.zeros(0, np.int32))
-    # Numbers of 16 bits are sorted by radix, in a fifth of the time.
+    # NumPy sorts numbers of 16 bits by radix, in a fifth of the time.
     order = np.argsort(-counts.astype(np.int16 if longest < 2**15 else np.int64), kind="stable").astype(np.int32)
     too_long, order = np.split(order, [np.count_nonzero(counts > LONG)])
     if len(order) == 0:
         return Schedule(order, none, 0, none, too_long)
     lengths = counts[order]
     longest = int(lengths[0])
-    if longest < len(counts):  # most lengths are many rows' length: predict each once
+    if longest < len(counts):  # fewer lengths than rows: predict each length once
         cost = predicted_cost(np.arange(longest + 1), width, plan)[lengths]
     else:
         cost = predicted_cost(lengths, width, plan)
@@ -153,7 +152,7 @@ def make_schedule(counts: np.ndarray, Y: np.ndarray, plan: Plan, n_threads: int)
 
 
 def _cut(cost: np.ndarray, n_parts: int) -> np.ndarray:
-    """Return where about as many parts of about equal cost begin, and where the last one ends."""
+    """Return the bounds of about `n_parts` parts of about equal cost."""
     total = np.cumsum(cost)
     n_parts = min(len(cost), n_parts)
     ends = np.searchsorted(total, total[-1] * np.arange(1, n_parts + 1) / n_parts, side="left") + 1
@@ -163,7 +162,7 @@ def _cut(cost: np.ndarray, n_parts: int) -> np.ndarray:
 @kernel
 def _solve_blocks(
     counter,  # inout int64 (1,)           next block, shared by all threads
-    order,  # in    int32                  rows, each once
+    order,  # in    int32                  rows
     blocks,  # in    int64 (n_blocks + 1,)
     problem,  # in    RowProblem
     Y,  # in    T (n_columns, kp)
@@ -176,7 +175,7 @@ def _solve_blocks(
     status,  # out   int8 (n_rows,)
     ws,  # work  Workspace
 ):
-    """Draw blocks until none is left."""
+    """Solve blocks of rows until none is left."""
     indptr, indices = problem.cells.indptr, problem.cells.indices
     while True:
         block = next_block(counter)
@@ -185,7 +184,7 @@ def _solve_blocks(
         for position in range(blocks[block], blocks[block + 1]):
             u = order[position]
             soon = order[min(position + 1, len(order) - 1)]
-            # The cells that no kernel fetches on its way: a fit takes 4% longer with 64, 2% with none.
+            # The kernels prefetch columns that are AHEAD of those they use. Here the first AHEAD of the next row.
             prefetch_rows(Y, Y.shape[1], indices, indptr[soon], min(indptr[soon + 1] - indptr[soon], AHEAD))
             status[u], losses[u] = solve_row(problem, u, Y, g, lowest, width, x, plan, ws)
             if status[u] != OK:

@@ -1,16 +1,14 @@
-"""The best columns of each row: tiles of scores, a vector compare that rejects most, and a short sorted list.
+"""The columns with the highest scores for each row.
 
-A score is one chain of multiply-adds in the order of the factors, whether its row comes alone or among many, so ids and
-bits depend neither on the batch nor on the threads. No score outlives its tile.
+Scores are computed in tiles of rows by columns. A vector compare rejects most scores, and the others go into a short
+sorted list for each row. A score is one chain of multiply-adds in the order of the factors, whether its row comes alone
+or among many. So ids and scores depend neither on the batch nor on the threads.
 
-Columns are tried by falling norm. A row is done as soon as no column that is left can reach its worst kept score, by
-the inequality of Cauchy and Schwarz: |x.y| <= |x| |y|. Of the 27,000 columns of a model of 20 million cells 92% are
-never tried at k = 64, of the 3,260 of MovieLens 1M 21%. No id and no bit changes: what is bounded is the score as
-computed.
+Columns are tried by falling norm. A row is done when no remaining column can reach its worst kept score, because
+|x.y| <= |x| |y|. In a large catalogue most columns are never tried. The bound covers rounding, so it changes no result.
 
-A row that comes alone waits for memory, where a tile of rows reads each column once for all. So it looks at the columns
-in 8 bits first: of MovieLens 1M at k = 128 its first tile and 7 more strips of 102 may hold one of the best 10 for all
-that rounding can hide, and only these are read in full.
+A tile of rows reads each column once for all rows, but a single row waits for memory. So it reads the columns rounded
+to 8 bits first, and then in full only those strips that may hold one of the best.
 """
 
 from __future__ import annotations
@@ -26,14 +24,14 @@ from .simd.kernels import add_product, keep_best, row_product, screen
 from .simd.target import aligned_empty, target
 from .threads import spread
 
-ROWS = 64  # of a tile at most: each strip of columns is read from the cache once for so many rows
-COLUMNS = 256  # of a tile: 64 KB of float32 scores stay in the second-level cache; whole strips on every CPU
-CHUNKS_PER_THREAD = 4  # blocks of rows for each thread where there are few rows: they end at about the same time
-WORD = 32  # bits of a number
+ROWS = 64  # maximum number of rows of a tile: each strip of columns is read from the cache once for all of them
+COLUMNS = 256  # columns of a tile, whole strips on every CPU: its scores stay in the second-level cache
+CHUNKS_PER_THREAD = 4  # minimum number of blocks for each thread, so that threads end at about the same time
+WORD = 32  # bits of an int32
 
 
 class Rounding:
-    """Strips in whole numbers, made when first asked for: that takes six times as long as packing them."""
+    """Strips rounded to whole numbers. They are made on first use, which takes six times as long as packing."""
 
     def __init__(self, strips: np.ndarray, slack: float) -> None:
         self._strips = strips
@@ -41,16 +39,17 @@ class Rounding:
 
     @cached_property
     def made(self) -> tuple[np.ndarray, np.ndarray]:
-        """Numbers and terms.
+        """The whole numbers and the terms of the bound.
 
-        The numbers, int8 of shape (n_strips, pairs of factors, width, 2), are `BYTE` at most. The terms, T of shape
-        (2, n_strips * width), are what 1 stands for in each column, and the length of what the column then lacks and of
-        all roundings of a score; infinite where a column has what is not a number.
+        The numbers are int8 of shape (n_strips, pairs of factors, width, 2), at most `BYTE`. The terms are T of shape
+        (2, n_strips * width). The first is the unit of each column: what the number 1 stands for. The second is the
+        length of what rounding takes from the column, plus the rounding of scores; it is infinite for a column with a
+        number that is not finite.
         """
         n_strips, k, width = self._strips.shape
         numbers = aligned_zeros((n_strips, -(-k // 2), width, 2), np.dtype(np.int8))
         terms = np.empty((2, n_strips, width), self._strips.dtype)
-        for start in range(0, n_strips, COLUMNS // width):  # what is between fits the second-level cache
+        for start in range(0, n_strips, COLUMNS // width):  # so that temporary arrays fit the second-level cache
             strips = slice(start, start + COLUMNS // width)
             exact = self._strips[strips]
             finite = np.isfinite(exact).all(axis=1)
@@ -68,23 +67,23 @@ class Rounding:
 
 
 class Columns(NamedTuple):
-    """One side's factors, packed for scores: strips of columns, factor after factor, as wide as a tile of registers.
+    """One side's factors, packed for scores into strips of columns as wide as a tile of registers.
 
-    They stand by falling norm; a column's number in this order is its place.
+    Columns are sorted by falling norm. The place of a column is its number in this order.
     """
 
     strips: np.ndarray  # T (n_strips, k, width)
-    offsets: np.ndarray  # T (n_tiles, COLUMNS), added to all scores of a column; -inf in the padding
-    ids: np.ndarray  # int32 (n_tiles * COLUMNS,), of the column at each place
-    places: np.ndarray  # int32 (n,), of the column with each id
-    reach: np.ndarray  # float64 (n_tiles, 2): the greatest norm and offset from this tile on, raised by `slack`
+    offsets: np.ndarray  # T (n_tiles, COLUMNS), added to the scores of a column; -inf in the padding
+    ids: np.ndarray  # int32 (n_tiles * COLUMNS,), id of the column at each place
+    places: np.ndarray  # int32 (n,), place of the column with each id
+    reach: np.ndarray  # float64 (n_tiles, 2): the largest norm and offset from each tile on, raised by `slack`
     rounding: Rounding  # of the strips
-    slack: float  # what rounding may add to a score, in parts of what it is the sum of
+    slack: float  # relative bound of what rounding may add to a score
     height: int  # rows of a tile of registers
-    lanes: int  # of a vector
+    lanes: int  # lanes of a vector
 
     def less(self, barred: np.ndarray) -> Columns:
-        """Return them without those that are True in `barred`, shape (n,): their offset is -inf, their bounds stay."""
+        """Return the columns without those that are True in `barred`, of shape (n,): their offset becomes -inf."""
         offsets = self.offsets.copy()
         offsets.reshape(-1)[self.places[barred]] = -np.inf
         return self._replace(offsets=offsets)
@@ -95,34 +94,35 @@ class Lists(NamedTuple):
 
     indptr: np.ndarray  # int64
     indices: np.ndarray  # int32
-    rows: np.ndarray  # intp (n_rows,), or (1,) where all rows have the same list
+    rows: np.ndarray  # intp (n_rows,), or (1,) if all rows have the same list
 
 
-# What stands for arguments that are not given, made once: making them anew takes a tenth of a single row's time.
+# Stand-ins for arguments that are not given. They are made once, because making them takes a tenth of a row's time.
 NO_OFFSETS = {np.dtype(kind): np.zeros(1, kind) for kind in ("float32", "float64")}
 NO_ROUNDING = {
     np.dtype(kind): (np.zeros((0, 0, 0, 2), np.int8), np.zeros((2, 0), kind)) for kind in ("float32", "float64")
 }
 NO_LISTS = Lists(np.zeros(2, np.int64), np.zeros(0, np.int32), np.zeros(1, np.intp))
 
-# More than a product loses that falls below what its dtype resolves: k of it stand in the square of every norm.
+# More than a product can lose to underflow. The square of every norm has k of it added.
 TINY = float(np.finfo(np.float32).tiny)
 
-# The greatest numbers of 8 and of 16 bits, and what a sum of their products may reach.
+# The largest numbers of 8, 16 and 32 bits. A sum of products of the first two must not exceed the third.
 BYTE, HALF, SUM = 127, 2**15 - 1, 2**31 - 1
 
-# 1 stands for no less than the one over these; above the other a row is not rounded, as a bound might leave float32.
+# The unit of a column or row is chosen as if its largest number were at least LEAST. A row with a number beyond MOST is
+# not rounded, because its bound might exceed float32.
 LEAST, MOST = 1e-30, 1e30
 
 
 def pack(Y: np.ndarray, offsets: np.ndarray | None = None) -> Columns:
-    """Return factors of shape (n, k), and offsets of shape (n,), as columns for `top_n`."""
+    """Pack factors of shape (n, k), and offsets of shape (n,), for `top_n`."""
     n, k = Y.shape
     height, _ = target().tile(Y.dtype.itemsize)
     width = target().strip(Y.dtype.itemsize)
     n_tiles = -(-n // COLUMNS)
     norms = np.sqrt(np.einsum("nk,nk->n", Y, Y).astype(np.float64) + k * TINY)
-    norms[np.isnan(norms)] = 0  # a score that is not a number is never chosen
+    norms[np.isnan(norms)] = 0  # NaN scores are never chosen
     order = np.argsort(-norms)
     ids, places = np.zeros(n_tiles * COLUMNS, np.int32), np.empty(n, np.int32)
     ids[:n], places[order] = order, np.arange(n, dtype=np.int32)
@@ -156,7 +156,7 @@ def top_n(
     excluded: tuple[Lists, ...] = (),
     allowed: Lists | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Return the `n` columns with the highest score for each row of X, and the scores.
+    """Return the `n` columns with the highest scores for each row of X, and their scores.
 
     Parameters
     ----------
@@ -164,20 +164,20 @@ def top_n(
     columns : Columns
     n, n_threads : int
     rows : ndarray of intp, shape (n_rows,), optional
-        Which rows of X; None: all.
+        The rows of X; default all.
     row_offsets : ndarray, shape (n_rows,), optional
-        score = x.y + (row offset + column offset); a column of offset -inf is left out.
+        score = x.y + (row offset + column offset). A column with offset -inf is left out.
     excluded : tuple of at most two Lists
-        Columns left out.
+        Columns to leave out.
     allowed : Lists, optional
         The only columns to choose from.
 
     Returns
     -------
     ids : ndarray of int32, shape (n_rows, n)
-        By falling score, ties by lower id; -1 where fewer remain.
+        Sorted by falling score, ties by rising id; -1 where fewer remain.
     scores : ndarray of T, shape (n_rows, n)
-        -inf beside -1. A score that is not a number, or -inf, is none.
+        -inf where the id is -1. Columns whose score is NaN or -inf never count.
     """
     if rows is None:
         rows = np.arange(len(X))
@@ -193,7 +193,7 @@ def top_n(
     empty: Any = aligned_empty
     rounding = NO_ROUNDING[dtype]
     if are_few(n_rows, group):
-        height, empty = n_rows, np.empty  # aligned memory takes microseconds to make, which a row does not win back
+        height, empty = n_rows, np.empty  # aligned memory takes microseconds to make, more than it saves here
         rounding = columns.rounding.made
     kept = min(n, len(columns.places))
     most = -(-kept // columns.lanes) * columns.lanes
@@ -234,7 +234,7 @@ def top_n(
 
 
 def are_few(count, group):
-    """Tell whether rows are cheaper one by one than as a whole group, most of it padding."""
+    """Tell whether rows are cheaper one by one than as a group that is mostly padding."""
     return 4 * count <= group
 
 
@@ -244,11 +244,11 @@ _are_few = inlined(are_few)
 @kernel
 def _top_n(
     counter,  # inout int64 (1,)
-    block,  # in    intp                      rows drawn at once
+    block,  # in    intp                      rows drawn at a time
     X,  # in    T (n_all, >= k)
     rows,  # in    intp (n_rows,)            of X
     row_offsets,  # in    T (n_rows,) or (1,)
-    strips,  # in    Columns                   as arrays, since Numba looks 0.8 us at a named tuple
+    strips,  # in    Columns                   as arrays: Numba takes 0.8 us to unpack a named tuple
     column_offsets,
     column_ids,
     places,
@@ -256,46 +256,46 @@ def _top_n(
     rounded,  # in    Rounding
     terms,
     slack,
-    first_indptr,  # in    Lists                     left out
+    first_indptr,  # in    Lists                     columns to leave out
     first_indices,
     first_rows,
-    second_indptr,  # in    Lists                     left out too
+    second_indptr,  # in    Lists                     columns to leave out
     second_indices,
     second_rows,
-    allowed_indptr,  # in    Lists
+    allowed_indptr,  # in    Lists                     columns to choose from
     allowed_indices,
     allowed_rows,
     restricted,  # in    bool                      whether `allowed` counts
-    work,  # work  T (.,)                    for tile, best and left
-    numbers,  # work  int32 (.,)                for best_ids, taken, live, pairs and hopeful
-    bounds,  # work  float64 (height, 3)       norm and offset of each row, and what its whole numbers count
+    work,  # work  T (.,)                    holds tile, best and left
+    numbers,  # work  int32 (.,)                holds best_ids, taken, live, pairs and hopeful
+    bounds,  # work  float64 (height, 3)       norm and offset of each row, and the unit of its whole numbers
     group,  # in    intp                      rows of a tile of registers
     most,  # in    intp                      columns kept for a row, padded
     kept,  # in    intp                      columns kept for a row
     ids,  # out   int32 (n_rows, n)
     scores,  # out   T (n_rows, n)
 ):
-    """Offer the columns to each row, tile after tile, until none that is left can be among its best.
+    """Try the columns for each row, tile after tile, until no remaining column can be among its best.
 
-    The chain of k multiply-adds differs from x.y by at most k u / (1 - k u) |x| |y|, u half an eps, and a sum with an
-    offset by u of what it is the sum of. `slack`, 4 (k + 8) u, covers these, in whatever order offsets are added, and
-    the rounding of norms and bound. What products lose below the smallest number `TINY` covers, as
-    sqrt(a + t) sqrt(b + t) >= sqrt(a b) + t. Casting the bound rounds it as it does scores, which so stay below. Where
-    anything is not a number the comparison is False, and the row goes on.
+    Rounding. With u half an eps, the chain of k multiply-adds differs from x.y by at most k u / (1 - k u) |x| |y|, and
+    adding an offset by at most u times the sum. `slack` = 4 (k + 8) u covers both, whatever the order of additions, and
+    the rounding of norms and bound. `TINY` covers underflow, because sqrt(a + t) sqrt(b + t) >= sqrt(a b) + t. Casting
+    the bound rounds it as scores are rounded, so scores stay below it. If a number is NaN the comparison is False, and
+    the row goes on.
 
-    A row alone is x' = scale q in whole numbers and a column y' = unit B, with |x - x'| <= sqrt(k) / 2 scale, so that
-    x.y <= scale unit q'B + |x - x'| |y'| + |x| |y - y'|, and |y'| <= 2 |y|. A column whose bound, with its offset, is
-    below the worst kept score is not looked at again.
+    Single rows. In whole numbers the row is x' = scale q and a column y' = unit B, with |x - x'| <= sqrt(k) / 2 scale.
+    So x.y <= scale unit q'B + |x - x'| |y'| + |x| |y - y'|, with |y'| <= 2 |y|. A column whose bound, with its offset,
+    is below the worst kept score is not read in full.
     """
     k, width = strips.shape[1], strips.shape[2]
     n_columns, n_pairs = len(strips) * width, rounded.shape[1]
     n_rows = len(bounds)
-    best = (n_rows + 1) * COLUMNS  # of each row, falling; before it the tile, of whose last row nothing is used
+    best = (n_rows + 1) * COLUMNS  # scores kept for each row, falling; before it the tile, with one row of padding
     left = best + n_rows * most  # the rows that are not done, transposed
     words = len(column_ids) // WORD
-    taken = n_rows * most  # a bit for each column, set where it is left out; before it the ids of `best`
-    live = taken + n_rows * words  # the rows that are not done, in the order of `left`
-    pairs = live + n_rows  # of rows alone: their factors in whole numbers, two in one
+    taken = n_rows * most  # a bit for each column, set if it is left out; before it the ids of `best`
+    live = taken + n_rows * words  # numbers of the rows that are not done, in the order of `left`
+    pairs = live + n_rows  # factors of single rows in whole numbers, two in one int32
     hopeful = pairs + n_rows * n_pairs  # for each strip of a tile: the columns that may be among its best
     while True:
         begin = next_block(counter) * block
@@ -349,7 +349,7 @@ def _top_n(
                 for s in range(n_live):
                     r = numbers[live + s]
                     offset, u = row_offsets[min(begin + r, len(row_offsets) - 1)], rows[begin + r]
-                    scale = bounds[r, 2] if bounds[r, 0] * reach[t, 0] < MOST else np.nan  # which rules out none
+                    scale = bounds[r, 2] if bounds[r, 0] * reach[t, 0] < MOST else np.nan  # NaN rejects no column
                     screen(
                         numbers,
                         hopeful,
@@ -419,7 +419,7 @@ def _top_n(
 
 @inner
 def _span(indptr, rows, i):
-    """Return where the list of row `i` begins and where it ends."""
+    """Return where the list of row `i` begins and ends."""
     row = rows[min(i, len(rows) - 1)]
     return indptr[row], indptr[row + 1]
 
@@ -442,7 +442,7 @@ def _allow(numbers, bits, places, indices, begin, end):
 
 @inner
 def _in_halves(numbers, p, X, u, k):
-    """Write a row as whole numbers of 16 bits, two in one, and return what 1 stands for; NaN where they cannot be."""
+    """Write a row as whole numbers of 16 bits, two in one int32; return their unit, or NaN if it cannot be rounded."""
     n_pairs = (k + 1) // 2
     most = LEAST
     for i in range(k):
@@ -460,7 +460,7 @@ def _in_halves(numbers, p, X, u, k):
 
 @inner
 def _end_of_run(numbers, hopeful, start, bits, j, stop, width):
-    """Return where a run of strips from column `j` on ends that all have a column both hopeful and not left out."""
+    """Return the end of the run of strips from column `j` on that have a hopeful column which is not left out."""
     while j < stop and numbers[hopeful + (j - start) // width] & ~(numbers[bits + j // WORD] >> j % WORD) != 0:
         j += width
     return j

@@ -1,12 +1,12 @@
-"""Rows of more cells than a cache holds: many at a time, one block of columns after another.
+"""Rows with more entries than a cache holds: many rows at a time, one block of columns after another.
 
-Each step of conjugate gradients reads the columns of all cells of such a row once more, from far away. Here the rows of
-a batch take their steps together: a block of columns that the second-level cache holds is fetched once and serves them
-all, each with its cells in the block. Half-steps of items on the generated set: k = 128 0.7, k = 256 0.6 of the time.
+By itself, such a row reads the columns of all its entries from memory in each step of conjugate gradients. Here the
+rows of a batch take their steps together. A block of columns that fits the second-level cache is fetched once, and
+every row of the batch uses its entries in the block. At k = 128 and 256 this takes 0.6 to 0.7 of the time.
 
-The blocks follow from the fixed panel's factors and dtype alone, and a row's sums from its own cells, so that the bits
-depend neither on the batch nor on the number of threads. This is for the half-steps within a fit and for its start: in
-the last one, where steps are many, such rows are exact unless there are very many factors.
+The blocks depend only on the number of factors and the dtype, and the sums of a row only on its own entries. So the
+bits depend neither on the batch nor on the number of threads. Only half-steps within a fit and its start work this way.
+The last half-step takes many steps, and there such rows are usually solved exactly.
 """
 
 from __future__ import annotations
@@ -25,37 +25,36 @@ from .cg import advance
 from .diagonal import set_diagonal, sketch_scale
 from .workspace import clear, is_finite
 
-BLOCK = 2**20  # bytes of a block of columns; half or twice as many take as long or a tenth longer
-CELLS = 16  # a row has at least so many in a block on average: as many as the kernel takes at once
-# Factors from which on a start is taken so, in 0.67 of the time. At 64 it would be 0.87, and a fit 0.99: not worth what
-# it takes to compile.
+BLOCK = 2**20  # bytes of a block of columns; with half or twice as many a batch takes up to a tenth longer
+CELLS = 16  # minimum average number of entries that a row has in a block: as many as the kernel takes at once
+# Factors from which on a sketch works this way. With fewer, a fit gains 1% at most, less than it takes to compile.
 SKETCHED = 128
 
 
 class Batch(NamedTuple):
-    """One thread's memory for a batch."""
+    """One thread's memory for a batch of rows."""
 
     p: np.ndarray  # T (n, kp)  direction
     q: np.ndarray  # T (n, kp)  -A p
     r: np.ndarray  # T (n, kp)  residual
-    before: np.ndarray  # T (n, kp)  what X held
+    before: np.ndarray  # T (n, kp)  previous x
     rz: np.ndarray  # T (n,)  r'D^-1 r
     beta: np.ndarray  # T (n,)
     gain: np.ndarray  # float64 (n,)
-    first: np.ndarray  # float64 (n,)  gain of the start
+    first: np.ndarray  # float64 (n,)  gain at the start
     constant: np.ndarray  # float64 (n,)  sum of confidence * target^2
     weight: np.ndarray  # float64 (n,)  sum of w
-    at: np.ndarray  # int64 (n,)  first cell that no block had yet
-    active: np.ndarray  # bool (n,)
+    at: np.ndarray  # int64 (n,)  first entry of the blocks to come
+    active: np.ndarray  # bool (n,)  not converged
 
 
 def columns_of_block(kp: int, dtype: np.dtype) -> int:
-    """Return how many columns a block has."""
+    """Return the number of columns of a block."""
     return max(2, BLOCK // (kp * dtype.itemsize))
 
 
 def rows_of_batch(kp: int, dtype: np.dtype) -> int:
-    """Return how many rows a batch has at most: its memory is that of two blocks."""
+    """Return the maximum number of rows of a batch, whose memory is that of two blocks."""
     return columns_of_block(kp, dtype) // 2
 
 
@@ -68,18 +67,18 @@ def batch_memory(kp: int, dtype: np.dtype) -> Batch:
 
 
 def most_cells_of_others(n_columns: int, kp: int, dtype: np.dtype) -> int:
-    """Return up to how many cells a row is solved by itself: the cache holds them, or a block has but a few."""
+    """Return how many entries a row has at most that is solved by itself: they fit the cache, or blocks have few."""
     n_blocks = -(-n_columns // columns_of_block(kp, dtype))
     return max(CACHED // kp, CELLS * n_blocks)
 
 
 def cost(m, k, steps):
-    """Return the predicted nanoseconds of a row, as `cg_cost` does."""
+    """Return the predicted nanoseconds of a row, like `plan.cg_cost`."""
     return (steps + 1) * 0.18 * m * k
 
 
 def cheaper(kp: int, plan: Plan) -> bool:
-    """Tell whether such rows take less time so than by themselves, or than exactly where they may be."""
+    """Tell whether such rows take less time in batches than one by one, or than an exact solution if one is allowed."""
     if plan.sketch:
         return kp >= SKETCHED
     m = CACHED // kp
@@ -87,7 +86,7 @@ def cheaper(kp: int, plan: Plan) -> bool:
 
 
 def serves(rows: np.ndarray, lowest: float, kp: int, plan: Plan) -> bool:
-    """Tell whether a half-step solves such rows here; `rows` are their numbers in the problem."""
+    """Tell whether a half-step solves its long rows in batches; `rows` is their part of `RowProblem.rows`."""
     if plan.sketch:
         return cheaper(kp, plan)
     positive = lowest * rows[:, BACKGROUND].min() + rows[:, RIDGE].min() > 0
@@ -100,19 +99,19 @@ def solve_batches(
     counter,  # inout int64 (1,)             next batch, shared by all threads
     order,  # in    int32 (n,)
     batches,  # in    int64 (n_batches + 1,)   batch i is order[batches[i] : batches[i + 1]]
-    columns,  # in    intp                     of a block
+    columns,  # in    intp                     columns of a block
     problem,  # in    RowProblem
     Y,  # in    T (n_columns, kp)
     g,  # in    T (kp,)
     width,  # in    intp
-    x,  # inout T (n_rows * kp,)         as `solve_row` has it
+    x,  # inout T (n_rows * kp,)         as in `solve_row`
     plan,  # in    Plan
     losses,  # out   float64 (n_rows,)
     status,  # out   int8 (n_rows,)
     ws,  # work  Workspace
     batch,  # work  Batch
 ):
-    """Draw batches until none is left."""
+    """Solve batches of rows until none is left."""
     while True:
         n = next_block(counter)
         if n >= len(batches) - 1:
@@ -123,7 +122,7 @@ def solve_batches(
         if plan.sketch:
             _keep_sketch(problem, rows, g, width, x, losses, status, ws, batch)
             continue
-        _look_around(problem, rows, g, width, ws, batch)
+        _set_residual(problem, rows, g, width, ws, batch)
         for _ in range(plan.steps):
             _take_directions(problem, rows, g, width, plan, ws, batch)
             _sum_cells(problem, rows, Y, columns, False, plan, ws, batch)
@@ -133,7 +132,7 @@ def solve_batches(
 
 @inner
 def _start(problem, rows, g, width, x, plan, ws, batch):
-    """Set p = x, the start, and q = -D p: with the sums over the cells the first residual."""
+    """Set p = x, the start, and q = -D p. Adding the sums over the entries makes q the first residual."""
     kp = len(g)
     for i in range(len(rows)):
         u, p, q, before = rows[i], batch.p[i], batch.q[i], batch.before[i]
@@ -149,9 +148,9 @@ def _start(problem, rows, g, width, x, plan, ws, batch):
 
 @inner
 def _sum_cells(problem, rows, Y, columns, whole, plan, ws, batch):
-    """Add sum_j (b_j - w_j p.y_j) y_j to q, or without the b, which are the targets of the first pass alone.
+    """Add sum_j (b_j - w_j p.y_j) y_j to q; b counts only in the first pass, where `whole` is True.
 
-    A sketch has p = 0, and takes a tenth less time without its products (the generated set, k = 128 and 256).
+    A sketch has p = 0, so its products are left out, which saves a tenth of its time.
     """
     indptr, indices = problem.cells.indptr, problem.cells.indices
     for i in range(len(rows)):
@@ -181,7 +180,7 @@ def _sum_cells(problem, rows, Y, columns, whole, plan, ws, batch):
 
 
 @inner
-def _first_from(indices, begin, end, column):  # -> the first cell from begin on whose column is not below this one
+def _first_from(indices, begin, end, column):  # -> the first entry in begin .. end whose column is not below `column`
     while begin + 16 <= end and indices[begin + 15] < column:
         begin += 16
     while begin < end and indices[begin] < column:
@@ -191,7 +190,7 @@ def _first_from(indices, begin, end, column):  # -> the first cell from begin on
 
 @inner
 def _keep_sketch(problem, rows, g, width, x, losses, status, ws, batch):
-    """Set x = `sketch_scale` r."""
+    """Set x = `sketch_scale` * r."""
     kp = batch.q.shape[1]
     for i in range(len(rows)):
         u, q = rows[i], batch.q[i]
@@ -205,8 +204,8 @@ def _keep_sketch(problem, rows, g, width, x, losses, status, ws, batch):
 
 
 @inner
-def _look_around(problem, rows, g, width, ws, batch):
-    """Set r = q, and what the start has gained: 2 sum_j b_j s_j - x'A x with s_j = x.y_j."""
+def _set_residual(problem, rows, g, width, ws, batch):
+    """Set r = q, and the gain at the start: 2 sum_j b_j s_j - x'A x with s_j = x.y_j."""
     for i in range(len(rows)):
         u, p, q, r = rows[i], batch.p[i], batch.q[i], batch.r[i]
         _set_diagonals(problem, u, g, width, ws)
@@ -222,6 +221,7 @@ def _look_around(problem, rows, g, width, ws, batch):
 
 @inner
 def _set_diagonals(problem, u, g, width, ws):
+    """Set d of row u, and e = 1 / d."""
     set_diagonal(ws.d, problem.rows[u, BACKGROUND], g, problem.rows[u, RIDGE], width)
     for c in range(len(g)):
         ws.e[c] = 1 / ws.d[c]
@@ -229,7 +229,7 @@ def _set_diagonals(problem, u, g, width, ws):
 
 @inner
 def _take_directions(problem, rows, g, width, plan, ws, batch):
-    """Compute p and q for the rows that are not there yet; the others rest."""
+    """Compute p and q for the rows that have not converged."""
     wanted = plan.tolerance * plan.tolerance
     for i in range(len(rows)):
         batch.active[i] = batch.active[i] and batch.rz[i] > wanted * batch.gain[i]
@@ -240,6 +240,7 @@ def _take_directions(problem, rows, g, width, plan, ws, batch):
 
 @inner
 def _go(problem, rows, g, width, x, ws, batch):
+    """Step along p in the rows that have not converged."""
     for i in range(len(rows)):
         if batch.active[i]:
             u, p, q, r = rows[i], batch.p[i], batch.q[i], batch.r[i]
@@ -251,7 +252,7 @@ def _go(problem, rows, g, width, x, ws, batch):
 
 @inner
 def _end(rows, x, plan, losses, status, batch):
-    """Go beyond, as `solve_row` does, and report."""
+    """Go beyond the solution, as `solve_row` does, and report losses and status."""
     kp = batch.q.shape[1]
     for i in range(len(rows)):
         u, gain, before = rows[i], batch.gain[i], batch.before[i]

@@ -1,4 +1,4 @@
-"""A row by conjugate gradients."""
+"""Conjugate gradients, preconditioned by the background and the ridge."""
 
 import numpy as np
 
@@ -7,8 +7,7 @@ from ..simd.kernels import AHEAD, cg_advance, cg_direction, dot, gather_residual
 from .diagonal import right_hand_side
 from .workspace import clear
 
-# Cells of a row that tell how many steps it may take. They cost 3% of a row of 50 cells at k = 64; a row of fewer than
-# four times as many is not asked, as it takes little time either way.
+# Entries of a row by which the number of its steps is predicted.
 SAMPLED = 8
 
 
@@ -16,22 +15,20 @@ SAMPLED = 8
 def expected_steps(
     Y,  # in    T (n_columns, kp)
     indices,  # in    int32
-    begin,  # in    intp       of the cells in indices
-    m,  # in    intp       above 0
+    begin,  # in    intp       first entry
+    m,  # in    intp       number of entries, above 0
     plan,  # in    Plan
-    ws,  # inout Workspace  d, w; e is used
+    ws,  # inout Workspace  in: d, w; overwritten: e
 ):  # -> float64
-    """Return how many steps of conjugate gradients a row may take from 0 to the plan's tolerance.
+    """Predict how many steps a row takes from 0 to the plan's tolerance.
 
-    The larger w is beside the background, the more. With t the mean of w y'D^-1 y over the row's cells, here over some
-    of them,
+    The larger w is compared with the background, the more steps. With t the mean of w y'D^-1 y over the row's entries,
+    estimated from a few of them:
 
         steps = 0.75 log(1 / tolerance) sqrt(1 + 2 t) (m / (m + k))^(1/4)
 
-    It is fitted to 800 rows of lastfm, MovieLens 1M and the generated set, k = 64 to 512, which took 5 to 30 steps, and
-    off by 14% in the root mean square; by 20% what follows from the condition of a random matrix of this trace. With 10
-    steps for all the last half-step took a quarter longer on the generated set at k = 128, a fifth at 256, and a fit in
-    float64 half as long again on MovieLens 1M at k = 128.
+    The formula is fitted to rows of three data sets at k = 64 to 512, and off by 14% in the root mean square. With one
+    number for all rows the last half-step takes up to a quarter longer, and fits in float64 up to half as long again.
     """
     kp = Y.shape[1]
     clear(ws.e, 0, kp)
@@ -54,16 +51,16 @@ def _add_squares(total, w, Y, j):
 
 @inner
 def conjugate_gradients(Y, indices, begin, m, x, o, plan, ws):  # -> converged, gain, gained from x on
-    """Conjugate gradients preconditioned by e = 1 / d, from x or from 0.
+    """Take steps of conjugate gradients, preconditioned by e = 1 / d, from x or from 0.
 
-    The gain is known throughout: each step adds alpha r.z. What is left to gain is r' A^-1 r, at most r.z = r' D^-1 r,
-    and that is what ends the row: r.z <= tolerance^2 * gain.
+    The gain is what the objective has fallen, compared with x = 0. Each step adds alpha r.z to it, with z = r / d. What
+    is left to gain is r' A^-1 r <= r.z, so a row has converged when r.z <= tolerance^2 * gain.
     """
     kp = Y.shape[1]
     wanted = plan.tolerance * plan.tolerance
     gain, first = 0.0, np.nan
-    # From 0, m steps solve a row of m cells: D^-1/2 A D^-1/2 is I plus a matrix of rank m. From elsewhere it takes one
-    # more, and a pass over the cells for the residual.
+    # From 0, m steps solve a row of m entries, because D^-1/2 A D^-1/2 is I plus a matrix of rank m. From elsewhere it
+    # takes one more step, and a pass over the entries for the residual.
     if plan.warm and m > plan.steps:
         # r = sum_j (b_j - w_j s_j) y_j - d x with s_j = x.y_j, and gain = 2 sum_j b_j s_j - x.A x
         for i in range(kp):
@@ -81,7 +78,7 @@ def conjugate_gradients(Y, indices, begin, m, x, o, plan, ws):  # -> converged, 
     for i in range(kp):
         ws.e[i] = 1 / ws.d[i]
         ws.p[i] = 0
-    # The numbers that the kernels return go through ws.s, which is free between two passes over the cells.
+    # The kernels return numbers in ws.s, which is free between two passes over the entries.
     beta = x.dtype.type(0)
     for i in range(kp):
         ws.q[i] = ws.e[i] * ws.r[i]
@@ -101,7 +98,7 @@ def conjugate_gradients(Y, indices, begin, m, x, o, plan, ws):  # -> converged, 
 
 @inlined
 def advance(x, o, r, p, q, e, rz, out):  # -> whether it went, what it gained, beta, r'D^-1 r
-    """Go along p as far as the objective falls; q = -A p. Where that is not finite, nor is what it gained."""
+    """Minimise along p, with q = -A p. The gain is not finite where the curvature is not."""
     kp = len(r)
     dot(out, 0, p, 0, q, 0, kp)
     curvature = -out[0]

@@ -1,4 +1,4 @@
-"""A short row by Cholesky of an m x m matrix."""
+"""The dual way: Cholesky of an m x m matrix, for rows with fewer entries than factors."""
 
 import numpy as np
 
@@ -10,10 +10,10 @@ from .workspace import clear
 
 @inner
 def solve_dual(Y, indices, begin, m, x, o, ws):  # -> solved, gain
-    """Cholesky of I + Z Z', Z' gathered as a panel of k rows.
+    """Solve (I + Z Z') t = q = b / sqrt w by Cholesky, with Z' gathered as a panel of k rows.
 
-    For t with (I + Z Z') t = q = b / sqrt w, sqrt w_j times the prediction of cell j is q_j - t_j, so the gain x'A x is
-    x'D x + sum_j (q_j - t_j)^2. As sum_j q_j (q_j - t_j) it would be the same but for rounding, where w is far below b.
+    The prediction of entry j is (q_j - t_j) / sqrt w_j. So the gain x'A x is x'D x + sum_j (q_j - t_j)^2. The sum of
+    q_j (q_j - t_j) is equal in exact arithmetic, but rounding spoils it where w is far below b.
     """
     kp = Y.shape[1]
     lanes = lanes_of(Y)

@@ -1,9 +1,8 @@
-"""A row too long for one thread: its cells in parts, each part's share of the equations summed by itself.
+"""A row that is too long for one thread: all threads sum its equations, each over parts of its entries.
 
-The parts are the same for any number of threads, and their sums are added in their order, so that the bits are too.
-Such a row is solved exactly, and the sums of the parts are added and solved in float64: steps of conjugate gradients
-would wait for the last part each time, and read from memory what no cache holds. A row of 2,000,000 cells takes them
-230 ms (k = 64) and 414 ms (k = 128) on one thread; in parts 145 and 342 ms on one, 71 and 174 ms on two.
+The parts are the same for any number of threads, and their sums are added in a fixed order. So the bits do not depend
+on the number of threads. Such a row is solved exactly, and in float64. Conjugate gradients would be slower: each step
+would read all entries from memory again, and wait for the last part.
 """
 
 from __future__ import annotations
@@ -20,21 +19,21 @@ from .diagonal import right_hand_side, sketch_scale
 from .primal import sum_equations
 from .workspace import Workspace, workspace
 
-LONG = 2**18  # cells; a row with more of them is solved in parts
+LONG = 2**18  # a row with more entries is solved in parts
 PARTS = 32  # 2 MB of sums at k = 128, 128 MB at k = 1024
 
 
 def solve_long_row(
     problem: RowProblem, u: int, Y: np.ndarray, g: np.ndarray, width: int, x: np.ndarray, plan: Plan, n_threads: int
 ) -> tuple[int, float]:
-    """Solve row `u` of a half-step on all threads at once, into `x`, shape (kp,).
+    """Solve row `u` of a half-step on all threads at once, into `x` of shape (kp,).
 
     Returns
     -------
     status : int
-        See `fastals.engine.problem`.
+        See `problem`.
     loss : float
-        The row's objective; of a sketch |x|^2.
+        The row's objective; for a sketch |x|^2.
     """
     kp = Y.shape[1]
     begin, end = problem.cells.indptr[u : u + 2]
@@ -55,7 +54,7 @@ def solve_long_row(
     A += np.triu(A, 1).T + np.diag(problem.rows[u, BACKGROUND] * g[:width] + problem.rows[u, RIDGE])
     with one_blas_thread():
         try:
-            np.linalg.cholesky(A)  # refuses what is not positive definite
+            np.linalg.cholesky(A)  # fails unless A is positive definite
         except np.linalg.LinAlgError:
             x[:] = 0
             return NOT_POSITIVE, 0.0
@@ -75,15 +74,15 @@ def solve_long_row(
 @kernel
 def _sum_parts(
     counter,  # inout int64 (1,)
-    problem,  # in    RowProblem           a row for each part
+    problem,  # in    RowProblem           each part as a row
     Y,  # in    T (n_columns, kp)
-    sums,  # inout T (n_parts, kp * kp)    zeros; upper triangles of sum_j w_j y_j y_j'; no columns: not wanted
+    sums,  # inout T (n_parts, kp * kp)    in: zeros; out: upper triangles of sum_j w_j y_j y_j'; (n_parts, 0): skip
     right,  # out   T (n_parts, kp)        sum_j b_j y_j
     constants,  # out   float64 (n_parts,)  sum of confidence * target^2
     weights,  # out   float64 (n_parts,)  sum of w
     ws,  # work  Workspace
 ):
-    """Sum the equations of one part after another."""
+    """Sum the equations of parts until none is left."""
     indptr, indices, kp = problem.cells.indptr, problem.cells.indices, Y.shape[1]
     for i in range(kp):
         ws.d[i] = 0

@@ -1,4 +1,4 @@
-"""A row by Cholesky of its k x k matrix."""
+"""The primal way: Cholesky of the k x k matrix of a row."""
 
 import numpy as np
 
@@ -10,7 +10,7 @@ from .workspace import CHUNK, clear
 
 @inner
 def solve_primal(Y, indices, begin, m, negative, x, o, ws):  # -> solved, gain
-    """Cholesky of the k x k matrix."""
+    """Sum the equations and solve them by Cholesky."""
     kp = Y.shape[1]
     sum_equations(Y, indices, begin, m, negative, ws)
     for i in range(kp):
@@ -27,15 +27,15 @@ def solve_primal(Y, indices, begin, m, negative, x, o, ws):  # -> solved, gain
 def sum_equations(
     Y,  # in    T (n_columns, kp)
     indices,  # in    int32
-    begin,  # in    intp              of the cells in indices
-    m,  # in    intp              above 0
-    negative,  # in    intp              how many of their w are below 0
-    ws,  # inout Workspace         d, w, b; A and r are written, s and panel are used
+    begin,  # in    intp              first entry
+    m,  # in    intp              number of entries, above 0
+    negative,  # in    intp              number of w below 0
+    ws,  # inout Workspace         in: d, w, b; out: A, r; overwritten: s, panel, and b if any w is below 0
 ):
-    """Sum A = diag(d) + sum_j w_j y_j y_j', its upper triangle, and r = sum_j b_j y_j.
+    """Compute the upper triangle of A = diag(d) + sum_j w_j y_j y_j', and r = sum_j b_j y_j.
 
-    The Gram matrix is summed from chunks of gathered rows times sqrt |w|. Rows of one vector need no panel: theirs is
-    summed in registers.
+    The Gram matrix is the sum over chunks of gathered columns, scaled by sqrt |w|. Where columns are one vector long,
+    it is summed in registers, without a panel.
     """
     kp = Y.shape[1]
     clear(ws.r, 0, kp)
@@ -46,7 +46,7 @@ def sum_equations(
     else:
         _add_weighted_gram(Y, indices, begin, m, 1.0, ws)
         if negative > 0:
-            clear(ws.b, 0, m)  # they are in r
+            clear(ws.b, 0, m)  # r has them already
             _add_weighted_gram(Y, indices, begin, m, -1.0, ws)
         unfold_gram(ws.A, kp, kp)
     for i in range(kp):
@@ -55,15 +55,15 @@ def sum_equations(
 
 @inlined
 def _add_weighted_gram(Y, indices, begin, m, sign, ws):
-    """Add sign * |w| y y' to A for the cells whose w has this sign, and b y to r for all.
+    """Add sign * |w| y y' to A for the entries whose w has this sign, and b y to r for all entries.
 
-    The first chunk of sign 1 is put there: to fill A with zeros and to read them takes 1% of a row of 4 k cells.
+    The first chunk of sign 1 overwrites A, which saves filling A with zeros: 1% of an exact row.
     """
     kp = Y.shape[1]
-    real = ws.w.dtype.type  # not a plain number, of which float64 roots come: four times as long, 2% of a row at k = 64
+    real = ws.w.dtype.type  # with a Python number the roots would be float64, which takes four times as long
     for i in range(m):
         signed = real(sign) * ws.w[i]
-        # 0 * signed, not 0: of an infinite w of the other sign that is NaN, and the row fails.
+        # 0 * signed is NaN where w is infinite, whatever its sign, so that the row fails.
         ws.s[i] = np.sqrt(max(signed, real(0) * signed))
     for start in range(0, m, CHUNK):
         depth, keep, here = min(CHUNK, m - start), start > 0 or sign < 0, begin + start

@@ -1,4 +1,4 @@
-"""One row: its entries in, its factors out."""
+"""Solve one row in the cheapest way that its plan allows."""
 
 import numpy as np
 
@@ -20,13 +20,13 @@ def solve_row(
     u,  # in    intp
     Y,  # in    T (n_columns, kp)   fixed panel, in the eigenbasis of its background
     g,  # in    T (kp,)             eigenvalues of the background
-    lowest,  # in    T                   the least of them
-    width,  # in    intp               columns of the panels in use
-    x,  # inout T (n_rows * kp,)    row u: a start where the plan is warm; the solution, or beyond it
+    lowest,  # in    T                   the smallest of them
+    width,  # in    intp                columns of the panels in use
+    x,  # inout T (n_rows * kp,)    row u; in: the previous x, where the plan is warm or goes beyond; out: the new x
     plan,  # in    Plan
     ws,  # work  Workspace
-):  # -> status, objective of the row: its cells, background and ridge; of a sketch |x|^2
-    """Solve one row in the cheapest way that the plan allows."""
+):  # -> status, objective of the row: its entries, background and ridge; for a sketch |x|^2
+    """Solve one row."""
     kp = Y.shape[1]
     o, begin, m = u * kp, problem.cells.indptr[u], problem.cells.indptr[u + 1] - problem.cells.indptr[u]
     if m == 0:
@@ -45,8 +45,8 @@ def solve_row(
         return OK, np.float64(ws.s[0])
     set_diagonal(ws.d, background, g, ridge, width)
     least = background * lowest + ridge
-    # With more cells than factors the dual's matrix is all but singular, and its pivots are what is left of much larger
-    # numbers: at a ridge of 1e-6 users of one factor were wrong by 15%.
+    # With more entries than factors and a small ridge the pivots of the dual matrix are differences of almost equal
+    # numbers: rounding makes the solution wrong by several percent.
     few = m <= min(FEW, width) and plan.only == CHEAPEST and negative == 0 and least > 0
     if few and solve_few(ws.s, 0, x, o, ws.w, ws.b, ws.d, plan.beyond, Y, kp, indices, begin, m) == 0:
         gain, gained = np.float64(ws.s[0]), np.float64(ws.s[1])
@@ -60,15 +60,16 @@ def solve_row(
         if plan.beyond > 0:
             gained = _go_beyond(Y, indices, begin, m, x, o, gained, plan, ws)
     if plan.beyond > 0:
-        # It was `gained` above its minimum and is beyond^2 of that now: with beyond < 1 a half-step never lets it rise.
+        # The previous x was `gained` above the minimum, the new x is beyond^2 * gained above it. With beyond < 1 the
+        # objective never rises.
         gain -= np.float64(plan.beyond * plan.beyond) * gained
-    # A solution that is not finite shows in the gain.
+    # Where the solution is not finite, the gain is not finite either.
     return (OK if is_finite(gain) else NOT_FINITE), constant - gain
 
 
 @inlined
 def _solve(problem, u, Y, indices, begin, m, negative, zero, least, x, o, plan, ws):  # -> solved, gain, gained
-    """Solve A x = r; `gained` is what was gained from the start on, NaN where that is not known."""
+    """Solve A x = r. `gained` is how much the objective has fallen from the previous x, NaN if unknown."""
     kp = Y.shape[1]
     positive = negative == 0 and zero == 0 and least > 0
     if least > 0 and zero == m:
@@ -93,12 +94,12 @@ def _solve(problem, u, Y, indices, begin, m, negative, zero, least, x, o, plan, 
 
 @inner
 def _go_beyond(Y, indices, begin, m, x, o, gained, plan, ws):  # -> gained
-    """Over-relax: with s = x - before, X <- x + beyond * s, where the objective is beyond^2 s'A s above the minimum.
+    """Over-relax: x <- x + beyond * s, with s = x - before.
 
-    What was gained from there on is s'A s.
+    Return what the solution gained from `before` on: s'A s. The new x is beyond^2 * s'A s above the minimum.
     """
     kp = Y.shape[1]
-    # The kernel's sum goes through ws.inv, which is free after a row is solved.
+    # The kernel returns its sum in ws.inv, which is free once a row is solved.
     go_beyond(ws.inv, 0, x, o, ws.before, ws.d, plan.beyond, kp)
     if np.isnan(gained):
         gather_dots(ws.s, 0, Y, kp, indices, begin, m, ws.before, 0)

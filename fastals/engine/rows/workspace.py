@@ -1,4 +1,4 @@
-"""One thread's memory for solving rows."""
+"""The memory in which one thread solves rows."""
 
 from __future__ import annotations
 
@@ -10,34 +10,33 @@ import numpy as np
 from ..jit import inlined, inner
 from ..simd.target import aligned_empty, in_strips, padded
 
-# Rows gathered at once: 128 x 128 floats are 64 KiB, well inside the second-level cache, and the product that follows
-# reads and writes each tile of A once for 128 cells. Rows of 4 k cells take 1% longer with 64 at k = 128, and 4% with
-# 256 at k = 64.
+# Entries gathered at a time. Their panel stays in the second-level cache, and the product that follows reads and writes
+# each tile of A once for all of them. With half or twice as many exact rows take 1 to 4% longer.
 CHUNK = 128
 
 
 class Workspace(NamedTuple):
-    """One thread's memory; contents are undefined on entry and exit of everything here."""
+    """One thread's memory. Every function may overwrite it, except where its table of arrays says otherwise."""
 
-    w: np.ndarray  # T (m,)   weights on top of the background
+    w: np.ndarray  # T (m,)   weights on top of the background's
     b: np.ndarray  # T (m,)   right-hand coefficients
-    s: np.ndarray  # T (m,)   scales of the gathered rows
+    s: np.ndarray  # T (m,)   scales or predictions of the entries
     d: np.ndarray  # T (kp,)  diagonal
     e: np.ndarray  # T (kp,)  1 / d, or 1 / sqrt(d)
     r: np.ndarray  # T (kp,)  right-hand side, residual
     p: np.ndarray  # T (kp,)  direction
     q: np.ndarray  # T (kp,)  -A p
     inv: np.ndarray  # T (kp,)  reciprocals of the factor's diagonal
-    before: np.ndarray  # T (kp,)  what X held; the way from there
+    before: np.ndarray  # T (kp,)  previous x; then the step from it
     A: np.ndarray  # T (kp * kp,)
     panel: np.ndarray  # T (kp in whole strips * max(kp, CHUNK),)
 
 
 def workspace(kp: int, longest: int, dtype: np.dtype) -> Workspace:
-    """Return memory for rows of up to `longest` cells and `kp` factors."""
+    """Return memory for rows of up to `longest` entries and `kp` padded factors."""
     m = padded(longest, dtype)
     sizes = 3 * [m] + 7 * [kp] + [kp * kp, in_strips(kp, dtype) * max(kp, CHUNK)]
-    # One allocation, since twelve take 0.1 ms: as much as 200 short rows. Each part is whole vectors, hence aligned.
+    # One allocation: twelve take as long as 200 short rows. Each part is a multiple of W long, hence aligned.
     memory = aligned_empty(sum(sizes), dtype)
     ends = list(accumulate(sizes))
     return Workspace(*map(memory.__getitem__, map(slice, [0, *ends], ends)))
@@ -47,8 +46,7 @@ def workspace(kp: int, longest: int, dtype: np.dtype) -> Workspace:
 def clear(array, start, count):
     """array[start : start + count] = 0.
 
-    Beside ``fill``, as LLVM makes a ``memset`` of it: with one function for both a row of 128 cells takes 5% longer at
-    32 floats.
+    Not a call of ``cells.fill``: LLVM turns this loop into a ``memset``, which makes short rows up to 5% faster.
     """
     for i in range(start, start + count):
         array[i] = 0
@@ -56,9 +54,8 @@ def clear(array, start, count):
 
 @inlined
 def is_finite(number):
-    """Return whether a number is finite, by a comparison.
+    """Tell whether a number is finite, by a comparison.
 
-    ``np.isfinite`` would subtract it from itself, and the LLVM of Numba 0.61 makes a plain 0 of that where sums may be
-    taken in another order.
+    ``np.isfinite`` subtracts the number from itself. With ``reassoc`` the LLVM of Numba 0.61 replaces that by 0.
     """
     return abs(number) < np.inf

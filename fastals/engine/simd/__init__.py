@@ -1,5 +1,5 @@
-"""Micro-kernels in vector IR for the CPU at hand. Nobody needs this folder to change the library, only to speed it up.
+"""Micro-kernels in vector instructions of the CPU at hand. Only work on speed needs this folder.
 
-Read ``twins.py`` first, which says in plain NumPy what each kernel computes; then ``kernels.py``, written with the
-vector operations of ``ir.py`` for the width and the tile of ``target.py``.
+Read ``twins.py`` first: it says in plain NumPy what each kernel computes. Then read ``kernels.py``. It is written with
+the vector operations of ``ir.py``, for the vector width and the tile of ``target.py``.
 """

@@ -1,4 +1,4 @@
-"""Vector IR: the few operations that the kernels are written in. Knows LLVM's builder, not Numba's types."""
+"""The vector operations that the kernels are written in. This module knows LLVM's builder, not Numba's types."""
 
 from collections.abc import Callable, Sequence
 from typing import TypeAlias
@@ -15,10 +15,10 @@ Index: TypeAlias = ir.Value | int
 
 
 class Vectors:
-    """An IR builder for vectors of one scalar type on one target.
+    """An IR builder for vectors of one scalar type on one CPU.
 
-    Pointers point at scalars; ``pointer[i]`` in the docstrings is the i-th scalar after them. Indices are LLVM integers
-    of the width of a pointer, or Python ints for constants.
+    Pointers point at scalars. ``pointer[i]`` in the docstrings is the i-th scalar from there on. Indices are LLVM
+    integers as wide as a pointer, or Python ints for constants.
     """
 
     def __init__(self, builder: ir.IRBuilder, scalar: ir.Type, itemsize: int, target: Target) -> None:
@@ -118,7 +118,7 @@ class Vectors:
     def either(
         self, condition: ir.Value, one: Callable[[], list[ir.Value]], other: Callable[[], list[ir.Value]]
     ) -> list[ir.Value]:
-        """Emit ``one() if condition else other()``; return the values of the one that was taken."""
+        """Emit ``one() if condition else other()``; return the values of the branch taken."""
         found = []
         with self.builder.if_else(condition) as branches:
             for branch, emit in zip(branches, (one, other), strict=True):
@@ -139,13 +139,13 @@ class Vectors:
         return self.builder.load(self._as_vector(pointer, i), align=self.itemsize)
 
     def load_as(self, vector: ir.Type, pointer: ir.Value, i: Index = 0) -> ir.Value:
-        """Return the vector of another width or of integers ``pointer[i : i + its lanes]``."""
+        """Return ``pointer[i : i + lanes]`` as the given vector type."""
         element = vector.element
         align = element.width // 8 if isinstance(element, ir.IntType) else self.itemsize
         return self.builder.load(self._as_vector(pointer, i, vector), align=align)
 
     def store(self, vector: ir.Value, pointer: ir.Value, i: Index = 0) -> None:
-        """Write ``pointer[i : i + lanes of vector] = vector``."""
+        """Store ``pointer[i : i + lanes] = vector``."""
         self.builder.store(vector, self._as_vector(pointer, i, vector.type), align=self.itemsize)
 
     def load_scalar(self, pointer: ir.Value, i: Index = 0) -> ir.Value:
@@ -164,21 +164,21 @@ class Vectors:
         return place
 
     def keep_in_memory(self, pointer: ir.Value) -> None:
-        """Make LLVM forget what it knows of the numbers at ``pointer``: from here on they are read from there.
+        """Make LLVM read the numbers at ``pointer`` from memory from here on.
 
-        An empty piece of assembly that might have changed them.
+        To LLVM the empty piece of assembly may have changed them.
         """
         self.builder.asm(ir.FunctionType(ir.VoidType(), [pointer.type]), "", "r,~{memory}", [pointer], True)
 
     def settled(self, pointer: ir.Value) -> ir.Value:
-        """Return ``pointer``, to be kept: else LLVM computes it anew before each loop that uses it.
+        """Return ``pointer`` such that LLVM keeps it, and does not compute it again before each loop that uses it.
 
-        An empty piece of assembly that might have changed it.
+        To LLVM the empty piece of assembly may have changed it.
         """
         return self.builder.asm(ir.FunctionType(pointer.type, [pointer.type]), "", "=r,0", [pointer], False)
 
     def prefetch(self, pointer: ir.Value, i: Index = 0) -> None:
-        """Ask for the cache line of ``pointer[i]``, to be read and kept at all levels."""
+        """Fetch the cache line of ``pointer[i]`` into all levels of the cache."""
         address = self.builder.bitcast(self.at(pointer, i), ir.IntType(8).as_pointer())
         flag = ir.IntType(32)
         signature = ir.FunctionType(ir.VoidType(), [address.type, flag, flag, flag])
@@ -186,7 +186,7 @@ class Vectors:
 
     @property
     def line(self) -> int:
-        """How many scalars a cache line holds."""
+        """Number of scalars in a cache line."""
         return CACHE_LINE // self.itemsize
 
     def _as_vector(self, pointer: ir.Value, i: Index, vector: ir.Type | None = None) -> ir.Value:
@@ -199,7 +199,7 @@ class Vectors:
         return ir.Constant(self.vector, [ir.Constant(self.scalar, value)] * self.lanes)
 
     def splat(self, scalar: ir.Value, lanes: int = 0) -> ir.Value:
-        """Return ``scalar``, of any type, in all lanes, or in so many."""
+        """Return ``scalar``, of any type, in all lanes or in ``lanes`` of them."""
         lanes = lanes or self.lanes
         undefined = ir.Constant(ir.VectorType(scalar.type, lanes), ir.Undefined)
         first = self.builder.insert_element(undefined, scalar, ir.IntType(32)(0))
@@ -219,7 +219,7 @@ class Vectors:
         return self.builder.shuffle_vector(x, y, mask)
 
     def choose(self, from_x: Sequence[bool], x: ir.Value, y: ir.Value) -> ir.Value:
-        """Return ``where(from_x, x, y)`` for lanes known when the code is emitted."""
+        """Return ``where(from_x, x, y)``; which lanes come from x is known when the code is emitted."""
         n = len(from_x)
         return self.shuffle(x, y, [lane if take else n + lane for lane, take in enumerate(from_x)])
 
@@ -233,8 +233,8 @@ class Vectors:
 
     # Arithmetic, of vectors or scalars
     #
-    # ``nsz`` marks every operation as one that has flags, as Numba gives those without any all flags of the caller's
-    # fast-math: with ``arcp`` LLVM makes an estimate of a few bits less out of a division of float32 vectors.
+    # Every operation has the flag ``nsz``, because Numba gives operations without a flag all fast-math flags of the
+    # caller. With ``arcp`` LLVM would replace a division of float32 vectors by an estimate that lacks a few bits.
 
     def plus(self, x: ir.Value, y: ir.Value) -> ir.Value:
         """Return ``x + y``."""
@@ -253,7 +253,7 @@ class Vectors:
         return self.builder.fdiv(x, y, flags=["nsz"])
 
     def fma(self, x: ir.Value, y: ir.Value, z: ir.Value) -> ir.Value:
-        """Return ``x * y + z``, fused where the CPU can: elsewhere ``llvm.fma`` is a library call for each lane."""
+        """Return ``x * y + z``, fused if the CPU can: on others ``llvm.fma`` is a library call for each lane."""
         if not self.fused:
             return self.plus(self.times(x, y), z)
         return self._call(f"llvm.fma.{_spelled(x.type)}", ir.FunctionType(x.type, [x.type] * 3), [x, y, z])
@@ -261,7 +261,7 @@ class Vectors:
     def add_pairs(self, total: ir.Value, x: ir.Value, y: ir.Value) -> ir.Value:
         """Return ``total + x[::2] * y[::2] + x[1::2] * y[1::2]``, of 32 bits, from numbers of 16 bits.
 
-        One instruction on x86. LLVM finds it for some spellings only, so it is named.
+        x86 has an instruction for it. It is called by name, because LLVM does not always find it.
         """
         pairs = x.type.count // 2
         if not self.pair_bytes:
@@ -295,7 +295,7 @@ class Vectors:
         return total
 
     def transpose(self, rows: Sequence[ir.Value]) -> list[ir.Value]:
-        """Transpose a W x W block: exchange bit after bit of the row number with that of the lane number."""
+        """Transpose a W x W block: exchange each bit of the row number with that of the lane number."""
         rows = list(rows)
         distance = 1
         while distance < self.lanes:
@@ -306,9 +306,9 @@ class Vectors:
         return rows
 
     def sums(self, vectors: Sequence[ir.Value]) -> ir.Value:
-        """Return the vector of the sums of ``vectors``, whose number is a power of two, at most W.
+        """Return a vector with the sum of each of ``vectors``, whose number is a power of two, at most W.
 
-        The additions of a transpose that stops at one row: n - 1 exchanges instead of n reductions.
+        A transpose with additions: n - 1 exchanges instead of n reductions.
         """
         vectors = list(vectors)
         n = len(vectors)
@@ -331,7 +331,7 @@ class Vectors:
         return values[0]
 
     def totals(self, vectors: Sequence[ir.Value]) -> list[ir.Value]:
-        """Return the sum of each of ``vectors`` as a scalar, W of them reduced together."""
+        """Return the sum of each of ``vectors`` as a scalar; W vectors are reduced together."""
         found: list[ir.Value] = []
         for start in range(0, len(vectors), self.lanes):
             some = list(vectors[start : start + self.lanes])
@@ -341,7 +341,7 @@ class Vectors:
         return found
 
     def _exchange(self, x: ir.Value, y: ir.Value, distance: int) -> tuple[ir.Value, ir.Value]:
-        """Exchange the upper half of each group of ``2 * distance`` lanes of ``x`` with the lower half of ``y``'s."""
+        """Exchange the upper half of each group of ``2 * distance`` lanes of ``x`` with the lower half in ``y``."""
         n = x.type.count
         lower = [lane if not lane & distance else n + lane - distance for lane in range(n)]
         upper = [lane + distance if not lane & distance else n + lane for lane in range(n)]

@@ -1,18 +1,18 @@
 """The micro-kernels: Numba intrinsics whose bodies are written in vector IR.
 
-Conventions. An array is C-contiguous and followed by the offset of the element where the operand starts; a matrix has a
-leading dimension too. All three count elements. Float arrays of one call have one dtype, float32 or float64. Sizes said
-to be padded are multiples of W, and so are the leading dimensions and the offsets of blocks. Outputs never overlap
-inputs, unless the docstring says so. Nothing outside the ranges named in a docstring is read or written.
+Conventions. Arrays are C-contiguous. After an array comes the offset of the element where the operand starts; after a
+matrix also its leading dimension. Both count elements. All float arrays of a call have one dtype, float32 or float64.
+Padded sizes are multiples of W, as are leading dimensions and offsets of blocks. Outputs do not overlap inputs, unless
+the docstring says so. Kernels read and write only the ranges that their docstring names.
 
-A panel in strips is a matrix cut into strips of S columns, as many as a tile is wide, one after the other, each
-row-major with room for ``rows`` rows: element (r, c) stands at ``(c - c % S) * rows + r * S + c % S``. A product reads
-a strip from end to end, and of 256 rows it fits the first-level cache; rows of 2 KiB would all fall on the same few
-lines there.
+A panel in strips is a matrix cut into strips of S columns, the width of a tile. The strips follow one another, each
+row-major with room for ``rows`` rows: element (r, c) is at ``(c - c % S) * rows + r * S + c % S``. A product reads a
+strip from end to end, and a strip of 256 rows fits the first-level cache. In a row-major matrix with rows of 2 KiB, the
+rows of a strip would compete for the same few cache lines.
 
-Each kernel is one LLVM function for each dtype, of which a module holds one copy: callers stay small and compile
-fast, and the kernel has all registers for itself. What each computes stands once more, in plain NumPy, as its twin of
-the same name in ``twins.py``; ``tests/test_simd.py`` holds every kernel against it.
+Each kernel is one LLVM function for each dtype, and a module holds one copy of it. So callers compile fast, and the
+kernel has all registers for itself. ``twins.py`` says in plain NumPy what each kernel computes, and
+``tests/test_simd.py`` compares the two.
 """
 
 import inspect
@@ -29,22 +29,22 @@ from fastals.engine.simd.target import Target, target
 
 FLOATS = (types.float32, types.float64)
 
-# How many rows ahead of their use gathered rows are fetched into the cache: at 64 floats a row, some 4 KiB.
+# Gathered rows are fetched into the cache this many rows ahead of their use.
 AHEAD = 16
 
-# Vectors of a row that a pass over gathered rows takes at a time. There are more rows in a group than registers for
-# their addresses, and this halves how often one is looked up: with 1 a pass takes up to 12% longer, with 4 up to 8%.
+# Vectors of a row that a pass over gathered rows takes at a time. A group has more rows than there are registers for
+# their addresses, and 2 vectors halve how often an address is loaded. A pass takes up to 12% longer with 1, 8% with 4.
 WIDE = 2
 
-# The most cells of a row that is solved in registers.
+# Maximum number of entries of a row that is solved in registers.
 FEW = 6
 
 
 def micro_kernel(body: Callable) -> Any:
     """Make an intrinsic of ``body(v, *arguments)``, which emits the kernel with the operations of ``v``.
 
-    Arrays reach the body as pointers to their first element, integers as indices, a float as the scalar type of the
-    arrays. What the body returns, an index or None, the intrinsic returns.
+    The body gets arrays as pointers to their first element, integers as indices, and floats as the scalar type of the
+    arrays. The intrinsic returns what the body returns: an index, or 0 for None.
     """
 
     def typing(typingctx: Any, *arguments: Any) -> Any:
@@ -76,7 +76,7 @@ def micro_kernel(body: Callable) -> Any:
 
 
 def _scalar_type(name: str, arguments: tuple) -> types.Float:
-    """Return the one float type of the arrays among ``arguments``, which are checked."""
+    """Check the arrays among ``arguments``, and return their float type."""
     arrays = [argument for argument in arguments if isinstance(argument, types.Array)]
     for array in arrays:
         if array.layout != "C" or array.dtype not in (*FLOATS, types.int32, types.int8):
@@ -88,7 +88,7 @@ def _scalar_type(name: str, arguments: tuple) -> types.Float:
 
 
 def _emitted(body: Callable, module: ir.Module, scalar: ir.Type, itemsize: int, arguments: list) -> ir.Function:
-    """Return the kernel's function in ``module``, emitted if this is its first call there."""
+    """Return the kernel's function in ``module``; emit it if it is not there yet."""
     cpu = target()
     name = f"fastals.{body.__name__}.v{cpu.lanes(itemsize)}{scalar.intrinsic_name}"
     if name in module.globals:
@@ -104,7 +104,7 @@ def _emitted(body: Callable, module: ir.Module, scalar: ir.Type, itemsize: int, 
 
 
 def _constant_of(name: str, kind: types.Type, number: Callable[[Target, int], int]) -> Any:
-    """Return an intrinsic of an array that gives what ``number`` says of its dtype, as a constant of the code."""
+    """Make an intrinsic that returns a constant of the CPU for the dtype of an array."""
 
     def typing(typingctx, A):
         value = number(target(), _scalar_type(name, (A,)).bitwidth // 8)
@@ -124,15 +124,15 @@ folds_of = _constant_of("folds_of", types.boolean, Target.folds)
 
 @micro_kernel
 def add_product(v, C, c, ldc, keep, scale, A, a, lda, B, b, ldb, depth, height, width):
-    """Add a product of a transposed matrix with a matrix, or put it there.
+    """Add a product of a transposed matrix and a matrix, or overwrite with it.
 
-    Computes   C[0:height, 0:width] <- keep * C + scale * A[0:depth, 0:height]' B[0:depth, 0:width], of keep = 0 without
-               reading C.
+    Computes   C[0:height, 0:width] <- keep * C + scale * A[0:depth, 0:height]' B[0:depth, 0:width]. With keep = 0 C is
+               not read.
     Requires   height and width padded, or height a multiple of r and width whole strips; depth any, 0 too; keep 0 or 1.
                A and B may be the same.
-    IR         Tiles of r rows by v vectors (``Target.tile``): r * v sums in registers, and in each step of depth
-               v loads, r broadcasts and r * v fma. C is read and written once. At the right edge tiles of one vector
-               and up to 2 r rows: with r sums alone each fma waits for the one before (3% of a row at 64 floats).
+    IR         Tiles of r rows by v vectors (``Target.tile``): r * v sums in registers. Each step of depth takes v
+               loads, r broadcasts and r * v fma. C is read and written once. Tiles at the right edge are one vector by
+               up to 2 r rows: with r sums only, each fma would wait for the one before.
     """
     C, A, B = v.at(C, c), v.at(A, a), v.at(B, b)
     factor, adds = v.splat(scale), v.builder.icmp_signed("!=", keep, INDEX(0))
@@ -151,20 +151,20 @@ def add_product(v, C, c, ldc, keep, scale, A, a, lda, B, b, ldb, depth, height, 
 
 
 def _each_strip(v, width, columns):
-    """Emit columns(start, vectors) for whole strips, then for what is left, a vector at a time."""
+    """Emit columns(start, vectors) for whole strips, then for single vectors."""
     edge = v.sub(width, v.builder.srem(width, v.index(v.strip)))
     v.each(0, edge, v.strip, lambda c: columns(c, v.tile_vectors))
     v.each(edge, width, v.lanes, lambda c: columns(c, 1))
 
 
 def _nothing(d, row):
-    """Do nothing with a row."""
+    """Do nothing."""
 
 
 def _tile_sums(v, column, right, ldb, depth, rows, vectors, also=_nothing):
-    """Return the sums of a tile, row by row: of the numbers at ``column(d)`` times row d of right.
+    """Return the sums of a tile, row by row: the numbers at ``column(d)`` times row d of ``right``, summed over d.
 
-    ``also`` gets each row of right, in vectors.
+    ``also`` is called with d and the vectors of each row of ``right``.
     """
 
     def step(d, sums):
@@ -176,17 +176,17 @@ def _tile_sums(v, column, right, ldb, depth, rows, vectors, also=_nothing):
 
 
 def _add_outer(v, column, row, sums):
-    """Return the sums of a tile, row by row, plus the products of each number of a column with each vector of a row."""
+    """Return the sums of a tile plus the outer product of a column of numbers and a row of vectors."""
     return [v.fma(column[n // len(row)], row[n % len(row)], total) for n, total in enumerate(sums)]
 
 
 def _down(v, A, lda, rows):
-    """Return the places of A[d, 0:rows] as a function of d."""
+    """Return a function of d: the addresses of A[d, 0:rows]."""
     return lambda d: [v.at(A, r, d, lda) for r in range(rows)]
 
 
 def _add_or_put(v, adds, factor, sums, C, ldc, vectors):
-    """C = (C where ``adds``) + factor * sums, which are row by row, so many vectors each."""
+    """Emit C = (C if ``adds`` else 0) + factor * sums; ``sums`` has the vectors of a tile, row by row."""
     places = [v.at(C, n % vectors * v.lanes, n // vectors, ldc) for n in range(len(sums))]
     with v.builder.if_else(adds) as (add, put):
         with add:
@@ -197,28 +197,28 @@ def _add_or_put(v, adds, factor, sums, C, ldc, vectors):
                 v.store(v.times(factor, total), place)
 
 
-# Rows of a strip whose halves of vectors wait on the stack: 16 KiB of them.
+# Rows of a strip whose folded halves fit on the stack: 16 KiB.
 FOLDED = 256
 
 
 @micro_kernel
 def add_gram(v, C, c, ldc, keep, scale, P, p, depth):
-    """Add the upper triangle of P'P, of one strip P, or put it there: folded for ``unfold``, where ``folds_of(C)``.
+    """Add the upper triangle of P'P for one strip P, or overwrite with it; folded, if ``folds_of(C)``.
 
-    Computes   the blocks of C[0:S, 0:S] <- keep * C + scale * P[0:depth]' P[0:depth] on and above the diagonal, each
-               W x W; of keep = 0 without reading C. Where it folds each is H x H with H = W / 2, and of the four on
-               the diagonal the second, A, and the fourth, B, share the place of B and of the block to its left: a row
-               of it holds A[r, 0], B[r, 0], A[r, 1], B[r, 1] and so on.
+    Computes   C[0:S, 0:S] <- keep * C + scale * P[0:depth]' P[0:depth], the blocks on and above the diagonal. With
+               keep = 0 C is not read. Blocks are W x W. If it folds, they are H x H with H = W / 2, and the second and
+               fourth block on the diagonal, A and B, share the place of B and of the block to the left of B: row r
+               holds A[r, 0], B[r, 0], A[r, 1], B[r, 1] and so on. ``unfold`` separates them.
     Requires   depth any, 0 too.
-    IR         Tiles of W rows by as many vectors as are left. A strip of 2 W columns takes 6 H vectors of sums so, of
-               which a third of the numbers lie below the diagonal; folded 5 H, 16% less time. Its blocks by the tile
-               that sums them:
+    IR         Tiles of W rows by as many vectors as are left. For a strip of 2 W columns these are 6 H vectors of sums,
+               with a third of the numbers below the diagonal. Folded they are 5 H, which takes 16% less time. The
+               blocks of the strip, by the tile that sums them:
 
-                   1  1  1  1      H rows, two vectors; leaves the second and the fourth block of each row of P on the
-                      A  2  2      stack, interleaved
-                         2  2      W rows, one vector
-                            B      A and B together: a pair of numbers of the stack is broadcast as one. In one
-                                   pass with tile 2: one after the other a row takes 3 to 12% longer with AVX2.
+                   1  1  1  1      Tile 1: H rows by two vectors. It leaves the second and the fourth block of each
+                      A  2  2      row of P on the stack, interleaved.
+                         2  2      Tile 2: W rows by one vector.
+                            B      A and B: pairs of numbers from the stack are broadcast. They are summed in one pass
+                                   with tile 2: in two passes a row takes up to 12% longer.
     """
     C, P = v.at(C, c), v.at(P, p)
     factor, adds = v.splat(scale), v.builder.icmp_signed("!=", keep, INDEX(0))
@@ -237,7 +237,7 @@ def add_gram(v, C, c, ldc, keep, scale, P, p, depth):
 
 
 def _triangle(v, C, ldc, adds, factor, P, depth, first_tile):
-    """Emit what ``add_gram`` computes of up to FOLDED rows; ``first_tile(also)`` returns the sums of the first tile."""
+    """Emit ``add_gram`` for up to FOLDED rows; ``first_tile(also)`` returns the sums of the first tile."""
     W, vectors = v.lanes, v.tile_vectors
 
     def put(i, j, sums, vectors):
@@ -274,11 +274,11 @@ def _triangle(v, C, ldc, adds, factor, P, depth, first_tile):
 
 @micro_kernel
 def unfold(v, C, c, ldc):
-    """Put the blocks that ``add_gram`` has folded where they belong.
+    """Move the blocks that ``add_gram`` has folded to their places.
 
-    Computes   the blocks A and B of C[0:S, 0:S]; the block to the left of B is undefined then.
+    Computes   the blocks A and B of C[0:S, 0:S]. The block to the left of B is undefined afterwards.
     Requires   ``folds_of(C)``.
-    IR         For each of their rows a load and two stores of half a vector.
+    IR         A load and two stores of half a vector for each row.
     """
     C, H, W = v.at(C, c), v.lanes // 2, v.lanes
     for r in range(H):
@@ -289,13 +289,13 @@ def unfold(v, C, c, ldc):
 
 @micro_kernel
 def row_product(v, y, i, x, o, B, b, k, count):
-    """Multiply one row with strips, each as wide as a tile and k rows high: a product of height 1.
+    """Multiply one row by strips of k rows.
 
-    Computes   y[i + s * width : i + (s + 1) * width] = x[o : o + k]' B_s for the strips s < count; width is that of the
-               tile, B_s = B[b + s * k * width :], row after row. The bits are those of ``add_product``.
+    Computes   y[i + s * S : i + (s + 1) * S] = x[o : o + k]' B_s for the strips s < count, B_s = B[b + s * k * S :].
+               The bits are those of ``add_product``.
     Requires   k and count above 0.
-    IR         Groups of r strips by v vectors, then of fewer strips: a sum for each vector in a register; in each step
-               one broadcast, and a load and an fma for each.
+    IR         Groups of r strips by v vectors, then of fewer strips, with a sum in a register for each vector. Each
+               step takes one broadcast, and a load and an fma for each vector.
     """
     y, x, B = v.at(y, i), v.at(x, o), v.at(B, b)
 
@@ -321,8 +321,8 @@ def multiply(v, C, c, ldc, A, a, lda, B, b, ldb, height, depth, width):
 
     Computes   C[0:height, 0:width] = A[0:height, 0:depth] B[0:depth, 0:width]
     Requires   width padded; height and depth any, 0 too.
-    IR         The tiles of ``add_product``, then of fewer rows. An element of A is read where it stands: a tile reads a
-               cache line of each of its rows before the next.
+    IR         The tiles of ``add_product``, then tiles of fewer rows. A is not copied: a tile reads the cache lines of
+               its rows of A one after the other.
     """
     C, A, B = v.at(C, c), v.at(A, a), v.at(B, b)
 
@@ -346,11 +346,11 @@ def cholesky_block(v, C, c, ldc, inv, i):
     """Factor a W x W block in registers.
 
     Computes   C = U'U, in place, U upper triangular with zeros below its diagonal; inv[i : i + W] = 1 / diag(U).
-               Returns 0, or 1 + the row of the first pivot that is not positive (NaN is not); U is then undefined.
-    Requires   Only the upper triangle of C is read.
-    IR         W rows in registers. The elimination is that of U'DU, so that no step waits for a square root: the W
-               roots and their reciprocals are one vector each, at the end. The pivots run ahead as scalars: a step
-               waits for one scalar division and one fma, not for the update of a whole row.
+               Returns 0, or 1 + the row of the first pivot that is not positive or NaN. U is then undefined.
+    Requires   the upper triangle of C; the lower one is not read.
+    IR         W rows in registers, factored as U'DU, so that no step waits for a square root: the W roots and their
+               reciprocals are one vector each, at the end. The pivots are computed ahead, as scalars: a step waits for
+               one scalar division and one fma, not for the update of a whole row.
     """
     C = v.at(C, c)
     builder, n = v.builder, v.lanes
@@ -384,12 +384,12 @@ def solve_tile(v, U, u, ldu, inv, i, C, c, ldc, width):
     """Solve a transposed triangular block for many right-hand sides, and invert it.
 
     Computes   C[0:W, 0:width] <- X with U'X = C, U the upper triangular W x W block; inv[i : i + W] = 1 / diag(U).
-               Then U <- U'^-1, which is lower triangular: what both substitutions want.
+               Then U <- U'^-1, which is lower triangular. Both substitutions use it.
     Requires   width padded, 0 too.
-    IR         For each W columns: W rows in registers, W * (W - 1) / 2 fma with an element of U broadcast. The rows of
-               U are divided by their diagonal beforehand, on the stack, so that a step waits for one fma. There they
-               stay: LLVM would make a vector of each element before the loop, which takes almost twice as long.
-               The inverse is the solution for the identity.
+    IR         For each W columns: W rows in registers, W * (W - 1) / 2 fma with an element of U broadcast. A copy of U
+               on the stack has its rows divided by their diagonal, so that a step waits for one fma. ``keep_in_memory``
+               stops LLVM from making a vector of each element before the loop, which takes almost twice as long. The
+               inverse is the solution for the identity.
     """
     U, C, unit = v.at(U, u), v.at(C, c), v.scratch(v.lanes * v.lanes)
     scale = v.load(inv, i)
@@ -415,14 +415,12 @@ def solve_tile(v, U, u, ldu, inv, i, C, c, ldc, width):
 
 @micro_kernel
 def substitute_forward(v, U, u, ldu, i, x, o):
-    """Solve U'z = x for the next W unknowns, in place: a step of the first half of a solution by Cholesky.
+    """Solve U'z = x for the next W unknowns, in place: one step of forward substitution.
 
     Computes   x[o + i : o + i + W] <- z[i : i + W], where x[o : o + i] holds z[0:i]
-    Requires   i padded; of U the W x W blocks above the diagonal; on it their transposed inverses, as ``solve_tile``
-               leaves them.
-    IR         i fma in four chains; then W row dots with the block's inverse, reduced together into one vector. W
-               dependent steps along the block itself take 1.5% of an exact row of 128 cells more at 32 floats, 0.5% of
-               one of 256 at 64.
+    Requires   i padded; U has the transposed inverses of its blocks on the diagonal, as ``solve_tile`` leaves them.
+    IR         i fma in four chains. Then W dot products with the rows of the block's inverse, reduced together into one
+               vector: W dependent steps along the block itself would take longer.
     """
     U, x = v.at(U, u), v.at(x, o)
     columns, chains = v.at(U, i), min(4, v.lanes)
@@ -442,13 +440,12 @@ def substitute_forward(v, U, u, ldu, i, x, o):
 
 @micro_kernel
 def substitute_backward(v, U, u, ldu, n, x, o):
-    """Solve Uy = x in place, the second half of a solution by Cholesky.
+    """Solve Uy = x in place: backward substitution.
 
     Computes   x[o : o + n] <- y
-    Requires   n padded; U as ``substitute_forward`` wants it.
-    IR         From the last block up: W row dots over what is solved, reduced together into one vector; then W fma
-               with the rows of the block's inverse, in chains. A step for each row of the triangle, each of which
-               waits for the one before, and its transposition take 1 to 2% of an exact row more, 3% of one block.
+    Requires   n padded; U as for ``substitute_forward``.
+    IR         From the last block up: W dot products with what is solved, reduced together into one vector. Then W fma
+               with the rows of the block's inverse, in chains.
     """
     U, x = v.at(U, u), v.at(x, o)
 
@@ -472,12 +469,12 @@ def substitute_backward(v, U, u, ldu, n, x, o):
 
 # Products of a vector with gathered rows
 #
-# Rows are taken in groups of r, the rows of a tile. Where fewer are left, dots take the last one again and drop what
-# they get: no row beyond the last is read.
+# Rows are taken in groups of r, the rows of a tile. If fewer are left, dot products take the last row again and drop
+# the result, so that no row beyond the last is read.
 
 
 def _along(v, width, carried, columns):
-    """Emit carried = columns(at, carried) along a row, ``at`` the starts of some vectors; return the last carried."""
+    """Emit carried = columns(at, carried) along a row, ``at`` the starts of its vectors; return the last carried."""
     edge = v.sub(width, v.builder.srem(width, INDEX(WIDE * v.lanes)))
     for start, stop, vectors in ((INDEX(0), edge, WIDE), (edge, width, 1)):
         offsets = range(0, vectors * v.lanes, v.lanes)
@@ -492,7 +489,7 @@ def _along(v, width, carried, columns):
 
 
 def _products(v, rows, width, x, far=()):
-    """Return the products row by row of rows and x, whose lanes are still to be summed; rows ``far`` are fetched."""
+    """Return the products of rows and x, whose lanes are still to be summed; fetch the rows ``far`` meanwhile."""
 
     def columns(at, sums):
         factors, sums = [v.load(x, c) for c in at], list(sums)
@@ -507,7 +504,7 @@ def _products(v, rows, width, x, far=()):
 
 
 def _fetch(v, row, width):
-    """Ask for a row."""
+    """Fetch a row into the cache."""
     v.each(0, width, v.line, lambda c: v.prefetch(row, c))
 
 
@@ -521,7 +518,7 @@ def _in_groups(v, count, group):
 
 
 def _gathered(v, Y, ldy, indices, p):
-    """Return the address of row ``indices[p + r]`` of a matrix."""
+    """Return a function of r: the address of row ``indices[p + r]`` of a matrix."""
     return lambda r: v.at(Y, 0, v.builder.sext(v.load_scalar(indices, v.add(p, r)), INDEX), ldy)
 
 
@@ -531,7 +528,7 @@ def gather_dots(v, out, o, Y, ldy, indices, p, count, x, i):
 
     Computes   out[o + r] = Y[indices[p + r]] . x[i : i + ldy] for r < count, and zeros up to a multiple of W at most.
     Requires   ldy, the length of a row, padded; count any, 0 too; out has room for count padded.
-    IR         Groups of rows: one sum each in registers, one load of x for all, reduced together into one vector.
+    IR         Groups of r rows with a sum each in registers, reduced together into one vector.
     """
     out, x, address = v.at(out, o), v.at(x, i), _gathered(v, Y, ldy, indices, p)
 
@@ -548,8 +545,8 @@ def gather_axpys(v, y, i, s, o, Y, ldy, indices, p, count):
 
     Computes   y[i : i + ldy] += sum_r s[o + r] * Y[indices[p + r]] for r < count
     Requires   ldy, the length of a row, padded; count any, 0 too.
-    IR         Groups of r rows, then of 2 and 1: y is read and written once for each group, with one fma for each row.
-               The rows of the groups to come are fetched on the way: loops of their own take 5 to 20% more.
+    IR         Groups of r rows, then of 2 and 1. y is read and written once for each group. The rows of later groups
+               are fetched in the same loop: separate loops take 5 to 20% longer.
     """
     y, s, address, last = v.at(y, i), v.at(s, o), _gathered(v, Y, ldy, indices, p), v.sub(count, 1)
 
@@ -557,7 +554,7 @@ def gather_axpys(v, y, i, s, o, Y, ldy, indices, p, count):
         numbers = [v.add(first, r) for r in range(n)]
         rows = [address(number) for number in numbers]
         factors = [v.broadcast(s, number) for number in numbers]
-        # Behind a smaller group there are none.
+        # After a smaller group there are no rows to fetch.
         far = [address(v.min(v.add(r, AHEAD), last)) for r in numbers] if n == v.tile_rows else [None] * n
 
         def columns(at, _):
@@ -578,16 +575,16 @@ def gather_axpys(v, y, i, s, o, Y, ldy, indices, p, count):
 
 @micro_kernel
 def gather_residual(v, q, i, s, b, w, o, Y, ldy, indices, p, count, x, j, ahead):
-    """Multiply gathered rows by a vector and add the residual's multiples of the same rows to another: one pass.
+    """Multiply gathered rows by a vector, and add multiples of the rows by the residuals to another, in one pass.
 
     Computes   s[o + r] = Y[indices[p + r]] . x[j : j + ldy], zeros up to a multiple of W at most, and
                q[i : i + ldy] += sum_r (b[o + r] - w[o + r] s[o + r]) Y[indices[p + r]] for r < count
-    Requires   ldy, the length of a row, padded; count any, 0 too; s, b and w have room for count padded; q and x apart.
-               With ahead > 0 the rows that many further on are fetched into the cache meanwhile.
-    IR         As ``gather_dots`` and ``gather_axpys`` for each group of rows, which the first-level cache holds between
-               the two; the sum of a group in two chains, for half the latency. Groups of 2 r as far as they go, where W
-               allows it: one reduction for 16 rows instead of two for 8 saves 15% at 64 floats a row. The rest as
-               dots: it fetches nothing, as there is nothing behind it.
+    Requires   ldy, the length of a row, padded; count any, 0 too; s, b and w have room for count padded; q and x do not
+               overlap. With ahead > 0 the rows that many further on are fetched into the cache meanwhile.
+    IR         ``gather_dots`` and ``gather_axpys`` for each group of rows, which the first-level cache holds between
+               the two. The sum of a group is in two chains, for half the latency. Groups have 2 r rows if W allows it:
+               one reduction for 16 rows instead of two for 8 saves up to 15%. The last groups have r rows, and fetch
+               none.
     """
     q, x = v.at(q, i), v.at(x, j)
     s, b, w = (v.at(array, o) for array in (s, b, w))
@@ -597,7 +594,7 @@ def gather_residual(v, q, i, s, b, w, o, Y, ldy, indices, p, count, x, j, ahead)
     def group(first, n, rest=False):
         narrow = ir.VectorType(v.scalar, n)
         numbers = [v.add(first, r) for r in range(n)]
-        # Settled, as two loops use them: computed twice, a pass takes 2 to 3% longer.
+        # Settled, because two loops use them: computed twice, a pass takes 2 to 3% longer.
         rows = [v.settled(address(v.min(r, last) if rest else r)) for r in numbers]
 
         def products():
@@ -633,12 +630,12 @@ def gather_residual(v, q, i, s, b, w, o, Y, ldy, indices, p, count, x, j, ahead)
 
 @micro_kernel
 def gather_gram(v, A, a, lda, r, w, b, o, Y, indices, p, count):
-    """Add the weighted Gram matrix of gathered rows of one vector, and multiples of the same rows to another vector.
+    """Add the weighted Gram matrix of gathered rows that are one vector long, and multiples of them to a vector.
 
     Computes   A[0:W, 0:W] += sum_r w[o + r] y_r y_r' and r[0:W] += sum_r b[o + r] y_r, with y_r = Y[indices[p + r]]
     Requires   rows of Y of length W; count any, 0 too; w of any sign.
-    IR         W + 1 sums in registers, and for each row two loads, W + 2 broadcasts and as many multiplications. The
-               panel, square roots and second pass of the general way take twice as long.
+    IR         W + 1 sums in registers. Each row takes two loads, W + 2 broadcasts and as many multiplications: half the
+               time of the general way by a panel.
     """
     A, w, b, n = v.at(A, a), v.at(w, o), v.at(b, o), v.lanes
     address = _gathered(v, Y, n, indices, p)
@@ -660,8 +657,8 @@ def gather_gram(v, A, a, lda, r, w, b, o, Y, indices, p, count):
 
 # Conjugate gradients
 #
-# What a step does to vectors of one row's length, in as few passes as its two products allow. As loops of jitted code,
-# which know neither the padding nor that nothing overlaps, these took a quarter of a row of 130 cells at k = 64.
+# What a step does to vectors of k numbers, in as few passes as its two products allow. Compiled from Python loops,
+# where LLVM knows neither the padding nor that arrays do not overlap, this would take a quarter of a row.
 
 
 @micro_kernel
@@ -679,7 +676,7 @@ def dot(v, out, o, x, i, y, j, n):
 
 @micro_kernel
 def cg_direction(v, p, q, d, e, r, beta, n):
-    """Take the next direction, and start its product with the matrix.
+    """Compute the next direction, and the diagonal's part of its product with the matrix.
 
     Computes   p[0:n] <- e * r + beta * p; q[0:n] = -d * p, with the new p.
     Requires   n padded.
@@ -697,7 +694,7 @@ def cg_direction(v, p, q, d, e, r, beta, n):
 
 @micro_kernel
 def cg_advance(v, out, o, x, i, r, p, q, e, alpha, n):
-    """Go along the direction.
+    """Step along the direction.
 
     Computes   x[i : i + n] += alpha * p; r[0:n] += alpha * q; out[o] = sum of e * r^2, with the new r.
     Requires   n padded.
@@ -709,7 +706,7 @@ def cg_advance(v, out, o, x, i, r, p, q, e, alpha, n):
         v.store(v.fma(factor, v.load(p, c), v.load(x, c)), x, c)
         residual = v.fma(factor, v.load(q, c), v.load(r, c))
         v.store(residual, r, c)
-        # e first: the squares of small residuals are 0 where these products are not
+        # Multiplied by e first: the squares of small residuals may underflow where these products do not.
         return [v.fma(v.times(residual, v.load(e, c)), residual, sums[0])]
 
     (total,) = v.loop(0, n, v.lanes, [v.zero], step)
@@ -718,15 +715,15 @@ def cg_advance(v, out, o, x, i, r, p, q, e, alpha, n):
 
 @micro_kernel
 def solve_few(v, out, at, x, o, w, b, d, beyond, Y, ldy, indices, p, count):
-    """Solve a row of a few cells in registers, and go beyond the solution.
+    """Solve a row of a few entries in registers, and go beyond the solution.
 
     Computes   z = sum_j t_j y_j / d with t + w K t = b, K_ij = y_i . (y_j / d), y_j = Y[indices[p + j]]; s = z - x;
                out[at] <- sum_j b_j y_j.z, out[at + 1] <- sum_i d_i s_i^2 + sum_j w_j (y_j.s)^2;
-               x[o : o + ldy] <- z + beyond s, of beyond = 0 z. Returns 0, or 1 where a pivot is not positive (NaN is
-               not); out and x are then left as they are.
+               x[o : o + ldy] <- z + beyond s, or z if beyond is 0. Returns 0, or 1 if a pivot is not positive or NaN;
+               out and x then stay as they are.
     Requires   ldy, the length of a row, padded; count from 1 to FEW; d not 0.
-    IR         One block for each count: the dots of all pairs in one pass over the rows, reduced together; elimination
-               by scalars, whose pivots are those of the symmetric matrix I + w^(1/2) K w^(1/2); a second pass.
+    IR         A block of code for each count. One pass over the rows computes the dot products of all pairs. Scalars
+               eliminate, with the pivots of the symmetric matrix I + w^(1/2) K w^(1/2). A second pass computes x.
     """
     out, x = v.at(out, at), v.at(x, o)
     builder, address = v.builder, _gathered(v, Y, ldy, indices, p)
@@ -774,7 +771,7 @@ def solve_few(v, out, at, x, o, w, b, d, beyond, Y, ldy, indices, p, count):
 
 
 def _eliminated(v, weights, K, right):
-    """Return t with t + diag(weights) K t = right, all of scalars, and whether all pivots are positive."""
+    """Return whether all pivots are positive, and t with t + diag(weights) K t = right, in scalars."""
     n = len(right)
     one, zero = v.scalar(1), v.scalar(0)
     A = [[v.fma(weights[i], K[i, j], one if i == j else zero) for j in range(n)] for i in range(n)]
@@ -795,7 +792,7 @@ def _eliminated(v, weights, K, right):
 
 @micro_kernel
 def go_beyond(v, out, at, x, o, before, d, beyond, n):
-    """Go on in the direction in which a vector has moved.
+    """Move a vector further in the direction in which it has moved.
 
     Computes   before[0:n] <- s = x[o : o + n] - before; x[o : o + n] += beyond * s; out[at] = sum of d * s^2.
     Requires   n padded.
@@ -825,11 +822,11 @@ def _in_strip(v, P, rows, c):
 
 @micro_kernel
 def scaled(v, P, p0, rows, s, o, M, m, ldm, count, width):
-    """Copy rows, each times its scale, into a panel in strips.
+    """Copy scaled rows into a panel in strips.
 
     Computes   P[r, 0:width] = s[o + r] * M[r, 0:width] for r < count
     Requires   width padded; count <= rows, 0 too.
-    IR         For each vector a load, a product and a store.
+    IR         A load, a product and a store for each vector.
     """
     P, s = v.at(P, p0), v.at(s, o)
 
@@ -847,17 +844,16 @@ def scaled(v, P, p0, rows, s, o, M, m, ldm, count, width):
 
 @micro_kernel
 def gather_panel(v, C, keep, scale, P, rows, s, b, o, y, Y, ldy, indices, p, depth, left):
-    """Gather rows, each times its scale, into a panel in strips, and start with what is summed of them.
+    """Gather scaled rows into a panel in strips, and add what each whole strip sums up to.
 
     Computes   P[r, 0:ldy] = s[o + r] * Y[indices[p + r]] and y[0:ldy] += sum_r b[o + r] * Y[indices[p + r]] for
-               r < depth; on the diagonal of C, ldy x ldy, what ``add_gram`` gives of each whole strip of P.
-    Requires   ldy, the length of a row, padded; depth <= rows and FOLDED, 0 too; left >= depth: so many rows from p on
-               may be fetched.
+               r < depth; on the diagonal of C, ldy x ldy, ``add_gram`` of each whole strip of P.
+    Requires   ldy, the length of a row, padded; depth <= rows and FOLDED, 0 too; left >= depth: the number of rows from
+               p on that may be fetched.
     IR         The first tile of ``add_gram`` takes the rows of Y on their way into the panel, so that the CPU fetches
-               and multiplies at once: one after the other an exact row of 4 k cells takes 4% longer at 64 floats, 5% at
-               128, 12% at 64 and 128 doubles; without the rows fetched ahead 3% at 64, 7% at 128. The tile reads its
-               factors back from the panel: LLVM would shuffle them out of the row's registers, on a port that fma
-               needs (2 to 4%). Columns beyond the last whole strip are gathered alone.
+               and multiplies at the same time. This saves 4 to 12% of an exact row, and fetching rows ahead 3 to 7%.
+               The tile reads its factors back from the panel: LLVM would shuffle them out of the row's registers, on a
+               port that fma needs. Columns beyond the last whole strip are only gathered.
     """
     s, b = v.at(s, o), v.at(b, o)
     factor, adds = v.splat(scale), v.builder.icmp_signed("!=", keep, INDEX(0))
@@ -867,7 +863,7 @@ def gather_panel(v, C, keep, scale, P, rows, s, b, o, y, Y, ldy, indices, p, dep
         panel, multiples, offsets = _in_strip(v, P, rows, c), v.at(y, c), range(0, vectors * v.lanes, v.lanes)
 
         def gathered(tall, also):
-            """Emit the loop over the rows; return the sums of a tile of so many of their numbers and their vectors."""
+            """Emit the loop over the rows; return the sums of a tile: ``tall`` numbers of each row by its vectors."""
 
             def step(d, carried):
                 totals, sums = carried[:vectors], carried[vectors:]
@@ -902,12 +898,11 @@ def gather_panel(v, C, keep, scale, P, rows, s, b, o, y, Y, ldy, indices, p, dep
 
 @micro_kernel
 def gather_transposed(v, T, t, rows, s, o, e, i, Y, ldy, indices, p, count):
-    """Gather rows, scaled on both sides, as the columns of a panel in strips.
+    """Gather rows as the columns of a panel in strips, scaled on both sides.
 
-    Computes   T[c, r] = s[o + r] * e[i + c] * Y[indices[p + r], c] for c < ldy and r < count, and zeros for the r from
+    Computes   T[c, r] = s[o + r] * e[i + c] * Y[indices[p + r], c] for c < ldy and r < count, and zeros for r from
                count up to the next multiple of W.
-    Requires   ldy, the length of a row, padded, at most rows; count any, 0 too; s has room for count padded, T has such
-               columns.
+    Requires   ldy, the length of a row, padded, at most rows; count any, 0 too; s and T have room for count padded.
     IR         W x W blocks: W loads times e, transposed in registers, times s, W stores.
     """
     T, s, e = v.at(T, t), v.at(s, o), v.at(e, i)
@@ -931,9 +926,9 @@ def gather_transposed(v, T, t, rows, s, o, e, i, Y, ldy, indices, p, count):
 
 @micro_kernel
 def prefetch_rows(v, Y, ldy, indices, p, count):
-    """Ask for rows that will be gathered soon.
+    """Fetch rows into the cache that will be gathered soon.
 
-    Computes   nothing: fetches the cache lines of Y[indices[p + r]] for r < count.
+    Computes   nothing; fetches Y[indices[p + r]] for r < count.
     Requires   count any, 0 too.
     IR         One ``llvm.prefetch`` for each line.
     """
@@ -946,17 +941,17 @@ def prefetch_rows(v, Y, ldy, indices, p, count):
 
 @micro_kernel
 def screen(v, out, p, q, o, B, b, pairs, terms, t, ld, offsets, u, slack, scale, length, offset, worst, count):
-    """Tell which columns of strips may reach a score, from factors rounded to whole numbers.
+    """Tell which columns may reach a score, by factors rounded to whole numbers.
 
     Computes   out[p + s], for the strips s < count: bit j is set unless column c = t + s * S + j, whose numbers are
                B[b + s * pairs * 2 S :], has
-               scale (q'B_c) terms[c] + (length terms[ld + c] + (offset + raised)) < worst; raised is offsets[c - t + u]
-               times 1 + slack or 1 - slack, whichever gives more.
-               q[o : o + pairs] holds two numbers of 16 bits each, the first in the lower half; B has two numbers of 8
-               bits for each column, column after column, pair after pair.
+               scale (q'B_c) terms[c] + (length terms[ld + c] + (offset + raised)) < worst, where raised is the larger
+               of (1 + slack) and (1 - slack) times offsets[c - t + u].
+               q[o : o + pairs] holds two numbers of 16 bits each, the first in the lower half. B holds two numbers of 8
+               bits for each column of each pair.
     Requires   pairs and count above 0; S at most 32; q'B_c within 32 bits.
-    IR         Groups of r strips, then of fewer: in each step one broadcast, and for each strip a load that widens and
-               a multiply-add of pairs.
+    IR         Groups of r strips, then of fewer. Each step takes one broadcast, and for each strip a load that widens
+               and a multiply-add of pairs.
     """
     out, q, B, terms, offsets = v.at(out, p), v.at(q, o), v.at(B, b), v.at(terms, t), v.at(offsets, u)
     builder, word = v.builder, ir.IntType(32)
@@ -989,16 +984,15 @@ def screen(v, out, p, q, o, B, b, pairs, terms, t, ld, offsets, u, slack, scale,
 
 @micro_kernel
 def keep_best(v, best, o, best_ids, i, n, kept, x, p, ids, q, taken, t, count):
-    """Put columns that are better than the worst that is kept where they belong: by falling score, equal by rising id.
+    """Insert columns into the list of the best, which is sorted by falling score, then by rising id.
 
     Computes   best[o : o + n] and best_ids[i : i + n] <- the first n of themselves and of the scores x[p + c] with
-               their ids[q + c], of the c < count whose bit c % 32 of taken[t + c / 32] is not set and that come before
-               place kept - 1. A score that is not a number comes before none.
-    Requires   n padded; count a multiple of S; best in order, without NaN; ids from -1 on.
-    IR         A compare of S numbers and a branch, until a lane is not below the worst; only then a look at
-               ids and bits.
-               From the last vector to the first, a lane of best keeps what it has, or takes the score, or its left
-               neighbour's: compares and selections, no branch to predict.
+               their ids[q + c], of those c < count whose bit c % 32 of taken[t + c / 32] is not set and that come
+               before place kept - 1. NaN is never inserted.
+    Requires   n padded; count a multiple of S; best sorted, without NaN; ids from -1 on.
+    IR         A compare of S numbers and a branch, until a lane is not below the worst. Only then ids and bits are
+               read. To insert, from the last vector to the first, each lane of best keeps its number, or takes the new
+               one, or that of its left neighbour: compares and selections, no branches to predict.
     """
     best, best_ids, x, ids, taken = v.at(best, o), v.at(best_ids, i), v.at(x, p), v.at(ids, q), v.at(taken, t)
     builder, worst = v.builder, v.sub(kept, 1)
@@ -1026,7 +1020,7 @@ def keep_best(v, best, o, best_ids, i, n, kept, x, p, ids, q, taken, t, count):
             place(j, v.load(best, v.sub(j, v.lanes)), v.load_as(numbers, best_ids, v.sub(j, v.lanes)))
 
         v.each(v.sub(n, v.lanes), 0, -v.lanes, with_neighbour)
-        place(0, v.constant(float("inf")), v.splat(word(-2)))  # before everything
+        place(0, v.constant(float("inf")), v.splat(word(-2)))  # a neighbour that comes before everything
 
     def strip(c):
         scores = v.load_as(scores_of_strip, x, c)

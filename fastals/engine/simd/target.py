@@ -1,7 +1,7 @@
 """What the CPU offers: vector width, fused multiply-add, and the tile that fits its registers.
 
-Everything here is a pure function of the CPU that Numba compiles for, which NUMBA_CPU_NAME and NUMBA_CPU_FEATURES
-override. Both are part of the key of Numba's cache, so no cached kernel meets a width that it was not made for.
+Everything here follows from the CPU that Numba compiles for. NUMBA_CPU_NAME and NUMBA_CPU_FEATURES override it. Both
+are part of the key of Numba's cache, so a cached kernel always has the width for which it was made.
 """
 
 import math
@@ -22,32 +22,32 @@ class Target:
     """A CPU as the kernels see it."""
 
     vector_bytes: int  # one vector register
-    accumulators: int  # registers that a tile may keep its sums in
+    accumulators: int  # registers for the sums of a tile
     fma: bool  # whether a * b + c is one instruction
-    pair_bytes: int  # the vector register whose numbers of 16 bits x86's pmaddwd takes; 0 on other CPUs
+    pair_bytes: int  # width in bytes of x86's pmaddwd, which multiplies numbers of 16 bits; 0 on other CPUs
 
     def lanes(self, itemsize: int) -> int:
-        """W: how many numbers of ``itemsize`` bytes a vector register holds."""
+        """Return W: how many numbers of ``itemsize`` bytes a vector register holds."""
         return self.vector_bytes // itemsize
 
     def tile(self, itemsize: int) -> tuple[int, int]:
-        """Rows and vectors of the tile of a product: its sums fill the accumulators, its rows divide W.
+        """Return the rows and vectors of the tile of a product: its sums fill the accumulators, its rows divide W.
 
-        A step of a tile of r rows by v vectors loads v vectors and r scalars for r * v multiply-adds, which the load
-        ports keep up with from v = 2 on. AVX-512: 8 x 2, AVX2 and single-precision SSE and NEON: 4 x 2.
+        A step of a tile of r rows by v vectors loads v vectors and r scalars for r * v multiply-adds. The load ports
+        keep up with that from v = 2 on.
         """
         rows = min(self.lanes(itemsize), self.accumulators // 2)
         return rows, self.accumulators // rows
 
     def strip(self, itemsize: int) -> int:
-        """S: how many columns a tile is wide."""
+        """Return S: how many columns a tile is wide."""
         return self.tile(itemsize)[1] * self.lanes(itemsize)
 
     def folds(self, itemsize: int) -> bool:
-        """Whether Gram matrices fold the triangle of a strip: where a tile is W / 2 rows by two vectors.
+        """Tell whether Gram matrices fold the triangle of a strip: where a tile is W / 2 rows by two vectors.
 
-        That is in float32 with AVX-512, where an exact row takes 4 to 9% less, and with AVX2: 2 to 10%.
-        In float64 tiles would be half as high as they are, and a row takes 1 to 2% longer.
+        That is the case in float32 with AVX-512 and AVX2, where folding saves 2 to 10% of an exact row. In float64 it
+        would make rows 1 to 2% slower.
         """
         rows, vectors = self.tile(itemsize)
         return vectors == 2 and 2 * rows == self.lanes(itemsize)
@@ -55,7 +55,7 @@ class Target:
 
 REGISTERS = {64: "zmm", 32: "ymm", 16: "xmm"}  # of x86, by their bytes
 
-# Additions of 512 bits and one fused multiply-add: what the machine code uses for them tells what the CPU has.
+# Additions of 512 bits and one fused multiply-add. The machine code for them shows what the CPU has.
 _PROBE = """
 define <16 x float> @add(<16 x float> %x) {
   %y = fadd <16 x float> %x, %x
@@ -81,7 +81,7 @@ def target() -> Target:
 
 
 def describe(triple: str, cpu: str, features: str) -> Target:
-    """Ask LLVM what the CPU has, as it alone knows which name implies which features."""
+    """Return what a CPU has, by the code that LLVM makes for it: LLVM knows which name implies which features."""
     machine = llvm.Target.from_triple(triple).create_target_machine(cpu=cpu, features=features)
     assembly = machine.emit_assembly(llvm.parse_assembly(_PROBE))
     vector_bytes = 64 if "zmm" in assembly else 32 if "ymm" in assembly else 16
@@ -95,7 +95,7 @@ def describe(triple: str, cpu: str, features: str) -> Target:
 
 
 def lanes(dtype: DTypeLike) -> int:
-    """W: how many numbers of ``dtype`` a vector register holds; all paddings are multiples of it."""
+    """Return W: how many numbers of ``dtype`` a vector register holds. All padded sizes are multiples of it."""
     return target().lanes(np.dtype(dtype).itemsize)
 
 
@@ -111,10 +111,10 @@ def in_strips(n: int, dtype: DTypeLike) -> int:
 
 
 def aligned_empty(shape: int | tuple[int, ...], dtype: DTypeLike) -> NDArray:
-    """Make an uninitialised C-contiguous array that starts at a cache line, so that no vector straddles two."""
+    """Return an uninitialised C-contiguous array that starts at a cache line, so that no vector straddles two lines."""
     dtype = np.dtype(dtype)
     size = (math.prod(shape) if isinstance(shape, tuple) else shape) * dtype.itemsize
     raw = np.empty(size + CACHE_LINE, np.uint8)
-    # Not `raw.ctypes`, which costs 2 us: a dozen work arrays are made to fold in one row.
+    # Not `raw.ctypes`, which is slow, and folding in one row makes a dozen arrays.
     start = -raw.__array_interface__["data"][0] % CACHE_LINE
     return raw[start : start + size].view(dtype).reshape(shape)

@@ -1,6 +1,6 @@
-"""The micro-kernels once more, in plain NumPy: what each computes, in the fewest words. The tests' oracle.
+"""What each micro-kernel computes, in plain NumPy: the reference of the tests.
 
-Same names and arguments as in ``kernels.py``; the arrays may be of any float dtype.
+Names and arguments are those of ``kernels.py``. The arrays may have any float dtype.
 """
 
 import numpy as np
@@ -32,7 +32,7 @@ def add_product(C, c, ldc, keep, scale, A, a, lda, B, b, ldb, depth, height, wid
 
 
 def add_gram(C, c, ldc, keep, scale, P, p, depth):
-    """``C = keep * C + scale * P'P`` by blocks; two on the diagonal may share the place of one and its neighbour."""
+    """``C = keep * C + scale * P'P`` by blocks; two blocks on the diagonal may be folded into one place."""
     W, S, folds = lanes(C.dtype), target().strip(C.itemsize), target().folds(C.itemsize)
     block = np.arange(S) // (W // 2 if folds else W)
     panel = P.flat[_at(p, S, depth, S)]
@@ -46,7 +46,7 @@ def add_gram(C, c, ldc, keep, scale, P, p, depth):
 
 
 def unfold(C, c, ldc):
-    """Part the two blocks that ``add_gram`` has interleaved."""
+    """Separate the two blocks that ``add_gram`` has folded."""
     W = lanes(C.dtype)
     H, square = W // 2, C.flat[_at(c, ldc, 2 * W, 2 * W)]
     shared = square[W + H :, W:].copy()
@@ -92,14 +92,14 @@ def solve_tile(U, u, ldu, inv, i, C, c, ldc, width):
 
 
 def substitute_forward(U, u, ldu, i, x, o):
-    """``x <- U'^-1 x`` from row i on, for W rows, where U holds the transposed inverses of its diagonal blocks."""
+    """``x <- U'^-1 x`` for the W rows from i on; U holds the transposed inverses of its diagonal blocks."""
     n = i + lanes(x.dtype)
     upper, solved = U.flat[_at(u, ldu, n, n)], x[o : o + n]
     solved[i:] = upper[i:, i:] @ (solved[i:] - upper[:i, i:].T @ solved[:i])
 
 
 def substitute_backward(U, u, ldu, n, x, o):
-    """``x <- U^-1 x``, block by block, U as for ``substitute_forward``."""
+    """``x <- U^-1 x``, block by block; U is as in ``substitute_forward``."""
     W = lanes(x.dtype)
     upper, solved = U.flat[_at(u, ldu, n, n)], x[o : o + n]
     for i in reversed(range(0, n, W)):
@@ -146,7 +146,7 @@ def cg_advance(out, o, x, i, r, p, q, e, alpha, n):
 
 
 def solve_few(out, at, x, o, w, b, d, beyond, Y, ldy, indices, p, count):
-    """``z = D^-1 Y't`` with ``(I + w Y D^-1 Y') t = b``, Y the gathered rows; x goes beyond it."""
+    """``z = D^-1 Y't`` with ``(I + w Y D^-1 Y') t = b`` for the gathered rows Y; ``x = z + beyond * (z - x)``."""
     rows, before = _gathered(Y, ldy, indices, p, count), x[o : o + ldy].copy()
     K = (rows / d[:ldy]) @ rows.T
     A = np.eye(count) + w[:count, None] * K
@@ -197,7 +197,7 @@ def gather_transposed(T, t, rows, s, o, e, i, Y, ldy, indices, p, count):
 
 
 def prefetch_rows(Y, ldy, indices, p, count):
-    """Nothing: a prefetch has no value."""
+    """Compute nothing: a prefetch has no result."""
 
 
 def screen(out, p, q, o, B, b, pairs, terms, t, ld, offsets, u, slack, scale, length, offset, worst, count):
