@@ -210,7 +210,7 @@ WAYS = {"primal": plans.PRIMAL, "dual": plans.DUAL, "cg": plans.CG, "cheapest": 
 
 
 def a_model(R, k, biases=False, **parameters):
-    """What the engine fits `R` with: both row problems and panels of zeros."""
+    """Return the row problems of `R` and panels of zeros."""
     cells = fastals.Interactions(stored(R), "float64")
     kind = fastals.ExplicitALS if biases else fastals.ImplicitALS
     objective = kind(factors=k, **parameters)._objective()
@@ -226,12 +226,12 @@ def a_model(R, k, biases=False, **parameters):
 
 
 def plan(way, dtype, **changes):
-    """Solve as `way` says, from zero, to the end."""
+    """Return the plan that solves rows as `way` says, from zero, to the end."""
     return plans.plan_for("auto", np.dtype(dtype), True, warm=False, last=True)._replace(only=WAYS[way], **changes)
 
 
 def one_row(m, k, dtype, seed=0, lowest=0.1):
-    """A row of `m` cells with weights `lowest` .. `lowest + 2`, its columns, background and dense system."""
+    """Return a row of `m` entries with w from `lowest` to `lowest + 2`, its columns, background and dense system."""
     rng = np.random.default_rng(seed)
     n = m + 3
     Y = as_panel(rng.standard_normal((n, k)).astype(dtype))
@@ -240,7 +240,7 @@ def one_row(m, k, dtype, seed=0, lowest=0.1):
     weights = (lowest + 2 * rng.random(m)).astype(dtype)
     targets = rng.standard_normal(m).astype(dtype)
     indices = np.sort(rng.choice(n, m, replace=False)).astype(np.int32)
-    # w = confidence - background: a background of 2 a column leaves any w above -2 to the confidence.
+    # w = confidence - background. With a background of 2 for each column any w above -2 has a positive confidence.
     cells = Cells(np.array([0, m]), indices, targets, weights + dtype(2) if m else np.ones(1, dtype))
     rule = CellRule(*(dtype(number) for number in (1, 0, 0, 1, 0)))
     problem = RowProblem(cells, rule, np.array([[1, 1, 0.5]], dtype), np.array([[1, 2, 0]], dtype))
@@ -252,7 +252,7 @@ def one_row(m, k, dtype, seed=0, lowest=0.1):
 
 
 def solve(problem, Y, g, k, plan):
-    """Solve the one row of a problem."""
+    """Solve a problem of one row; return the row and the outcome."""
     X = np.full((1, Y.shape[1]), np.nan, Y.dtype)
     outcome = sweep.half_step(problem, Y, g, k, X, plan, 1)
     return X[0], outcome

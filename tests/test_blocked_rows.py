@@ -1,4 +1,4 @@
-"""Rows solved together, block after block: they are what each is by itself, whoever else is solved."""
+"""Rows solved in batches equal rows solved one by one, whatever the batch."""
 
 import numpy as np
 import pytest
@@ -17,7 +17,7 @@ FEW = 30
 
 @pytest.fixture(autouse=True)
 def rows_are_blocked(monkeypatch):
-    """Have rows of more cells than these solved together, by blocks of a few columns and batches of a few rows."""
+    """Solve rows of more than FEW entries in batches of a few rows, by blocks of a few columns."""
     monkeypatch.setattr(blocked_rows, "CACHED", FEW * 16)
     monkeypatch.setattr(blocked_rows, "CELLS", 0)
     monkeypatch.setattr(blocked_rows, "BLOCK", 2**10)
@@ -34,7 +34,7 @@ def calls(monkeypatch):
 
 
 def problem(dtype, kind="each its own", n_rows=40, n_columns=150, k=12, seed=0):
-    """Rows of 0 to 150 cells with weights of any sign above the background's, the fixed panel and its background."""
+    """Rows of 0 to 150 entries with w of any sign, the fixed panel and its background."""
     rng = np.random.default_rng(seed)
     counts = rng.integers(0, n_columns + 1, n_rows)
     indices = np.concatenate([np.sort(rng.choice(n_columns, m, replace=False)) for m in counts]).astype(np.int32)

@@ -1,4 +1,4 @@
-"""Rows in parts: they are what the ordinary way makes of them, whatever the number of threads."""
+"""Rows solved in parts equal rows solved by one thread, for any number of threads."""
 
 import numpy as np
 import pytest
@@ -14,7 +14,7 @@ SHORT = 3 * long_rows.PARTS // 2  # some parts have one cell, others two
 
 @pytest.fixture(autouse=True)
 def rows_are_long(monkeypatch):
-    """Have rows of this many cells solved in parts, and shorter ones as ever."""
+    """Solve rows of SHORT entries and more in parts."""
     monkeypatch.setattr(sweep, "LONG", SHORT - 1)
 
 

@@ -1,4 +1,4 @@
-"""Conjugate gradients: what they report, and how many steps are expected."""
+"""Conjugate gradients: the loss that they report, and the number of steps that is expected."""
 
 import numpy as np
 import pytest
@@ -50,7 +50,7 @@ def steps_of_textbook(A, d, r, tolerance):
 
 
 def test_expected_steps_are_their_formula():
-    """Of a row whose cells are all asked."""
+    """For a row short enough that all of its entries are read."""
     m, k = cg.SAMPLED, 32
     problem, Y, g, *_ = one_row(m, k, np.float64)
     ws, some = workspace(k, m, Y.dtype), plan("cheapest", np.float64)

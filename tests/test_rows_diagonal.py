@@ -1,4 +1,4 @@
-"""The diagonal of a row's matrix: a row that is nothing else, and the row of a sketch."""
+"""Rows whose matrix is a diagonal, and the rows of a sketch."""
 
 import numpy as np
 from hypothesis import given

@@ -11,7 +11,7 @@ from tests.helpers import a_model, example
 
 @pytest.mark.parametrize("biases", [False, True])
 def test_sketch_spans_the_range_of_the_data(biases):
-    """Of a matrix of rank 3 the start has rank 3; its columns lie in the matrix's row space but for its scales."""
+    """The start for a matrix of rank 3 has rank 3. Scales aside, its columns lie in the row space of the matrix."""
     rng = np.random.default_rng(0)
     R = rng.random((30, 2)) @ rng.random((2, 20)) + 1
     R -= R.mean() if biases else 0
@@ -32,7 +32,7 @@ def test_sketch_spans_the_range_of_the_data(biases):
 
 
 def test_with_a_background_the_users_have_a_start_too():
-    """It is a step of the sketch from the items' start, with entries of a size of their own."""
+    """The users are a product with the items' start, scaled to entries of size `ENTRY`."""
     R = np.nan_to_num(example())
     model = a_model(R, 3)
     assert sketch(Alternation(model, "auto", 1), np.random.default_rng(1)) == Begin("guessed")

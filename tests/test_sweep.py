@@ -96,7 +96,7 @@ def test_bits_do_not_depend_on_where_arrays_lie():
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("parameters", [{}, {"alpha": 40.0}, {"unobserved_weight": 0.01, "regularization": 0.1}])
 def test_stored_rows_have_the_residual_that_is_promised(solver, dtype, parameters):
-    """What is left to gain, at most r' D^-1 r, is at most tolerance^2 of what is gained, beside rounding."""
+    """What is left to gain is at most tolerance^2 times the gain, rounding aside."""
     R = example(1, (200, 90), 0.3)
     model = fastals.ImplicitALS(factors=24, iterations=2, solver=solver, dtype=dtype, random_state=0, **parameters).fit(
         stored(R)
