@@ -15,13 +15,12 @@ from threading import Lock
 from typing import Any, ClassVar, NamedTuple, TypeVar
 
 import numpy as np
-import scipy
 
 from .data.ids import Ids
 from .data.interactions import Interactions, MatrixLike, transpose
-from .engine import basis
+from .engine import basis, equations
 from .engine.panel import as_panel
-from .engine.problem import BACKGROUND, OFFSET, RIDGE, WEIGHT, Cells, RowProblem
+from .engine.problem import Cells, RowProblem
 from .objectives import Objective, Statistics
 from .validation import check_ids, check_integer, check_number
 
@@ -456,49 +455,15 @@ def _exchange(gram: np.ndarray | None, weight: float, old: np.ndarray, new: np.n
 
 
 def _solve(side: str, number: int, problem: RowProblem, fixed: list[np.ndarray], gram: np.ndarray | None) -> np.ndarray:
-    """Solve a problem of one row by Cholesky in float64; `fixed` are the other side's factors, and biases if any.
-
-    The kernels want the background as a diagonal. To bring it there costs ten times what this row does, and the next
-    event would undo it.
-    """
-    indices = problem.cells.indices
-    Y = fixed[0][indices].astype(np.float64)
-    if len(fixed) == 2:
-        problem.columns[:, OFFSET] = fixed[1]
-        Y = np.column_stack([Y, np.ones(len(Y))])
-    if len(indices) == 0:
-        return np.zeros(Y.shape[1])
-    w, b = _numbers(problem)
-    if w.min() >= 0:
-        Z = Y * np.sqrt(w)[:, None]
-        A = Z.T @ Z  # which BLAS does in half the time of the product of two matrices
-    else:
-        A = (Y.T * w) @ Y
-    A += problem.rows[0, RIDGE] * np.eye(Y.shape[1])
-    if gram is not None:
-        A += problem.rows[0, BACKGROUND] * gram
-    # By its full name: importing it with this module would add a tenth to what `import fastals` takes.
-    factor, solution, info = scipy.linalg.lapack.dposv(A, Y.T @ b)
-    pivots = factor.diagonal() ** 2
-    # A pivot that is no more than a rounding may come out positive, where exactly it is 0.
-    if info != 0 or pivots.min() <= len(A) * np.finfo(float).eps * A.diagonal().max():
+    """Solve a problem of one row in float64; `fixed` are the other side's factors, and biases if any."""
+    factors, biases = fixed[0], fixed[1] if len(fixed) == 2 else None
+    solution = equations.solve(equations.row_equations(problem, factors, biases, gram))
+    if solution is None:
         raise np.linalg.LinAlgError(
-            f"{side} {number} with {len(indices)} cells cannot be solved: its equations are not positive definite; "
-            "raise regularization"
+            f"{side} {number} with {len(problem.cells.indices)} cells cannot be solved: its equations are not positive "
+            "definite; raise regularization"
         )
     return solution
-
-
-def _numbers(problem: RowProblem) -> tuple[np.ndarray, np.ndarray]:
-    """Return w and b of the cells of a problem's one row, as `RowProblem` and `CellRule` define them, in float64."""
-    cells, rule, rows, columns = problem
-    columns = (columns if len(columns) == 1 else columns[cells.indices]).astype(np.float64)
-    values = cells.all_values.astype(np.float64)
-    confidence = (
-        (rule.constant + rule.slope * np.abs(values)) * cells.all_weights * rows[0, WEIGHT] * columns[:, WEIGHT]
-    )
-    target = rule.sign_target * (values > 0) + rule.value_target * (values - rule.mean - columns[:, OFFSET])
-    return confidence - rows[0, BACKGROUND] * columns[:, BACKGROUND], confidence * target
 
 
 def _replaced(cells: Cells, numbers: np.ndarray, new: Cells) -> Cells:

@@ -11,8 +11,8 @@ import numpy as np
 
 from .data.ids import Ids
 from .data.interactions import MatrixLike
-from .engine import topk
-from .engine.problem import BACKGROUND, OFFSET, RIDGE, WEIGHT, Cells
+from .engine import equations, topk
+from .engine.problem import BACKGROUND, Cells
 from .engine.topk import Columns, Lists
 from .objectives import Objective, Statistics
 from .recommend import EVERYTHING, Choice, Scores, best, check_inside, choice_of, pair_scores, unit_rows
@@ -414,41 +414,32 @@ class Serving(Params):
                     "this model was saved without its training cells, so it does not know what users have: save it "
                     "with include_cells=True, or pass the user's cells as R_new"
                 )
-            cells = _row(self._seen, row)
+            cells = self._seen.row(row)
         else:
             cells = self._new_users(R_new)
             if cells.n_rows != 1:
                 shape = cells.n_rows, len(self.item_factors_)
                 raise ValueError(f"R_new must be the cells of one user, shape (1, n_items), got shape {shape}")
         problem = self._fitted_objective.user_problem(cells, self._statistics)
-        biases = self._biases("item")
-        factors, indices = self.item_factors_, cells.indices
-        columns = np.broadcast_to(problem.columns, (len(factors), 3)).astype(np.float64)
-        row_numbers, rule = problem.rows[0].astype(np.float64), problem.rule
-        values = np.broadcast_to(cells.values, len(indices)).astype(np.float64)
-        offsets = columns[indices, OFFSET] if biases is None else biases[indices].astype(np.float64)
-        confidence = (rule.constant + rule.slope * np.abs(values)) * row_numbers[WEIGHT] * columns[indices, WEIGHT]
-        confidence = confidence * cells.weights
-        aim = rule.sign_target * (values > 0) + rule.value_target * (values - rule.mean - offsets)
-        on_top = confidence - row_numbers[BACKGROUND] * columns[indices, BACKGROUND]
-
-        def extended(numbers: Any) -> np.ndarray:
-            rows = factors[numbers].astype(np.float64)
-            return rows if biases is None else np.column_stack([rows, np.ones(len(rows))])
-
-        def background() -> np.ndarray:
-            Y = extended(slice(None))
-            return Y.T @ (columns[:, BACKGROUND, None] * Y)
-
-        gram = self._keep_made("explain", (factors, self._statistics), background)
-        Y, y = extended(indices), extended([target])[0]
-        A = row_numbers[BACKGROUND] * gram + (Y.T * on_top) @ Y + row_numbers[RIDGE] * np.eye(len(y))
-        contributions = confidence * aim * (Y @ np.linalg.solve(A, y)) if len(indices) else np.zeros(0)
+        factors, biases, background = self.item_factors_, self._biases("item"), problem.columns[:, BACKGROUND]
+        gram = None
+        if background.any():
+            sources = factors, self._statistics
+            gram = self._keep_made("explain", sources, lambda: equations.gram(factors, background))
+        y = factors[target].astype(np.float64)
+        if biases is not None:
+            y = np.append(y, 1.0)
+        contributions = equations.contributions(equations.row_equations(problem, factors, biases, gram), y)
+        if contributions is None:
+            raise np.linalg.LinAlgError(
+                f"the prediction for item {item!r} cannot be explained: the equations of the user, who has "
+                f"{len(cells.indices)} interactions, are not positive definite; raise regularization and fit again"
+            )
         order = np.argsort(-contributions, kind="stable")
         baseline = 0.0 if biases is None else float(self._statistics.mean + biases[target])
         ranked = contributions[order]
         return Explanation(
-            baseline + float(ranked.sum()), baseline, self._names("item", indices[order].astype(np.intp)), ranked
+            baseline + float(ranked.sum()), baseline, self._names("item", cells.indices[order].astype(np.intp)), ranked
         )
 
     def _one(self, side: str, name: str, given: Any) -> np.ndarray:
@@ -490,11 +481,3 @@ class Serving(Params):
             self._biases("item"),
             getattr(self, "global_mean_", 0.0),
         )
-
-
-def _row(cells: Cells, row: int) -> Cells:
-    """Return one row as cells of their own."""
-    place = slice(cells.indptr[row], cells.indptr[row + 1])
-    values, weights = (part if len(part) == 1 else part[place] for part in (cells.values, cells.weights))
-    indices = cells.indices[place]
-    return Cells(np.array([0, len(indices)]), indices, values, weights)

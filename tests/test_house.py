@@ -39,7 +39,7 @@ LAYERS = [
     {"engine.rows.long_rows", "engine.rows.blocked_rows"},
     {"engine.rows.solve", "engine.loss", "engine.topk"},
     {"engine.rows.primal", "engine.rows.dual", "engine.rows.cg"},
-    {"engine.rows.diagonal", "engine.basis"},
+    {"engine.rows.diagonal", "engine.basis", "engine.equations"},
     {"engine.rows.workspace", "engine.cholesky", "engine.cells", "engine.plan"},
     {"engine.panel", "engine.problem", "engine.threads", "engine.blas"},
     {"engine.simd"},

@@ -1,7 +1,6 @@
 """Ridge and objective in float64."""
 
 import numpy as np
-import pytest
 
 import fastals
 from fastals.engine import loss
@@ -22,11 +21,3 @@ def test_loss_has_the_same_bits_for_any_number_of_threads():
     model = fastals.ImplicitALS(factors=12, iterations=1, random_state=0).fit(R)
     losses = {model.set_params(n_threads=n).loss(R) for n in (1, 2, 5)}
     assert len(losses) == 1
-
-
-@pytest.mark.parametrize("weights", [np.full(1, 0.5, np.float32), np.linspace(0, 1, 600, dtype=np.float32)])
-def test_the_background_of_float32_factors_is_summed_in_float64(weights):
-    panel = np.random.default_rng(0).standard_normal((600, 16)).astype(np.float32)
-    exact = panel[:, :12].astype(np.float64)
-    allowed = len(panel) * np.finfo(float).eps * (np.abs(exact).T @ np.abs(exact))
-    assert (np.abs(loss._gram(panel, weights, 12) - (exact.T * weights) @ exact) <= allowed).all()

@@ -3,6 +3,7 @@
 import multiprocessing
 import threading
 import time
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -121,6 +122,15 @@ def test_wrong_questions_of_why():
     ):
         with pytest.raises(ValueError, match=sentence):
             model.explain(*arguments)
+
+
+def test_equations_without_one_solution_have_no_reasons():
+    R = np.full((2, 3), np.nan)
+    R[:, :2] = 1.0
+    model = fitted(ExplicitALS, R, factors=3, biases=False)
+    model._fitted_objective = replace(model._fitted_objective, regularization=(0.0, 0.0))
+    with pytest.raises(np.linalg.LinAlgError, match=r"item 1 cannot be explained: .* 2 interactions.*not positive"):
+        model.explain(0, 1)
 
 
 def test_a_user_without_cells_has_no_reasons():

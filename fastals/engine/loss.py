@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from .blas import one_blas_thread
 from .cells import gather_cells
+from .equations import gram
 from .jit import kernel, next_block
 from .problem import BACKGROUND, RIDGE, RowProblem
 from .rows.workspace import workspace
@@ -40,22 +40,8 @@ def cells_and_background(problem: RowProblem, X: np.ndarray, Y: np.ndarray, widt
     total = per_row.sum()
     background = problem.columns[:, BACKGROUND]
     if background.any():
-        total += (_gram(Y, background, width) * _gram(X, problem.rows[:, BACKGROUND], width)).sum()
+        total += (gram(Y[:, :width], background) * gram(X[:, :width], problem.rows[:, BACKGROUND])).sum()
     return float(total)
-
-
-def _gram(panel: np.ndarray, weights: np.ndarray, width: int) -> np.ndarray:
-    """Return sum_j weights_j y_j y_j', in float64 throughout.
-
-    `basis.gram` sums pieces in the dtype of the panel. Where a model explains the data almost completely, the loss is
-    smaller than the rounding of such a sum.
-    """
-    total, weights = np.zeros((width, width)), np.broadcast_to(weights, len(panel))
-    with one_blas_thread():
-        for start in range(0, len(panel), BLOCK):
-            rows = panel[start : start + BLOCK, :width].astype(np.float64)
-            total += (rows.T * weights[start : start + BLOCK]) @ rows
-    return total
 
 
 def ridge(problem: RowProblem, X: np.ndarray) -> float:

@@ -52,6 +52,13 @@ class Cells(NamedTuple):
         n = len(self.indices)
         return self.weights if len(self.weights) == n else np.broadcast_to(self.weights, n)
 
+    def row(self, number: int) -> Cells:
+        """Return one row as cells of their own."""
+        place = slice(self.indptr[number], self.indptr[number + 1])
+        values, weights = (part if len(part) == 1 else part[place] for part in (self.values, self.weights))
+        indices = self.indices[place]
+        return Cells(np.array([0, len(indices)]), indices, values, weights)
+
 
 class CellRule(NamedTuple):
     """How the confidence and the target of an observed entry follow from its value v.

@@ -57,6 +57,7 @@ from scipy import linalg, sparse
 
 from ...data.interactions import Interactions, MatrixLike, as_named_interactions
 from ...engine import topk
+from ...engine.equations import gram, row_equations
 from ...engine.loss import ridge
 from ...engine.panel import aligned_zeros, as_panel
 from ...engine.simd.target import padded
@@ -495,21 +496,19 @@ class AlternatingLeastSquares(Params):
         given = as_named_interactions("user_items", user_items, self.dtype)
         row = int(check_ids("userid", userid, given.shape[0])[0]) if given.shape[0] > 1 else 0
         self._check_columns("user_items", given, len(Y), "items")
-        begin, end = given.by_user.indptr[row : row + 2]
-        liked = given.by_user.indices[begin:end]
-        values = given.by_user.all_values[begin:end].astype(np.float64)
-        confidence = check_number("alpha", self.alpha, 0.0) * np.abs(values)
+        cells, ones = given.by_user.row(row), np.ones(len(Y))
+        problem = self._objective().user_problem(cells, Statistics(0.0, ones, ones, 1.0))
+        system = row_equations(problem, Y, gram=gram(Y, ones) if user_weights is None else None)
         if user_weights is None:
-            matrix = Y.T @ Y + check_number("regularization", self.regularization, 0.0) * np.eye(Y.shape[1])
-            user_weights = linalg.cho_factor(matrix + (Y[liked].T * (confidence - 1)) @ Y[liked])
+            user_weights = linalg.cho_factor(system.A)
         elif not (isinstance(user_weights, tuple) and np.shape(user_weights[0]) == (Y.shape[1],) * 2):
             raise ValueError(
                 f"user_weights must be what explain returned for this user, a matrix of shape {(Y.shape[1],) * 2} in "
                 f"a tuple, got {type(user_weights).__name__}"
             )
-        scores = (Y[liked] @ linalg.cho_solve(user_weights, Y[item])) * confidence
-        counted = values >= 0
-        liked, scores = liked[counted], scores[counted]
+        scores = system.b * (system.Y @ linalg.cho_solve(user_weights, Y[item]))
+        counted = cells.all_values >= 0
+        liked, scores = cells.indices[counted], scores[counted]
         best = np.lexsort((-liked, -scores))[: check_integer("N", N, 1)]
         return float(scores.sum()), list(zip(liked[best].tolist(), scores[best].tolist(), strict=True)), user_weights
 

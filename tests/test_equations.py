@@ -1,0 +1,105 @@
+"""One row's equations against the reference, and what they leave unsolved."""
+
+import numpy as np
+import pytest
+
+import fastals
+from fastals.engine import equations
+from fastals.engine.problem import BACKGROUND
+from tests.helpers import CASES, Case, assert_rows_close, example, half_step, rounding, stored
+from tests.reference import Explicit, Implicit
+
+every_case = pytest.mark.parametrize("case", CASES.values(), ids=CASES.keys())
+
+
+def problem_of(case: Case, R: np.ndarray, dtype: str = "float64"):
+    """The users' problem, the reference, and what weights belong to it."""
+    model, reference, given = case.build(R, dtype=dtype)
+    cells = model._interactions(stored(R, dtype), np.dtype(dtype), **given)
+    objective = model._objective()
+    return objective.user_problem(cells.by_user, objective.learn(cells)), reference
+
+
+def one_row(problem, u: int):
+    return problem._replace(cells=problem.cells.row(u), rows=problem.rows[u : u + 1])
+
+
+def fixed_side(reference, n: int, k: int = 4):
+    """Factors and biases, and both in one array as the reference has them."""
+    factors = np.random.default_rng(1).standard_normal((n, k))
+    biases = np.random.default_rng(2).standard_normal(n) if getattr(reference, "biases", False) else None
+    return factors, biases, factors if biases is None else np.column_stack([factors, biases])
+
+
+def gram_of(problem, factors):
+    background = problem.columns[:, BACKGROUND]
+    return equations.gram(factors, background) if background.any() else None
+
+
+@every_case
+def test_each_row_is_solved_as_the_reference_has_it(case: Case):
+    R = example(7)
+    R[3] = np.nan  # nothing observed: 0
+    problem, reference = problem_of(case, R)
+    factors, biases, both = fixed_side(reference, R.shape[1])
+    wanted, bounds, _ = half_step(reference, R, both, "user", np.float64)
+    gram = gram_of(problem, factors)
+    systems = [equations.row_equations(one_row(problem, u), factors, biases, gram) for u in range(len(R))]
+    assert_rows_close(np.array([equations.solve(system) for system in systems]), wanted, bounds)
+
+
+@every_case
+def test_contributions_add_up_to_the_prediction(case: Case):
+    R = example(8)
+    R[3] = np.nan
+    problem, reference = problem_of(case, R)
+    factors, biases, both = fixed_side(reference, R.shape[1])
+    _, bounds, _ = half_step(reference, R, both, "user", np.float64)
+    y = reference.regressors(both)[0][5]
+    for u in range(len(R)):
+        row = one_row(problem, u)
+        system = equations.row_equations(row, factors, biases, gram_of(problem, factors))
+        parts = equations.contributions(system, y)
+        assert parts.shape == (len(row.cells.indices),)
+        error = abs(parts.sum() - equations.solve(system) @ y)
+        assert error <= 2 * bounds[u] * np.linalg.norm(y) + rounding(np.float64, len(parts), np.abs(parts).sum())
+
+
+def test_numbers_of_entries_worked_by_hand():
+    R = np.array([[2.0, np.nan, -3.0], [np.nan, 1.0, np.nan]])
+    problem, _ = problem_of(Case(fastals.ImplicitALS, Implicit, {"alpha": 10.0, "unobserved_weight": 0.5}), R)
+    found = equations.entries(problem)
+    assert found.confidence.tolist() == [21.0, 31.0, 11.0]
+    assert found.target.tolist() == [1.0, 0.0, 1.0]
+    assert found.w.tolist() == [20.5, 30.5, 10.5]
+    assert found.b.tolist() == [21.0, 0.0, 11.0]
+
+
+@every_case
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_entries_of_all_rows_are_those_of_each_row(case: Case, dtype: str):
+    problem, _ = problem_of(case, example(9), dtype)
+    whole, indptr = equations.entries(problem), problem.cells.indptr
+    for u in range(problem.cells.n_rows):
+        for part, alone in zip(whole, equations.entries(one_row(problem, u)), strict=True):
+            assert part.dtype == np.float64
+            assert np.array_equal(part[indptr[u] : indptr[u + 1]], alone)
+
+
+def test_what_is_not_positive_definite_has_no_solution():
+    R = np.full((1, 3), np.nan)
+    R[0, :2] = 1.0
+    case = Case(fastals.ExplicitALS, Explicit, {"biases": False, "regularization": 0.0})
+    problem, _ = problem_of(case, R)
+    system = equations.row_equations(problem, np.random.default_rng(0).standard_normal((3, 4)))
+    assert np.linalg.matrix_rank(system.A) == 2
+    assert equations.solve(system) is None
+    assert equations.contributions(system, np.ones(4)) is None
+
+
+@pytest.mark.parametrize("weights", [np.full(1, 0.5, np.float32), np.linspace(0, 1, 600, dtype=np.float32)])
+def test_the_gram_matrix_of_float32_factors_is_summed_in_float64(weights):
+    panel = np.random.default_rng(0).standard_normal((600, 16)).astype(np.float32)
+    exact = panel[:, :12].astype(np.float64)
+    allowed = len(panel) * np.finfo(float).eps * (np.abs(exact).T @ np.abs(exact))
+    assert (np.abs(equations.gram(panel[:, :12], weights) - (exact.T * weights) @ exact) <= allowed).all()
