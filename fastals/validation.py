@@ -1,17 +1,19 @@
-"""Checks of what a user passes: each raises a sentence that says what is wrong, where, what came, what is wanted."""
+"""Checks of what a caller passes. Each check raises a sentence: which argument, what came, what is wanted."""
 
 from __future__ import annotations
 
 import inspect
 import math
 import numbers
-from typing import Any, TypeVar
+from typing import Any, TypeAlias, TypeVar
 
 import numpy as np
+import numpy.typing as npt
 
 __all__ = [
     "NotFittedError",
     "Params",
+    "RandomState",
     "check_dtype",
     "check_flag",
     "check_ids",
@@ -19,9 +21,17 @@ __all__ = [
     "check_number",
     "check_option",
     "check_random_state",
+    "shown",
 ]
 
 Self = TypeVar("Self", bound="Params")
+Option = TypeVar("Option", bound=str)
+
+RandomState: TypeAlias = int | np.random.Generator | np.random.RandomState | np.random.SeedSequence | None
+"""What every `random_state` takes; see `check_random_state`."""
+
+LONGEST = 100  # characters of a value in a message
+INT64_MAX = np.iinfo(np.int64).max
 
 
 class NotFittedError(ValueError, AttributeError):
@@ -29,72 +39,107 @@ class NotFittedError(ValueError, AttributeError):
 
     It is a `ValueError` and an `AttributeError`, as scikit-learn's is, so that `hasattr(model, "user_factors_")`
     is False before `fit`.
+
+    Examples
+    --------
+    >>> import fastals
+    >>> try:
+    ...     fastals.ImplicitALS().recommend(0)
+    ... except fastals.NotFittedError:
+    ...     print("fit the model first")
+    fit the model first
     """
+
+
+def shown(value: Any) -> str:
+    """Return the `repr` of a value for a message, shortened where it is long."""
+    try:
+        text = repr(value)
+    except Exception:  # Python refuses to write an integer of more than 4300 digits
+        return f"a value of type {type(value).__name__} that cannot be printed"
+    return text if len(text) <= LONGEST else f"{text[: LONGEST // 2]}... ({len(text)} characters)"
 
 
 def check_number(name: str, value: Any, minimum: float | None = None) -> float:
     """Return `value` as a float; it must be a finite real number, not below `minimum`."""
-    if isinstance(value, bool) or not isinstance(value, numbers.Real):
-        raise TypeError(f"{name} must be a number, got {value!r} of type {type(value).__name__}")
-    number = float(value)
+    if isinstance(value, (bool, np.timedelta64)) or not isinstance(value, numbers.Real):
+        raise TypeError(f"{name} must be a number, got {shown(value)} of type {type(value).__name__}")
+    try:
+        number = float(value)
+    except OverflowError:
+        number = math.inf
     if not math.isfinite(number):
-        raise ValueError(f"{name} must be finite, got {value!r}")
+        beyond = "" if value in (math.inf, -math.inf) or value != value else " and of float64's range, below 1.8e308"
+        raise ValueError(f"{name} must be finite{beyond}, got {shown(value)}")
     if minimum is not None and number < minimum:
-        raise ValueError(f"{name} must be at least {minimum:g}, got {value!r}")
+        raise ValueError(f"{name} must be at least {minimum:g}, got {shown(value)}")
     return number
 
 
-def check_integer(name: str, value: Any, minimum: int) -> int:
-    """Return `value` as an int; it must be an integer, not below `minimum`."""
-    # A look at the abstract class takes as long as all else that a single request needs of Python.
-    if type(value) is not int and (isinstance(value, bool) or not isinstance(value, numbers.Integral)):
-        raise TypeError(f"{name} must be an integer, got {value!r} of type {type(value).__name__}")
-    if value < minimum:
-        raise ValueError(f"{name} must be at least {minimum}, got {value!r}")
-    return int(value)
+def check_integer(name: str, value: Any, minimum: int, maximum: int | None = INT64_MAX) -> int:
+    """Return `value` as an int; it must be an integer from `minimum` to `maximum`; None: no upper bound."""
+    # For an int the look at the abstract class is left out: it takes as long as the rest of a single request.
+    if type(value) is not int and (
+        isinstance(value, (bool, np.timedelta64)) or not isinstance(value, numbers.Integral)
+    ):
+        raise TypeError(f"{name} must be an integer, got {shown(value)} of type {type(value).__name__}")
+    number = int(value)
+    if number < minimum:
+        raise ValueError(f"{name} must be at least {minimum}, got {shown(value)}")
+    if maximum is not None and number > maximum:
+        raise ValueError(f"{name} must be at most {maximum}, got {shown(value)}")
+    return number
 
 
 def check_flag(name: str, value: Any) -> bool:
     """Return `value` as a bool; it must be one."""
     if type(value) is not bool and not isinstance(value, np.bool_):
-        raise TypeError(f"{name} must be True or False, got {value!r} of type {type(value).__name__}")
+        raise TypeError(f"{name} must be True or False, got {shown(value)} of type {type(value).__name__}")
     return bool(value)
 
 
-def check_option(name: str, value: Any, options: tuple[str, ...]) -> str:
+def check_option(name: str, value: Any, options: tuple[Option, ...]) -> Option:
     """Return `value`; it must be one of `options`."""
     if not isinstance(value, str) or value not in options:
-        raise ValueError(f"{name} must be one of {', '.join(map(repr, options))}, got {value!r}")
-    return value
+        raise ValueError(f"{name} must be one of {', '.join(map(repr, options))}, got {shown(value)}")
+    return options[options.index(value)]
 
 
 def check_dtype(name: str, value: Any) -> np.dtype:
     """Return `value` as a NumPy dtype; it must be float32 or float64."""
     try:
         dtype = np.dtype(value) if value is not None else None
-    except (TypeError, ValueError):
+    except Exception:  # whatever NumPy makes of it: a text can be a SyntaxError to it
         dtype = None
     if dtype is None or dtype not in (np.dtype(np.float32), np.dtype(np.float64)):
-        raise ValueError(f"{name} must be 'float32' or 'float64', got {value!r}")
+        raise ValueError(f"{name} must be 'float32' or 'float64', got {shown(value)}")
     return dtype
 
 
-def check_random_state(name: str, value: Any) -> np.random.Generator:
-    """Return a NumPy Generator made from an int, a Generator, a RandomState, a SeedSequence or None."""
+def check_random_state(name: str, value: RandomState) -> np.random.Generator:
+    """Return the Generator that a `random_state` stands for. This is what `random_state` means everywhere.
+
+    Parameters
+    ----------
+    name : str
+        The argument, for the message.
+    value : int, numpy.random.Generator, RandomState, SeedSequence or None
+        An int of at least 0 or a SeedSequence is a seed: the same numbers each time. A Generator is drawn from, and
+        moves on. So does a RandomState, whose draws seed a new Generator. None takes a seed from the system.
+    """
     if isinstance(value, np.random.RandomState):
         return np.random.default_rng(value.randint(2**31, size=4))
-    if isinstance(value, bool) or not (
-        value is None or isinstance(value, (numbers.Integral, np.random.Generator, np.random.SeedSequence))
-    ):
+    if isinstance(value, (int, np.integer)) and not isinstance(value, (bool, np.timedelta64)):
+        value = check_integer(name, value, 0, None)
+    elif not (value is None or isinstance(value, (np.random.Generator, np.random.SeedSequence))):
         raise TypeError(
-            f"{name} must be an int, a numpy.random.Generator or None, got {value!r} of type {type(value).__name__}"
+            f"{name} must be an int, a numpy.random.Generator, RandomState or SeedSequence, or None, "
+            f"got {shown(value)} of type {type(value).__name__}"
         )
-    if isinstance(value, numbers.Integral):
-        value = check_integer(name, value, 0)
     return np.random.default_rng(value)
 
 
-def check_ids(name: str, ids: Any, size: int) -> np.ndarray:
+def check_ids(name: str, ids: npt.ArrayLike, size: int) -> np.ndarray:
     """Return `ids` as a 1-D array of intp; each must lie in 0 .. size - 1.
 
     Parameters
@@ -117,12 +162,16 @@ def check_ids(name: str, ids: Any, size: int) -> np.ndarray:
     if array.size == 0:
         return np.empty(0, np.intp)
     if array.dtype.kind not in "iu":
-        raise TypeError(f"{name} must be integers, got {array.dtype} (the first is {array[:1].tolist()[0]!r})")
+        # NumPy has no integer type for [0, 2**64], so the numbers are looked at as they came.
+        objects = np.atleast_1d(np.asarray(ids, object))
+        if not all(isinstance(one, numbers.Integral) and not isinstance(one, bool) for one in objects.flat):
+            raise TypeError(f"{name} must be integers, got {array.dtype} (the first is {shown(array[:1].tolist()[0])})")
+        array = objects
     outside = (array < 0) | (array >= size)
     if outside.any():
         first = int(np.argmax(outside))
         raise ValueError(
-            f"{name}[{first}] is {array[first]}: ids run from 0 to {size - 1}"
+            f"{name}[{first}] is {shown(array[first : first + 1].tolist()[0])}: ids run from 0 to {size - 1}"
             + (f" ({int(outside.sum())} of {array.size} are out of range)" if array.size > 1 else "")
         )
     return array.astype(np.intp)
@@ -131,8 +180,15 @@ def check_ids(name: str, ids: Any, size: int) -> np.ndarray:
 class Params:
     """Parameters as plain attributes, listed once: in the signature of `__init__`.
 
-    Gives `get_params`, `set_params` and a `repr` in the manner of scikit-learn's `BaseEstimator`, so that its `clone`,
-    pipelines and searches (with a `scoring` of your own) work, without scikit-learn being needed.
+    Gives `get_params`, `set_params` and a `repr` as scikit-learn's `BaseEstimator` does. So scikit-learn's `clone`,
+    pipelines and searches (with your own `scoring`) work, and scikit-learn need not be installed.
+
+    Examples
+    --------
+    >>> import fastals
+    >>> model = fastals.ImplicitALS(factors=8).set_params(alpha=2.0)
+    >>> model.get_params()["alpha"]
+    2.0
     """
 
     @classmethod
@@ -146,11 +202,17 @@ class Params:
         Parameters
         ----------
         deep : bool, default True
-            There for scikit-learn; changes nothing.
+            Has no effect; scikit-learn passes it.
 
         Returns
         -------
         dict of str -> object
+
+        Examples
+        --------
+        >>> from fastals.evaluation import ItemBias
+        >>> ItemBias(damping=2.0).get_params()
+        {'damping': 2.0}
         """
         del deep
         return {name: getattr(self, name) for name in self._param_names()}
@@ -171,6 +233,12 @@ class Params:
         ------
         ValueError
             There is no parameter of that name; then none is set.
+
+        Examples
+        --------
+        >>> from fastals.evaluation import ItemBias
+        >>> ItemBias().set_params(damping=2.0)
+        ItemBias(damping=2.0)
         """
         known = self._param_names()
         for name in params:
@@ -181,7 +249,7 @@ class Params:
         return self
 
     def __sklearn_tags__(self) -> Any:
-        # Only scikit-learn asks, so it is there; what it wants to be told changes with its version.
+        # Only scikit-learn asks, so it is installed; the tags it wants change with its version.
         from sklearn.base import BaseEstimator  # type: ignore
 
         return BaseEstimator().__sklearn_tags__()

@@ -770,7 +770,8 @@ INTEGER, NUMBER = r"must be an integer, got {} of type {}", r"must be a number, 
             ImplicitALS,
             {"random_state": "7"},
             TypeError,
-            "random_state must be an int, a numpy.random.Generator or None, got '7' of type str",
+            "random_state must be an int, a numpy.random.Generator, RandomState or SeedSequence, or None, "
+            "got '7' of type str",
         ),
         (ExplicitALS, {"biases": 1}, TypeError, "biases must be True or False, got 1 of type int"),
         (

@@ -1,12 +1,14 @@
 """Each check: what it returns, and the sentence it refuses with."""
 
 import inspect
+from decimal import Decimal
 from fractions import Fraction
 
 import numpy as np
 import pytest
 
 from fastals.validation import (
+    LONGEST,
     NotFittedError,
     Params,
     check_dtype,
@@ -56,6 +58,46 @@ def test_what_is_not_an_integer():
     refused(ValueError, "factors must be at least 1, got 0", check_integer, "factors", 0, 1)
 
 
+HUGE = 10**400  # beyond float64
+ENDLESS = 10**5000  # Python does not print it
+HALF_SHOWN = "1" + "0" * (LONGEST // 2 - 1) + "... (401 characters)"
+UNPRINTABLE = "a value of type int that cannot be printed"
+
+
+def test_numbers_beyond_every_range():
+    beyond = "alpha must be finite and of float64's range, below 1.8e308, got "
+    refused(ValueError, beyond + HALF_SHOWN, check_number, "alpha", HUGE)
+    refused(ValueError, beyond + UNPRINTABLE, check_number, "alpha", -ENDLESS, 0.0)
+    with pytest.raises(ValueError, match=r"^alpha must be finite and of float64's range"):
+        check_number("alpha", Fraction(HUGE, 3))
+    if np.finfo(np.longdouble).max > np.finfo(float).max:
+        with pytest.raises(ValueError, match=r"^alpha must be finite and of float64's range"):
+            check_number("alpha", np.longdouble("1e4000"))
+    refused(ValueError, f"factors must be at most {2**63 - 1}, got {2**63}", check_integer, "factors", 2**63, 1)
+    refused(ValueError, f"factors must be at most {2**63 - 1}, got {UNPRINTABLE}", check_integer, "factors", ENDLESS, 1)
+    refused(ValueError, f"factors must be at least 1, got {UNPRINTABLE}", check_integer, "factors", -ENDLESS, 1)
+    assert check_random_state("random_state", ENDLESS).random() == np.random.default_rng(ENDLESS).random()
+
+
+@pytest.mark.parametrize(
+    "value",
+    [Decimal(2), np.timedelta64(2, "D"), np.bool_(True), np.array(2), np.array([2]), np.datetime64("2020"), b"2"],
+)
+def test_kinds_that_pass_for_numbers_elsewhere(value):
+    for check, what in ((check_number, "a number"), (check_integer, "an integer")):
+        name = type(value).__name__
+        refused(TypeError, f"n must be {what}, got {value!r} of type {name}", check, "n", value, 1)
+    with pytest.raises(TypeError, match=f"^random_state must be an int, .* of type {name}$"):
+        check_random_state("random_state", value)
+
+
+def test_long_values_are_cut_in_messages():
+    with pytest.raises(
+        TypeError, match=r"^alpha must be a number, got \[0, 0, .*\.\.\. \(3000 characters\) of type list$"
+    ):
+        check_number("alpha", [0] * 1000)
+
+
 def test_flags():
     assert check_flag("biases", np.True_) is True
     assert check_flag("biases", False) is False
@@ -78,7 +120,8 @@ def test_dtypes(value):
 
 
 @pytest.mark.parametrize(
-    "value", ["float16", "int32", "fp32", None, 7, {"names": 3}, ">f4" if np.little_endian else "<f4"]
+    "value",
+    ["float16", "int32", "fp32", None, 7, {"names": 3}, "(3", [("a", "f4")], ">f4" if np.little_endian else "<f4"],
 )
 def test_other_dtypes(value):
     refused(ValueError, f"dtype must be 'float32' or 'float64', got {value!r}", check_dtype, "dtype", value)
@@ -94,7 +137,7 @@ def test_random_states():
 
 
 def test_other_random_states():
-    kinds = "random_state must be an int, a numpy.random.Generator or None, got "
+    kinds = "random_state must be an int, a numpy.random.Generator, RandomState or SeedSequence, or None, got "
     refused(TypeError, kinds + "'3' of type str", check_random_state, "random_state", "3")
     refused(TypeError, kinds + "3.0 of type float", check_random_state, "random_state", 3.0)
     refused(TypeError, kinds + "True of type bool", check_random_state, "random_state", True)
@@ -122,6 +165,12 @@ def test_other_ids():
     refused(ValueError, "users[0] is -1: ids run from 0 to 2", check_ids, "users", -1, 3)
     huge = np.array([2**63], np.uint64)
     refused(ValueError, f"users[0] is {2**63}: ids run from 0 to 2", check_ids, "users", huge, 3)
+    too_many = f"users[1] is {2**63}: ids run from 0 to 2 (1 of 2 are out of range)"
+    refused(ValueError, too_many, check_ids, "users", [0, 2**63], 3)
+    refused(ValueError, f"users[0] is {HALF_SHOWN}: ids run from 0 to 2", check_ids, "users", HUGE, 3)
+    refused(TypeError, "users must be integers, got object (the first is None)", check_ids, "users", None, 3)
+    refused(TypeError, "users must be integers, got timedelta64[D] (the first is datetime.timedelta(days=1))",
+            check_ids, "users", np.array([1], "m8[D]"), 3)  # fmt: skip
     refused(TypeError, "users must be integers, got float64 (the first is 1.0)", check_ids, "users", [1.0], 3)
     refused(TypeError, "users must be integers, got bool (the first is True)", check_ids, "users", [True], 3)
     shape = "users must be one id or a 1-D array of ids, got an array of shape (1, 2)"
