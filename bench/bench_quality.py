@@ -36,7 +36,6 @@ from bench.spaces import (
     rating_candidates,
 )
 from fastals import ExplicitALS, ImplicitALS
-from fastals.baselines import Popularity
 from fastals.data.interactions import as_interactions
 from fastals.datasets import (
     Ratings,
@@ -50,7 +49,15 @@ from fastals.datasets import (
 from fastals.demo import POSITIVE, STARTS, TEXT_IMPLICIT, TIES, TUNED_IMPLICIT, leave_last_positive_out, ones
 from fastals.engine.problem import Cells
 from fastals.engine.topk import pack
-from fastals.evaluation import Evaluation, bootstrap_interval, evaluate, evaluate_new_users, evaluate_sampled, rmse
+from fastals.evaluation import (
+    Evaluation,
+    Popularity,
+    bootstrap_interval,
+    evaluate,
+    evaluate_new_users,
+    evaluate_sampled,
+    rmse,
+)
 from fastals.recommend import Choice, Scores, best
 from fastals.tuning import SearchResult, grid_search, successive_halving
 

@@ -20,12 +20,11 @@ from typing import Any, NamedTuple, TypeAlias
 import numpy as np
 from scipy import sparse
 
-from .baselines import GlobalMean, ItemBias, Popularity, Random
 from .compat.wals import als_with_regularization, exponential_weight_fn, linear_weight_fn, weighted_als
 from .datasets import Ratings, read_ratings, read_titles, split_by_time, split_leave_last_out, synthetic
 from .engine.threads import available
 from .estimators import ExplicitALS, ImplicitALS
-from .evaluation import ranking_metrics, rmse, sign_accuracy
+from .evaluation import GlobalMean, ItemBias, Popularity, Random, ranking_metrics, rmse, sign_accuracy
 from .tuning import SearchResult, grid_search
 
 __all__ = [

@@ -256,3 +256,22 @@ def solve(problem, Y, g, k, plan):
     X = np.full((1, Y.shape[1]), np.nan, Y.dtype)
     outcome = sweep.half_step(problem, Y, g, k, X, plan, 1)
     return X[0], outcome
+
+
+def matrix_of_sets(rows: list[set[int]], n_items: int) -> sparse.csr_array:
+    """Return a matrix with a 1 for each item of each user."""
+    dense = np.zeros((len(rows), n_items))
+    for row, items in enumerate(rows):
+        dense[row, list(items)] = 1.0
+    return sparse.csr_array(dense)
+
+
+def split_of_liked() -> tuple[sparse.csr_array, sparse.csr_array]:
+    """Return train and validation of a matrix with structure: rank 2 and noise."""
+    rng = np.random.default_rng(3)
+    affinity = rng.random((60, 2)) @ rng.random((2, 40)) + 0.2 * rng.random((60, 40))
+    liked = affinity > np.quantile(affinity, 0.7)
+    held_out = rng.random(liked.shape) < 0.3
+    return sparse.csr_array((liked & ~held_out).astype(np.float32)), sparse.csr_array(
+        (liked & held_out).astype(np.float32)
+    )

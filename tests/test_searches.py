@@ -1,6 +1,5 @@
-"""Searches against fits made one by one; candidates that fail; searches that are interrupted."""
+"""Searches against fits made one by one; candidates that fail; early stops, warm starts and ids."""
 
-import json
 import logging
 import math
 
@@ -9,22 +8,20 @@ import pytest
 import scipy.sparse as sp
 from scipy.stats import loguniform
 
-from fastals import ExplicitALS, ImplicitALS, Interactions, WeightedALS, tuning
+from fastals import ExplicitALS, ImplicitALS, Interactions, WeightedALS
 from fastals.evaluation import evaluate, evaluate_ratings
 from fastals.tuning import grid_search, random_search, sample_candidates, successive_halving
+from fastals.tuning import search as engine
+from tests.helpers import split_of_liked
 
 GRID = {"factors": [2, 4], "regularization": [0.1, 10.0, 1.0]}
+
 MODEL = ImplicitALS(iterations=6, random_state=0)
 
 
 @pytest.fixture(scope="module")
 def split() -> tuple[sp.csr_array, sp.csr_array]:
-    """Train and validation of a matrix with structure: rank 2 and noise."""
-    rng = np.random.default_rng(3)
-    affinity = rng.random((60, 2)) @ rng.random((2, 40)) + 0.2 * rng.random((60, 40))
-    liked = affinity > np.quantile(affinity, 0.7)
-    held_out = rng.random(liked.shape) < 0.3
-    return sp.csr_array((liked & ~held_out).astype(np.float32)), sp.csr_array((liked & held_out).astype(np.float32))
+    return split_of_liked()
 
 
 def alone(split, n_iter=6, **parameters) -> float:
@@ -182,13 +179,6 @@ def test_random_search_is_a_grid_of_samples(split):
     assert found.table["score"].tolist() == grid_search(MODEL, samples, split, "ndcg@5").table["score"].tolist()
 
 
-def test_samples_are_distinct_and_as_many_as_there_are():
-    assert sorted(sample["factors"] for sample in sample_candidates({"factors": [1, 2, 3]}, 10, 0)) == [1, 2, 3]
-    drawn = [sample["ridge"] for sample in sample_candidates({"ridge": loguniform(0.01, 1)}, 200, 0)]
-    assert len(set(drawn)) == 200
-    assert all(0.01 <= ridge <= 1 for ridge in drawn)
-
-
 def test_halving_gives_the_best_more(split):
     budgets = {}
 
@@ -293,19 +283,19 @@ def test_an_interrupt_leaves_no_fit_waiting(split):
     [
         ({"grid": {"factor": [2]}}, ValueError, "ImplicitALS has no parameter 'factor'; it has factors, "),
         ({"grid": {}}, None, None),
-        ({"grid": []}, ValueError, "there is no candidate"),
-        ({"grid": {"factors": []}}, ValueError, "there is no candidate"),
+        ({"grid": []}, ValueError, "grid has no candidate"),
+        ({"grid": {"factors": []}}, ValueError, "grid has no candidate"),
         ({"grid": {"factors": 3}}, TypeError, r"grid\['factors'\] must be a sequence of values, got 3: write \[3\]"),
         ({"metric": "ndgc@10"}, ValueError, "'ndgc@10' is unknown: choose from recall@K, .*, auc@K .*rmse, mae"),
         ({"metric": "ndcg"}, ValueError, "metric 'ndcg' is unknown: .* with K of at least 1"),
         ({"metric": "ndcg@0"}, ValueError, "metric 'ndcg@0' is unknown: .* with K of at least 1"),
         ({"metric": 5}, TypeError, "metric must be a name or a function"),
         ({"splits": (np.eye(3), np.eye(4))}, ValueError, r"train has shape \(3, 3\) and validation \(4, 4\)"),
-        ({"splits": (np.eye(3), np.zeros((3, 3)))}, ValueError, "validation has no cell"),
+        ({"splits": (np.eye(3), np.zeros((3, 3)))}, ValueError, "validation has no interaction"),
         ({"splits": np.eye(3)}, TypeError, r"splits must be a tuple \(train, validation\)"),
         ({"splits": []}, ValueError, "splits is an empty list"),
-        ({"grid": None}, TypeError, "candidates must be a dict of sequences or a sequence of dicts, got None"),
-        ({"grid": ["factors"]}, TypeError, "candidates must be a dict of sequences or a sequence of dicts"),
+        ({"grid": None}, TypeError, "^grid must be a dict with a sequence of values .*, or a sequence of dicts, got N"),
+        ({"grid": ["factors"]}, TypeError, "^grid must be a dict with a sequence .* got \\['factors'\\]"),
         ({"every": -1}, ValueError, "every must be at least 0"),
         ({"patience": 0}, ValueError, "patience must be at least 1"),
         ({"n_jobs": 0}, ValueError, "n_jobs must be at least 1"),
@@ -340,11 +330,6 @@ def test_only_models_are_searched(split):
 def test_halving_refuses(split, change, message):
     with pytest.raises(ValueError, match=message):
         successive_halving(MODEL, **{"candidates": GRID, "splits": split} | change)
-
-
-def test_samples_need_something_to_draw_from():
-    with pytest.raises(TypeError, match=r"distributions\['factors'\] must be values, .* got 3"):
-        sample_candidates({"factors": 3})
 
 
 def test_weights_cannot_be_joined(split):
@@ -406,90 +391,6 @@ def test_ids_that_train_lacks_are_refused(by_ids):
         grid_search(MODEL, GRID, (kept, validation))
 
 
-# The journal.
-
-
-@pytest.fixture
-def fits(monkeypatch) -> list:
-    """Factors of each fit that is begun."""
-    begun = []
-    original = ImplicitALS.fit
-
-    def fit(self, *arguments, **options):
-        begun.append(self.factors)
-        return original(self, *arguments, **options)
-
-    monkeypatch.setattr(ImplicitALS, "fit", fit)
-    return begun
-
-
-@pytest.mark.parametrize("search", [grid_search, successive_halving])
-def test_an_interrupted_search_goes_on(split, tmp_path, fits, search):
-    journal = tmp_path / "search.jsonl"
-    candidates = {"factors": [2, 3, -1, 4, 5]}
-    whole = search(MODEL, candidates, split, "ndcg@5", refit=False)
-    fits.clear()
-    search(MODEL, candidates, split, "ndcg@5", refit=False, journal=journal)
-    assert sorted(set(fits)) == [-1, 2, 3, 4, 5]
-    lines = journal.read_text().splitlines(keepends=True)
-    journal.write_text("".join(lines[:4]) + lines[4][:20])  # killed while it wrote the fourth result
-    fits.clear()
-    again = search(MODEL, candidates, split, "ndcg@5", refit=False, journal=journal)
-    assert again.best_parameters == whole.best_parameters
-    np.testing.assert_array_equal(again.table["score"], whole.table["score"])
-    assert again.table["error"].tolist() == whole.table["error"].tolist()
-    assert -1 not in fits
-    assert {4, 5} <= set(fits)
-    if search is grid_search:
-        assert fits.count(4) == fits.count(5) == 1
-        assert 2 not in fits or again.best_parameters["factors"] == 2
-    fits.clear()
-    model = search(MODEL, candidates, split, "ndcg@5", refit=False, journal=journal).model
-    assert set(fits) == {again.best_parameters["factors"]}  # everything is known but the model
-    np.testing.assert_array_equal(model.item_factors_, whole.model.item_factors_)
-
-
-def test_a_journal_is_read_as_json(split, tmp_path):
-    grid_search(MODEL, {"factors": [2, 0]}, split, "ndcg@5", journal=tmp_path / "j")
-    header, *entries = (json.loads(line) for line in (tmp_path / "j").read_text().splitlines())
-    assert header["search"] == "ImplicitALS"
-    assert header["metric"] == "ndcg@5"
-    assert [entry["parameters"] for entry in entries] == [{"factors": 2}, {"factors": 0}]
-    assert entries[1]["score"] is None
-    assert entries[1]["error"].startswith("ValueError: factors")
-
-
-@pytest.mark.parametrize(
-    ("change", "differs"),
-    [
-        ({"metric": "recall@5"}, "metric"),
-        ({"model": ImplicitALS(iterations=7, random_state=0)}, "parameters"),
-        ({"every": 2}, "options"),
-        ({"splits": (np.eye(4), np.eye(4)[::-1])}, "data"),
-    ],
-)
-def test_a_journal_of_another_search_is_refused(split, tmp_path, change, differs):
-    arguments = {
-        "model": MODEL,
-        "grid": {"factors": [2]},
-        "splits": split,
-        "metric": "ndcg@5",
-        "journal": tmp_path / "j",
-    }
-    grid_search(**arguments)
-    with pytest.raises(ValueError, match=rf"is of another search \({differs} differ\)"):
-        grid_search(**arguments | change)
-
-
-def test_a_file_that_is_no_journal_is_left_alone(split, tmp_path):
-    notes = tmp_path / "notes.txt"
-    for text in ("my notes\n", '"my notes"\n', "[1]\n"):
-        notes.write_text(text)
-        with pytest.raises(ValueError, match=r"is not one of a search|is of another search"):
-            grid_search(MODEL, {"factors": [2]}, split, journal=notes)
-        assert notes.read_text() == text
-
-
 def test_progress_tells_the_best_score_so_far(split, monkeypatch):
     reports = []
 
@@ -503,7 +404,7 @@ def test_progress_tells_the_best_score_so_far(split, monkeypatch):
         def close(self):
             reports.append("closed")
 
-    monkeypatch.setattr(tuning, "Progress", Recorder)
+    monkeypatch.setattr(engine, "Progress", Recorder)
     for search in (grid_search, successive_halving):
         reports.clear()
         scores = search(MODEL, {"factors": [2, 3]}, split, lambda m, _: -m.factors, progress=True).table["score"]

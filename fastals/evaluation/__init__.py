@@ -1,0 +1,32 @@
+"""Metrics of recommendations and of predicted ratings, evaluations of models, and the baselines a model has to beat."""
+
+from .baselines import GlobalMean, ItemBias, Popularity, Random
+from .bootstrap import Evaluation, bootstrap_interval
+from .evaluate import evaluate, evaluate_new_users, evaluate_ratings, evaluate_sampled
+from .lists import ranking_metrics, user_ranking_metrics
+from .metrics import RANKING_METRICS, RATING_METRICS, Hits, mae, rmse, sign_accuracy, weighted_rmse
+from .protocols import RatingPredictor, Recommender
+
+__all__ = [
+    "RANKING_METRICS",
+    "RATING_METRICS",
+    "Evaluation",
+    "GlobalMean",
+    "Hits",
+    "ItemBias",
+    "Popularity",
+    "Random",
+    "RatingPredictor",
+    "Recommender",
+    "bootstrap_interval",
+    "evaluate",
+    "evaluate_new_users",
+    "evaluate_ratings",
+    "evaluate_sampled",
+    "mae",
+    "ranking_metrics",
+    "rmse",
+    "sign_accuracy",
+    "user_ranking_metrics",
+    "weighted_rmse",
+]
