@@ -1,9 +1,21 @@
 """fastals: alternating least squares for recommender systems, exact and fast, on the CPU."""
 
+import importlib
+from types import ModuleType
+from typing import TYPE_CHECKING
+
 from .data.interactions import Interactions
 from .estimators import ExplicitALS, ImplicitALS, WeightedALS, load, warmup
 from .objectives import ExponentialWeights, LinearWeights
 from .validation import NotFittedError
+
+if TYPE_CHECKING:
+    from . import compat as compat
+    from . import data as data
+    from . import datasets as datasets
+    from . import evaluation as evaluation
+    from . import plots as plots
+    from . import tuning as tuning
 
 __version__ = "0.1.0"
 
@@ -18,3 +30,16 @@ __all__ = [
     "load",
     "warmup",
 ]
+
+SUBMODULES = ("compat", "data", "datasets", "evaluation", "plots", "tuning")
+
+
+def __getattr__(name: str) -> ModuleType:
+    """Import a public submodule when it is first used, so that `import fastals` stays fast."""
+    if name in SUBMODULES:
+        return importlib.import_module(f"{__name__}.{name}")
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *SUBMODULES})

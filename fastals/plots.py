@@ -1,29 +1,50 @@
-"""Pictures of models and data; matplotlib is needed here only (`pip install fastals[plots]`)."""
+"""Pictures of models, data and searches. They need matplotlib (`pip install 'fastals[plots]'`)."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias
 
 import numpy as np
+import numpy.typing as npt
 
-from .data.interactions import as_interactions
+from .data.interactions import MatrixLike, as_interactions
+from .evaluation.protocols import Numbered
 from .validation import check_integer, check_option
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 __all__ = ["convergence", "degrees", "embedding", "heat_map"]
 
 
-def convergence(*models: Any, labels: list[str] | None = None, ax: Any = None) -> Any:
+class _Fitted(Protocol):
+    """A fitted model."""
+
+    @property
+    def loss_history_(self) -> list[float]: ...
+
+    @property
+    def user_factors_(self) -> np.ndarray: ...
+
+    @property
+    def item_factors_(self) -> np.ndarray: ...
+
+
+History: TypeAlias = _Fitted | Sequence[float] | npt.NDArray[np.floating]
+
+
+def convergence(*models: History, labels: Sequence[str] | None = None, ax: Axes | None = None) -> Axes:
     """Draw the loss of each model over its iterations.
 
     Parameters
     ----------
     *models : fitted models, or lists of numbers
-        A list stands for a loss history of one's own.
+        A list of numbers is drawn as a loss history.
     labels : list of str, optional
-        One for each model; "model 1" and so on by default where there are several.
+        One for each model. By default "model 1" and so on if there are several.
     ax : matplotlib.axes.Axes, optional
-        Where to draw; a new figure's by default.
+        Where to draw; by default on a new figure.
 
     Returns
     -------
@@ -32,7 +53,15 @@ def convergence(*models: Any, labels: list[str] | None = None, ax: Any = None) -
     Raises
     ------
     ValueError
-        No model, a model without a loss, or another number of labels.
+        No model, a model without a loss, or a number of labels other than that of the models.
+
+    Examples
+    --------
+    >>> from matplotlib.figure import Figure
+    >>> from fastals.plots import convergence
+    >>> ax = convergence([3.0, 2.0, 1.5], ax=Figure().subplots())
+    >>> ax.get_title()
+    'Convergence'
     """
     histories = [np.asarray(getattr(model, "loss_history_", model), dtype=float) for model in models]
     for number, history in enumerate(histories, start=1):
@@ -40,36 +69,48 @@ def convergence(*models: Any, labels: list[str] | None = None, ax: Any = None) -
             raise ValueError(f"model {number} has no loss to draw: fit it for at least one iteration")
     names = [f"model {number}" for number in range(1, len(models) + 1)] if labels is None else labels
     if not models or len(names) != len(models):
-        raise ValueError(f"got {len(models)} models and {len(names)} labels: one label for each of at least one model")
+        raise ValueError(f"got {len(models)} models and {len(names)} labels: pass at least one model, and a label each")
     ax = _axes(ax)
     for history, name in zip(histories, names, strict=True):
         ax.plot(np.arange(1, len(history) + 1), history, marker=".", label=name)
     _quiet(ax).set(xlabel="iteration", ylabel="loss", title="Convergence")
     ax.yaxis.set_major_formatter("{x:,.6g}")
-    ax.xaxis.get_major_locator().set_params(integer=True)
+    locator: Any = ax.xaxis.get_major_locator()
+    locator.set_params(integer=True)
     if len(models) > 1 or labels is not None:
         ax.legend()
     return ax
 
 
 def embedding(
-    model: Any, R: Any = None, *, side: str = "item", n_labels: int = 0, names: Any = None, ax: Any = None
-) -> Any:
+    model: _Fitted,
+    R: MatrixLike | None = None,
+    *,
+    side: Literal["item", "user"] = "item",
+    n_labels: int = 0,
+    names: Sequence[Any] | Mapping[int, Any] | None = None,
+    ax: Axes | None = None,
+    **columns: Any,
+) -> Axes:
     """Draw the factors of items or users in the plane of their two principal components.
 
     Parameters
     ----------
     model : fitted ImplicitALS, ExplicitALS or WeightedALS
-    R : (n_users, n_items) matrix, optional
-        The colour of a point is the number of its cells in `R`, on a logarithmic scale; without `R` all are alike.
-        Rows without cells have no factors and are left out.
+    R : (n_users, n_items) matrix, Interactions or frame, optional
+        A point's colour is the number of its interactions in `R`, on a logarithmic scale; without `R` all are alike.
+        Items or users without interactions have no factors and are left out. If it and the model have ids, its rows and
+        columns may come in any order.
     side : {"item", "user"}, default "item"
+        Whose factors to draw.
     n_labels : int, default 0
-        Write the names of so many points, those with the most cells; needs `R` and `names`.
-    names : sequence or dict of str, optional
-        The name of each item or user, by its number.
+        Number of points whose names are written, those with the most interactions; needs `R`.
+    names : sequence or dict, optional
+        The name of each item or user, by its number; by default the ids of the model.
     ax : matplotlib.axes.Axes, optional
-        Where to draw; a new figure's by default.
+        Where to draw; by default on a new figure.
+    **columns
+        Names of columns, such as ``user="customer", item="article"``, if `R` is a frame.
 
     Returns
     -------
@@ -78,33 +119,50 @@ def embedding(
     Raises
     ------
     ValueError
-        Fewer than two factors, or shapes that do not fit.
+        Fewer than two factors, shapes that do not fit, or `n_labels` without `R` or without names.
 
     Notes
     -----
-    The components are the right singular vectors of the centred factors; the axes show the share of the variance that
-    each explains, its squared singular value over the sum of all.
+    The components are the right singular vectors of the centred factors. An axis shows the share of the variance that
+    its component explains: its squared singular value over the sum of all.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from matplotlib.figure import Figure
+    >>> from fastals import ImplicitALS
+    >>> from fastals.plots import embedding
+    >>> model = ImplicitALS(factors=2, random_state=0).fit(np.eye(3) + 1)
+    >>> embedding(model, ax=Figure().subplots()).get_title()
+    'Item factors'
     """
-    side = check_option("side", side, ("item", "user"))
+    of_items = check_option("side", side, ("item", "user")) == "item"
     n_labels = check_integer("n_labels", n_labels, 0)
-    factors = np.asarray(getattr(model, f"{side}_factors_"), dtype=np.float64)
+    users, items = model.user_factors_, model.item_factors_
+    user_ids, item_ids = Numbered(model).ids
+    factors, ids = (items, item_ids) if of_items else (users, user_ids)
     shown = np.arange(len(factors))
     counts = None
     if R is not None:
-        cells = as_interactions(R, n_users=len(model.user_factors_), n_items=len(model.item_factors_))
-        counts = (cells.by_item if side == "item" else cells.by_user).counts
+        interactions = as_interactions(
+            R, n_users=len(users), n_items=len(items), user_ids=user_ids, item_ids=item_ids, **columns
+        )
+        counts = (interactions.by_item if of_items else interactions.by_user).counts
         shown = np.flatnonzero(counts)
         counts = counts[shown]
+    if names is None and ids is not None:
+        names = ids.values.tolist()
     if n_labels and (counts is None or names is None):
-        raise ValueError("n_labels needs R, which says whose names are written, and names")
-    places, shares = _principal_plane(factors[shown], f"{side}_factors_")
+        raise ValueError("n_labels needs R, which says whose names are written, and names, as the model has no ids")
+    places, shares = _principal_plane(np.asarray(factors[shown], np.float64), side)
     ax = _quiet(_axes(ax))
     style: dict[str, Any] = {} if counts is None else {"c": counts, "norm": "log", "cmap": "viridis_r"}
-    points = ax.scatter(*places.T, s=9, linewidths=0, alpha=0.8, **style)
+    points = ax.scatter(places[:, 0], places[:, 1], s=9, linewidths=0, alpha=0.8, **style)
     if counts is not None:
-        ax.figure.colorbar(points, ax=ax, label=f"cells of the {side}")
-        chosen = np.argsort(-counts, kind="stable")[:n_labels]
-        _label(ax, places[chosen], [names[shown[place]] for place in chosen])
+        ax.figure.colorbar(points, ax=ax, label=f"interactions of the {side}")
+        if names is not None:
+            chosen = np.argsort(-counts, kind="stable")[:n_labels]
+            _label(ax, places[chosen], [str(names[shown[place]]) for place in chosen])
     ax.set(
         xlabel=f"first component ({shares[0]:.1%} of the variance)",
         ylabel=f"second component ({shares[1]:.1%})",
@@ -113,8 +171,8 @@ def embedding(
     return ax
 
 
-def _label(ax: Any, places: np.ndarray, names: list[str]) -> None:
-    """Write names beside points: towards the middle, and of two neighbours in height one above and one below."""
+def _label(ax: Axes, places: np.ndarray, names: list[str]) -> None:
+    """Write names beside points, towards the middle; of two neighbours in height one goes above and one below."""
     from matplotlib.patheffects import withStroke
 
     middle = np.mean(ax.get_xlim())
@@ -133,51 +191,62 @@ def _label(ax: Any, places: np.ndarray, names: list[str]) -> None:
         )
 
 
-def _principal_plane(factors: np.ndarray, name: str) -> tuple[np.ndarray, np.ndarray]:
+def _principal_plane(factors: np.ndarray, side: str) -> tuple[np.ndarray, np.ndarray]:
     """Return coordinates (n, 2) and the two shares of the variance."""
     if min(factors.shape) < 2:
         raise ValueError(
-            f"{name} has shape {factors.shape}: a plane needs at least two rows with cells and two factors"
+            f"{len(factors)} {side}s with interactions have {factors.shape[1]} factors: a plane needs at least two "
+            f"{side}s and two factors"
         )
     centred = factors - factors.mean(axis=0)
     left, sizes, _ = np.linalg.svd(centred, full_matrices=False)
     total = float(np.sum(sizes**2))
     shares = sizes[:2] ** 2 / total if total else np.zeros(2)
-    # The sign of a component is arbitrary: most of its points' weight to the right and up, so that pictures agree.
+    # The sign of a component is arbitrary. Most of the points' weight goes right and up, so that pictures agree.
     places = left[:, :2] * sizes[:2]
     return places * np.where(np.sum(places**3, axis=0) < 0, -1.0, 1.0), shares
 
 
-def degrees(R: Any, *, ax: Any = None) -> Any:
-    """Draw how many users, and how many items, have at least so many cells.
+def degrees(R: MatrixLike, *, ax: Axes | None = None, **columns: Any) -> Axes:
+    """Draw how many users, and how many items, have at least so many interactions.
 
     Parameters
     ----------
-    R : (n_users, n_items) matrix
+    R : (n_users, n_items) matrix, Interactions or frame
     ax : matplotlib.axes.Axes, optional
-        Where to draw; a new figure's by default.
+        Where to draw; by default on a new figure.
+    **columns
+        Names of columns, such as ``user="customer", item="article"``, if `R` is a frame.
 
     Returns
     -------
     matplotlib.axes.Axes
-        Both scales are logarithmic: a straight line is a power law. Those without cells are not drawn.
+        Both scales are logarithmic: a straight line is a power law. Users and items without interactions are not drawn.
 
     Raises
     ------
     ValueError
-        `R` has no cells.
+        `R` has no interactions.
+
+    Examples
+    --------
+    >>> from matplotlib.figure import Figure
+    >>> from fastals.plots import degrees
+    >>> ax = degrees([[1, 1], [1, 0]], ax=Figure().subplots())
+    >>> ax.get_lines()[0].get_xdata()  # interactions of the users
+    array([1, 2])
     """
-    cells = as_interactions(R)
-    if not cells.nnz:
-        raise ValueError(f"R of shape {cells.shape} has no cells to count")
+    interactions = as_interactions(R, **columns)
+    if not interactions.nnz:
+        raise ValueError(f"R of shape {interactions.shape} has no interactions to count")
     ax = _quiet(_axes(ax))
-    for side, name in ((cells.by_user, "users"), (cells.by_item, "items")):
+    for side, name in ((interactions.by_user, "users"), (interactions.by_item, "items")):
         counts = np.sort(side.counts[side.counts > 0])
         ax.plot(counts, np.arange(len(counts), 0, -1), drawstyle="steps-pre", label=name)
     ax.set(
         xscale="log",
         yscale="log",
-        xlabel="cells of a user, or of an item",
+        xlabel="interactions of a user, or of an item",
         ylabel="how many have at least as many",
         title="Degree distributions",
     )
@@ -186,9 +255,15 @@ def degrees(R: Any, *, ax: Any = None) -> Any:
 
 
 def heat_map(
-    table: Mapping[str, Any], x: str, y: str, value: str = "score", *, best: str = "max", ax: Any = None
-) -> Any:
-    """Draw what a search found as a map of two parameters.
+    table: Mapping[str, Sequence[Any] | np.ndarray],
+    x: str,
+    y: str,
+    value: str = "score",
+    *,
+    best: Literal["max", "min"] = "max",
+    ax: Axes | None = None,
+) -> Axes:
+    """Draw the result of a search as a map of two parameters.
 
     Parameters
     ----------
@@ -199,9 +274,9 @@ def heat_map(
     value : str, default "score"
         The column that is coloured and written.
     best : {"max", "min"}, default "max"
-        Which candidate stands for those that agree in `x` and `y` and differ in other parameters.
+        Which candidate to show of those that agree in `x` and `y` and differ in other parameters.
     ax : matplotlib.axes.Axes, optional
-        Where to draw; a new figure's by default.
+        Where to draw; by default on a new figure.
 
     Returns
     -------
@@ -211,12 +286,20 @@ def heat_map(
     Raises
     ------
     ValueError
-        A column is not there.
+        `table` does not have a column.
+
+    Examples
+    --------
+    >>> from matplotlib.figure import Figure
+    >>> from fastals.plots import heat_map
+    >>> table = {"factors": [16, 32], "alpha": [1.0, 1.0], "score": [0.25, 0.5]}
+    >>> [text.get_text() for text in heat_map(table, "factors", "alpha", ax=Figure().subplots()).texts]
+    ['0.25', '0.5']
     """
     for name in (x, y, value):
         if name not in table:
             raise ValueError(f"table has no column {name!r}: choose from {', '.join(table)}")
-    take = {"max": np.fmax, "min": np.fmin}[check_option("best", best, ("max", "min"))]
+    take = np.fmax if check_option("best", best, ("max", "min")) == "max" else np.fmin
     (columns, of_column), (rows, of_row) = (_levels(table[name]) for name in (x, y))
     cells = np.full((len(rows), len(columns)), np.nan)
     for row, column, number in zip(of_row, of_column, table[value], strict=True):
@@ -235,7 +318,7 @@ def heat_map(
     return ax
 
 
-def _levels(values: Any) -> tuple[list[str], list[int]]:
+def _levels(values: Sequence[Any] | np.ndarray) -> tuple[list[str], list[int]]:
     """Return the distinct values in ascending order as text, and which of them each value is."""
     distinct = list(dict.fromkeys(values))
     if all(isinstance(value, (int, float, np.number)) for value in distinct):
@@ -244,15 +327,15 @@ def _levels(values: Any) -> tuple[list[str], list[int]]:
     return text, [distinct.index(value) for value in values]
 
 
-def _quiet(ax: Any) -> Any:
-    """Leave of the frame what is read, and add faint lines to read it by."""
+def _quiet(ax: Axes) -> Axes:
+    """Remove the frame's top and right side and add faint grid lines."""
     ax.spines[["top", "right"]].set_visible(False)
     ax.grid(alpha=0.25, linewidth=0.5)
     ax.set_axisbelow(True)
     return ax
 
 
-def _axes(ax: Any) -> Any:
+def _axes(ax: Axes | None) -> Axes:
     """Return `ax`, or the axes of a new figure."""
     if ax is not None:
         return ax

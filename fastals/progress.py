@@ -1,4 +1,4 @@
-"""Tell how a fit goes on: a bar where tqdm is installed, a log line an iteration otherwise."""
+"""Report the progress of a fit: a bar if tqdm is installed, else a log line for each iteration."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ logger = logging.getLogger("fastals")
 
 
 class Progress:
-    """Reports how many units are done, seconds a unit, and a number such as the loss.
+    """Reports how many units are done, the seconds of a unit, and a number such as the loss.
 
     Parameters
     ----------
     total : int
         Units at most.
     unit, quantity : str
-        What is counted, and what the number is.
+        What is counted, and the name of the number.
     """
 
     def __init__(self, total: int, unit: str = "iteration", quantity: str = "loss"):
@@ -43,6 +43,6 @@ class Progress:
             self._bar.update()
 
     def close(self) -> None:
-        """End the bar, also where the fit was stopped."""
+        """Close the bar; call it also if the fit was stopped."""
         if self._bar is not None:
             self._bar.close()

@@ -8,6 +8,7 @@ import scipy.sparse as sp
 from hypothesis import given
 from hypothesis import strategies as st
 
+from fastals import ImplicitALS, Interactions
 from fastals.evaluation import GlobalMean, ItemBias, Popularity, Random
 from fastals.validation import NotFittedError
 
@@ -207,3 +208,75 @@ def test_parameters_are_plain_attributes():
     assert Random(random_state=4).get_params() == {"random_state": 4}
     assert ItemBias().set_params(damping=3.0).damping == 3.0
     assert Popularity().get_params() == GlobalMean().get_params() == {}
+
+
+# Ids and shapes: as the models have them.
+
+USERS, ITEMS = ["ann", "bob", "cem", "dee"], ["tea", "milk", "rice", "salt"]
+
+
+@every_baseline
+def test_ids_go_in_and_come_out(model):
+    numbers, scores = model.fit(CELLS).recommend([2, 0], n=4)
+    alone = model.recommend(3, n=2)
+    pairs = model.predict([0, 3], [1, 2])
+    assert model.user_ids_ is model.item_ids_ is None
+    assert model.shape_ == (4, 4)
+    by_ids = model.fit(Interactions(CELLS, "float64", user_ids=USERS, item_ids=ITEMS))
+    ids, same = by_ids.recommend(["cem", "ann"], n=4)
+    assert ids.tolist() == [[ITEMS[number] if number >= 0 else "" for number in row] for row in numbers]
+    np.testing.assert_array_equal(same, scores)
+    one, its = by_ids.recommend("dee", n=2)
+    assert one.tolist() == [ITEMS[number] for number in alone[0]]
+    np.testing.assert_array_equal(its, alone[1])
+    np.testing.assert_array_equal(by_ids.predict(["ann", "dee"], ["milk", "rice"]), pairs)
+    assert by_ids.user_ids_.tolist() == USERS
+    assert by_ids.item_ids_.tolist() == ITEMS
+    with pytest.raises(ValueError, match=r"^users\[1\] is 'eve', which is not among the 4 ids"):
+        by_ids.recommend(["ann", "eve"])
+    with pytest.raises(TypeError, match=r"^items must be strings"):
+        by_ids.predict("ann", 0)
+    assert model.fit(CELLS).item_ids_ is None
+
+
+@every_baseline
+@pytest.mark.parametrize("users", [None, 1, np.int64(1), [1], [], np.array([3, 1])], ids=repr)
+def test_answers_have_the_shapes_of_a_models(model, users):
+    of_model = ImplicitALS(factors=2, iterations=1, random_state=0).fit(CELLS)
+    for n in (1, 3, 6):
+        for ours, theirs in zip(model.fit(CELLS).recommend(users, n), of_model.recommend(users, n), strict=True):
+            assert ours.shape == theirs.shape
+    ids, scores = model.recommend(users, 6)
+    assert ids.dtype == of_model.recommend(users, 6)[0].dtype
+    np.testing.assert_array_equal(ids == -1, scores == -np.inf)
+
+
+@every_baseline
+def test_what_users_have_is_listed_where_asked_for(model):
+    ids, scores = model.fit(CELLS).recommend(n=4, exclude_seen=False)
+    np.testing.assert_array_equal(np.sort(ids), np.tile(np.arange(4), (4, 1)))
+    everything = model.predict(np.repeat(np.arange(4), 4), ids.ravel()).reshape(4, 4)
+    np.testing.assert_array_equal(scores, everything)
+    assert (np.diff(scores) <= 0).all()
+    with pytest.raises(TypeError, match=r"^exclude_seen must be True or False, got 1"):
+        model.recommend(0, exclude_seen=1)
+
+
+@every_baseline
+def test_one_id_is_paired_with_all_of_the_other_side(model):
+    np.testing.assert_array_equal(model.fit(CELLS).predict(1, [0, 2]), model.predict([1, 1], [0, 2]))
+    np.testing.assert_array_equal(model.predict([0, 3], 2), model.predict([0, 3], [2, 2]))
+
+
+def test_what_is_not_observed_in_a_dense_array_is_as_the_models_have_it():
+    assert GlobalMean().fit(np.array([[0.0, np.nan], [4.0, np.nan]])).global_mean_ == 2.0
+    assert Popularity().fit([[0, 1], [0, 1]]).item_counts_.tolist() == [0, 2]
+
+
+@pytest.mark.parametrize("kind", [np.random.default_rng, np.random.RandomState, np.random.SeedSequence])
+def test_every_random_state_makes_a_seed(kind):
+    R = sp.csr_array((1, 40))
+    first, second = (Random(random_state=kind(7)).fit(R) for _ in range(2))
+    assert first.seed_ == second.seed_ != Random(random_state=kind(8)).fit(R).seed_
+    again = Random(random_state=first.seed_).fit(R)
+    np.testing.assert_array_equal(again.recommend(0, n=40)[0], first.recommend(0, n=40)[0])

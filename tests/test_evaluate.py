@@ -332,3 +332,70 @@ def test_train_is_put_in_the_order_of_test(names):
     few = names[0][:2], names[1][:4]
     test, train = named(relevant, few), named(known, few, [1, 0], [3, 2, 1, 0])
     assert ranking_metrics(ids, test, train=train) == ranking_metrics(ids, relevant, train=known)
+
+
+# Test interactions that are in training: no model lists them.
+
+
+def test_evaluation_on_the_training_interactions_is_refused(parts, model):
+    train = parts[0]
+    sentence = (
+        f"all {train.nnz} interactions of test are in train too. A model does not recommend what a user has, so every "
+        "metric would be 0: pass interactions as test that were held out of train"
+    )
+    with pytest.raises(ValueError) as caught:
+        evaluate(model, train, train=train)
+    assert str(caught.value) == sentence
+    with pytest.raises(ValueError, match=r"^all 1 interactions of test are in train too"):
+        evaluate(Fixed(0, 1), [[1, 0, 0]], 1, train=[[1, 1, 0]])
+
+
+def test_some_test_interactions_in_train_are_told(parts, model):
+    train, test = parts
+    row, item = (int(numbers[0]) for numbers in train.nonzero())
+    overlapping = test.copy().tolil()
+    overlapping[row, item] = 1.0
+    with pytest.warns(UserWarning, match=rf"^1 of the {test.nnz + 1} interactions of test are in train too") as told:
+        got = evaluate(model, overlapping.tocsr(), 5, ["recall"], train=train)
+    assert told[0].filename == __file__
+    n_relevant = test[[row]].nnz
+    alone = evaluate(model, test, 5, ["recall"], train=train).per_user["recall@5"][0]
+    assert got.per_user["recall@5"][0] == pytest.approx(alone * n_relevant / (n_relevant + 1), rel=1e-15)
+
+
+class Shop:
+    """A recommender of one's own with ids, one of which is -1."""
+
+    user_ids_ = np.array([10, 20])
+    item_ids_ = np.array([-1, 7, 8])
+
+    def recommend(self, users, n):
+        assert set(users) <= {10, 20}
+        lists = {10: ([-1, 8], [2.0, 1.0]), 20: ([7, -1], [1.0, -np.inf])}
+        ids, scores = zip(*(lists[user] for user in users), strict=True)
+        return np.array(ids)[:, :n], np.array(scores)[:, :n]
+
+    def predict(self, users, items):
+        return np.array([{-1: 1.0, 7: 2.0, 8: 3.0}[item] for item in items])
+
+
+def test_an_object_of_ones_own_is_asked_by_its_ids():
+    test = Interactions([[1, 0], [0, 1]], user_ids=[20, 10], item_ids=[7, -1])
+    got = evaluate(Shop(), test, 2, ["recall", "precision", "coverage"])
+    assert got.users.tolist() == [10, 20]
+    assert got.per_user["recall@2"].tolist() == [1.0, 1.0]
+    assert got.overall["coverage@2"] == 1.0  # the empty place of user 20 is not item -1
+    assert evaluate(Shop(), np.array([[0, 0, 0], [1, 0, 0]]), 2, ["recall"]).overall == {"recall@2": 0.0}
+    assert evaluate_ratings(Shop(), Interactions([[2.0, 3.0]], "float64", user_ids=[10], item_ids=[7, -1])) == {
+        "rmse": math.sqrt(2.0),
+        "mae": 1.0,
+    }
+
+
+def test_a_matrix_is_named_as_the_caller_does(parts, model):
+    with pytest.raises(ValueError, match=r"^train is not finite in 1 of 1 "):
+        evaluate(model, parts[1], train=[[np.inf]])
+    with pytest.raises(ValueError, match=r"^given must have 2 dimensions"):
+        evaluate_new_users(model, [1.0], parts[1])
+    with pytest.raises(ValueError, match=r"^test has shape \(3, 3\) and the model was fitted on \(40, 30\)"):
+        evaluate_ratings(Popularity().fit(parts[0]), np.eye(3))

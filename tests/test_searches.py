@@ -313,6 +313,15 @@ def test_refused_before_any_fit(split, monkeypatch, change, error, message):
         grid_search(MODEL, **arguments)
 
 
+def test_validation_that_is_in_train_is_refused_or_told(split):
+    train, validation = split
+    with pytest.raises(ValueError, match=r"^all \d+ interactions of validation are in train too"):
+        grid_search(MODEL, GRID, (train + validation, validation))
+    with pytest.warns(UserWarning, match=rf"^{train.nnz} of the \d+ interactions of validation are in train too"):
+        grid_search(MODEL, {"factors": [2]}, (train, train + validation))
+    grid_search(MODEL, {"factors": [2]}, (train, train), "rmse")  # errors of a fit are a fair question
+
+
 def test_only_models_are_searched(split):
     for model in ("ImplicitALS", ImplicitALS):
         with pytest.raises(TypeError, match="model must be an ImplicitALS, ExplicitALS or WeightedALS, got "):

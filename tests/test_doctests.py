@@ -1,0 +1,66 @@
+"""Examples in docstrings: all that are there run, and what users call has one."""
+
+import doctest
+import importlib
+import inspect
+import pkgutil
+from collections.abc import Iterator
+from types import ModuleType
+
+import pytest
+
+import fastals
+
+MODULES = ["fastals"] + [
+    found.name
+    for found in pkgutil.walk_packages(fastals.__path__, "fastals.")
+    if not found.name.startswith("fastals.engine") and not found.name.endswith("__main__")
+]
+PUBLIC = ["fastals", "fastals.evaluation", "fastals.tuning", "fastals.plots"]
+
+# Public names that have no example yet, with all their methods. A name leaves this list when it gets one.
+WITHOUT_EXAMPLE = {
+    "ExplicitALS",
+    "ExponentialWeights",
+    "ImplicitALS",
+    "Interactions",
+    "LinearWeights",
+    "WeightedALS",
+    "load",
+    "warmup",
+}
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_examples_run(name, tmp_path, monkeypatch):
+    module = importlib.import_module(name)
+    monkeypatch.chdir(tmp_path)
+    report: list[str] = []
+    runner = doctest.DocTestRunner(optionflags=doctest.NORMALIZE_WHITESPACE)
+    for test in doctest.DocTestFinder(exclude_empty=True).find(module, name):
+        runner.run(test, out=report.append)
+    assert not runner.summarize(verbose=False).failed, "".join(report)
+
+
+def public(module: ModuleType) -> Iterator[tuple[str, str, object]]:
+    """Give the public functions, classes and methods of a module: the public name they belong to, their own, they."""
+    for name in module.__all__:
+        value = getattr(module, name)
+        if getattr(value, "_is_protocol", False) or not (inspect.isfunction(value) or inspect.isclass(value)):
+            continue
+        yield name, f"{module.__name__}.{name}", value
+        if inspect.isclass(value) and not issubclass(value, tuple | BaseException):
+            for method, function in inspect.getmembers(value, inspect.isroutine):
+                if not method.startswith("_") and (function.__module__ or "").startswith("fastals"):
+                    yield name, f"{module.__name__}.{name}.{method}", function
+
+
+@pytest.mark.parametrize("name", PUBLIC)
+def test_what_users_call_has_an_example(name):
+    module = importlib.import_module(name)
+    missing = [
+        full
+        for root, full, value in public(module)
+        if root not in WITHOUT_EXAMPLE and "\nExamples\n--------\n>>> " not in (inspect.getdoc(value) or "")
+    ]
+    assert missing == []
