@@ -86,7 +86,10 @@ def test_every_cell_may_be_left_out():
         (lambda R: tfidf_weight(-R), "X must be finite and at least 0: row .*, column"),
         (lambda R: bm25_weight(np.array([[1.0, np.inf]])), "row 0, column 1 is inf"),
         (lambda R: normalize(np.array([[1.0, np.nan]])), "X must be finite: row 0, column 1 is nan"),
-        (lambda R: ranking_metrics_at_k(Fixed([[0]]), R, R * 0, K=1, show_progress=False), "test has no cell"),
+        (
+            lambda R: ranking_metrics_at_k(Fixed([[0]]), R, R * 0, K=1, show_progress=False),
+            "test has no value other than 0",
+        ),
     ],
 )
 def test_bad_calls(call, message):

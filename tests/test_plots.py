@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import scipy.sparse as sp
 
-from fastals import ExplicitALS, ImplicitALS, plots
+from fastals import ExplicitALS, ImplicitALS, Interactions, plots
 from fastals.tuning import grid_search
 
 matplotlib = pytest.importorskip("matplotlib")
@@ -152,3 +152,14 @@ def test_without_matplotlib_the_message_says_how_to_get_it(monkeypatch):
     monkeypatch.setitem(sys.modules, "matplotlib.pyplot", None)
     with pytest.raises(ImportError, match=r"pip install 'fastals\[plots\]'"):
         plots.convergence([1.0])
+
+
+def test_embedding_by_ids(R, model):
+    users, items = np.arange(30) + 100, np.array([f"item {number}" for number in range(20)])
+    by_ids = ImplicitALS(factors=5, iterations=4, random_state=0).fit(Interactions(R, user_ids=users, item_ids=items))
+    shuffled = Interactions(R[::-1, ::-1], user_ids=users[::-1], item_ids=items[::-1])
+    want = plots.embedding(model, R, n_labels=3, names=items)
+    got = plots.embedding(by_ids, shuffled, n_labels=3)
+    assert [text.get_text() for text in got.texts] == [text.get_text() for text in want.texts]
+    np.testing.assert_array_equal(got.collections[0].get_offsets(), want.collections[0].get_offsets())
+    np.testing.assert_array_equal(got.collections[0].get_array(), want.collections[0].get_array())

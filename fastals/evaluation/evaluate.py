@@ -88,10 +88,10 @@ def evaluate(
     {'recall@1': 0.6666666666666666, 'recall@2': 1.0}
     """
     numbered = Numbered(model)
-    relevant = in_order("test", test, like=numbered.ids, **columns)
+    relevant = numbered.read("test", test, **columns)
     known = None
     if train is not None:
-        known = in_order("train", train, like=numbered.ids, **columns)
+        known = numbered.read("train", train, **columns)
         known = in_order("train", known, like=(relevant.user_ids, relevant.item_ids), of="test")
     numbered.check_shape("test", relevant)
     evaluator = Evaluator(relevant, k, metrics, known)
@@ -157,9 +157,8 @@ def evaluate_new_users(
     {'recall@5': 1.0}
     """
     numbered = Numbered(model)
-    item_ids = numbered.ids[1]
-    known = in_order("given", given, like=(None, item_ids), **columns)
-    relevant = in_order("test", test, like=(None, item_ids), **columns)
+    known = numbered.read("given", given, new_users=True, **columns)
+    relevant = numbered.read("test", test, new_users=True, **columns)
     relevant = in_order("test", relevant, like=(known.user_ids, known.item_ids), of="given")
     if known.shape != relevant.shape:
         raise ValueError(f"given has shape {known.shape} and test {relevant.shape}: both must have one shape")
@@ -293,7 +292,7 @@ def evaluate_ratings(
     """
     names = check_metrics(metrics, get_args(RatingMetric))
     numbered = Numbered(model)
-    ratings = in_order("test", test, "float64", missing="nan", like=numbered.ids, **columns)
+    ratings = numbered.read("test", test, "float64", missing="nan", **columns)
     if not ratings.nnz:
         raise ValueError("test has no stored value: pass at least one rating")
     numbered.check_shape("test", ratings)

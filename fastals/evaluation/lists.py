@@ -41,7 +41,8 @@ def ranking_metrics(
         Column numbers of `test`, the best item first; -1 is an empty place. Row r is the list of row r of `test`. This
         is what `recommend` returns for all users if the model was fitted without ids. If it has ids, use `evaluate`.
     test : (n_users, n_items) sparse matrix, dense array, Interactions or frame
-        Every stored value other than 0 is a relevant item. Users without any are left out of the averages.
+        Every stored value other than 0 is a relevant item. Users without any are left out of the averages. Rows and
+        columns of a frame are the sorted distinct ids of its users and items.
     k : int, optional
         Use the first `k` places only; all `n` by default.
     metrics : iterable of str
@@ -134,10 +135,11 @@ def in_order(
     R: MatrixLike,
     dtype: str | np.dtype = "float32",
     *,
-    read: Callable[..., Interactions] = as_interactions,
     like: tuple[Ids | None, Ids | None] = (None, None),
     of: str = "the model",
-    **options: Any,
+    shape: tuple[int | None, int | None] = (None, None),
+    missing: str = "zero",
+    **columns: Any,
 ) -> Interactions:
     """Return what a caller passed as Interactions, with rows and columns in the order of other ids.
 
@@ -147,16 +149,22 @@ def in_order(
         The argument, for messages.
     R : MatrixLike
     dtype : {"float32", "float64"}
-    read : callable (R, dtype, **options) -> Interactions
     like : (Ids or None, Ids or None)
         The ids of users and of items. Where `R` has ids too, its rows or columns are put in their order.
     of : str
         Whose ids these are, for messages.
-    **options
-        What `read` takes.
+    shape : (int or None, int or None)
+        Users and items of the model. Where there are no ids to compare, the ids of a frame are numbers below these.
+    missing : {"zero", "nan"}
+        As in `Interactions`.
+    **columns
+        Names of the columns of a frame.
     """
+    if columns:
+        sizes = (size if ids is None else None for size, ids in zip(shape, like, strict=True))
+        columns |= dict(zip(("n_users", "n_items"), sizes, strict=True))
     try:
-        interactions = read(R, dtype, **options)
+        interactions = as_interactions(R, dtype, missing=missing, **columns)
     except (TypeError, ValueError) as error:
         raise type(error)(re.sub(r"\bR\b", name, str(error))) from None
     return interactions.renumbered(*like, prefix=f"{name}.", remedy=f"; leave such {{}} out of {name}", of=of)

@@ -9,7 +9,8 @@ import numpy.typing as npt
 from scipy import sparse
 
 from ..data.ids import Ids
-from ..data.interactions import Interactions
+from ..data.interactions import Interactions, MatrixLike
+from .lists import in_order
 from .metrics import Ints
 
 __all__ = ["NewUserRecommender", "Numbered", "RatingPredictor", "Recommender", "named"]
@@ -83,6 +84,14 @@ class Numbered:
         filled = np.asarray(scores) != -np.inf  # -1 may be somebody's id
         columns[filled] = self.ids[1].positions("ids", ids[filled])
         return columns
+
+    def read(
+        self, name: str, R: MatrixLike, dtype: str = "float32", *, new_users: bool = False, **options: Any
+    ) -> Interactions:
+        """Return what a caller passed as Interactions in the model's order; `new_users`: of its items only."""
+        sizes: tuple[int | None, int | None] = self.shape or (None, None)
+        like = (None, self.ids[1]) if new_users else self.ids
+        return in_order(name, R, dtype, like=like, shape=(None, sizes[1]) if new_users else sizes, **options)
 
     def check_shape(self, name: str, test: Interactions) -> None:
         """Refuse interactions of another shape than the model's."""

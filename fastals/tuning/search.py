@@ -8,6 +8,7 @@ import itertools
 import json
 import logging
 import math
+import re
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -21,7 +22,7 @@ from typing import Any, NamedTuple, TypeAlias, cast
 import numpy as np
 from scipy import sparse
 
-from ..data.interactions import Interactions, MatrixLike, as_interactions
+from ..data.interactions import Interactions, MatrixLike
 from ..engine.threads import available
 from ..estimators import ExplicitALS, ImplicitALS, WeightedALS
 from ..evaluation import RANKING_METRICS, RATING_METRICS, evaluate_ratings
@@ -325,19 +326,19 @@ def _prepare(model: Model, pair: Pair, metric: Metric, name: str, cutoff: int, c
     if not isinstance(pair, tuple) or len(pair) != 2:
         raise TypeError(f"splits must be a tuple (train, validation) or a list of such, got {type(pair).__name__}")
     if columns:
-        pair = as_interactions(pair[0], "float64", **columns), as_interactions(pair[1], "float64", **columns)
+        pair = in_order("train", pair[0], "float64", **columns), in_order("validation", pair[1], "float64", **columns)
     prepared: dict[np.dtype, Interactions] = {}
     preparing = threading.Lock()
 
     def train(dtype: np.dtype) -> Interactions:
         with preparing:
             if dtype not in prepared:
-                prepared[dtype] = in_order("train", pair[0], dtype, read=model.interactions)
+                prepared[dtype] = _taken("train", pair[0], model, dtype)
             return prepared[dtype]
 
     known = train(check_dtype("dtype", model.dtype))
-    like = known.user_ids, known.item_ids
-    validation = in_order("validation", pair[1], np.dtype(np.float64), like=like, of="train", read=model.interactions)
+    validation = _taken("validation", pair[1], model, np.dtype(np.float64))
+    validation = in_order("validation", validation, "float64", like=(known.user_ids, known.item_ids), of="train")
     if validation.shape != known.shape:
         raise ValueError(f"train has shape {known.shape} and validation {validation.shape}: both must have one shape")
     if not validation.nnz:
@@ -359,6 +360,14 @@ def _prepare(model: Model, pair: Pair, metric: Metric, name: str, cutoff: int, c
             return float(metric(fitted, validation))
 
     return Split(train, score, validation)
+
+
+def _taken(name: str, R: MatrixLike, model: Model, dtype: np.dtype) -> Interactions:
+    """Return `R` as the model's `fit` takes it; messages call it what the caller calls it."""
+    try:
+        return model.interactions(R, dtype)
+    except (TypeError, ValueError) as error:
+        raise type(error)(re.sub(r"\bR\b", name, str(error))) from None
 
 
 def _together(train: Interactions, validation: Interactions) -> Interactions:
