@@ -73,7 +73,7 @@ def write(path: str | os.PathLike[str], header: dict[str, Any], arrays: dict[str
     path = _with_suffix(path)
     _refuse_objects(arrays)
     for name, array in arrays.items():
-        if array.dtype.kind not in _KINDS or array.dtype.itemsize == 0:
+        if array.dtype.kind not in _KINDS:
             raise ValueError(f"{name} is an array of {array.dtype}, which a fastals file cannot hold")
     with replacing(path) as file, _Archive(file, "w") as archive:
         checksums = {name: _write_member(archive, name, array) for name, array in arrays.items()}
