@@ -43,21 +43,38 @@ class Server:
 
     def __init__(self) -> None:
         self.files: dict[str, bytes] = {}
-        self.claimed: dict[str, int] = {}  # a Content-Length other than the true one
+        self.claimed: dict[str, int | None] = {}  # a Content-Length other than the true one
+        self.drip = threading.Event()  # set when the server is to stop sending without end
         self.asked: list[str] = []
         outer = self
 
         class Handler(http.server.BaseHTTPRequestHandler):
             def do_GET(self):
                 outer.asked.append(self.path)
+                if self.path.startswith("/drip"):
+                    self.send_without_end()
+                    return
                 body = outer.files.get(self.path)
                 if body is None:
                     self.send_error(404)
                     return
                 self.send_response(200)
-                self.send_header("Content-Length", str(outer.claimed.get(self.path, len(body))))
+                length = outer.claimed.get(self.path, len(body))
+                if length is not None:
+                    self.send_header("Content-Length", str(length))
                 self.end_headers()
                 self.wfile.write(body)
+
+            def send_without_end(self):
+                """Send the bytes one by one: of a header, of a body, of a body that has the length of a chunk."""
+                start = {"/drip-header": b"HTTP/1.1 200 OK\r\nX: ", "/drip-body": b"HTTP/1.1 200 OK\r\n\r\n"}
+                chunked = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1;"
+                try:
+                    self.wfile.write(start.get(self.path, chunked))
+                    while not outer.drip.wait(0.01):
+                        self.wfile.write(b"a")
+                except OSError:
+                    pass
 
             def log_message(self, *_):
                 pass
@@ -68,6 +85,7 @@ class Server:
         self._thread.start()
 
     def close(self) -> None:
+        self.drip.set()
         self._http.shutdown()
         self._thread.join()
         self._http.server_close()
@@ -150,6 +168,136 @@ def test_what_is_no_archive_is_refused(server, tmp_path, name):
 def test_a_broken_connection_leaves_nothing(server, archive, tmp_path):
     server.claimed["/ml.zip"] = 10**6
     with pytest.raises(OSError, match=r"ended after|cannot download"):
+        fetch(archive, tmp_path, True, False)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("what", ["header", "body", "chunk"])
+def test_a_drip_ends(server, tmp_path, what):
+    archive = Archive(f"{server.url}/drip-{what}", None, {"a": "a"}, seconds=0.3)
+    with pytest.raises(OSError, match=r"cannot download .*/drip-.* \(it takes more than 0.3 seconds\).*put a into"):
+        fetch(archive, tmp_path, True, False)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("claimed", [100_001, None])  # by a Content-Length, and by what comes
+def test_an_endless_body_ends(server, tmp_path, claimed):
+    archive = server.put("/large.zip", bytes(100_001), {"a": "a"})
+    server.claimed["/large.zip"] = claimed
+    with pytest.raises(
+        ValueError, match=r"/large.zip has more than the 100000 bytes that are allowed: .*if you trust it.*put a into"
+    ):
+        fetch(archive._replace(size=100_000), tmp_path, True, False)
+    assert list(tmp_path.iterdir()) == []
+    with pytest.raises(ValueError, match="is no archive"):
+        fetch(archive._replace(size=100_001), tmp_path, True, False)
+
+
+def test_an_archive_without_a_checksum_is_a_small_one(server, tmp_path, monkeypatch):
+    archive = server.put("/a.zip", zipped(a="x" * 1000), {"a": "a"})
+    monkeypatch.setattr(downloads, "_UNCHECKED", 1000)
+    with pytest.raises(ValueError, match=r"/a.zip has more than the 1000 bytes that are allowed"):
+        fetch(archive._replace(checksum=None), tmp_path, True, False)
+    assert fetch(archive, tmp_path, True, False)["a"].read_text() == "x" * 1000
+
+
+def test_an_archive_of_unknown_length_is_whole(server, tmp_path):
+    archive = server.put("/a.zip", zipped(a="x" * 3_000_000), {"a": "a"})
+    server.claimed["/a.zip"] = None
+    assert fetch(archive, tmp_path, True, False)["a"].stat().st_size == 3_000_000
+
+
+def bomb(kind: str, declared: int | None = None) -> bytes:
+    """An archive of some kB that holds 10 MB of zeros under the name a."""
+    packed = io.BytesIO()
+    if kind == "zip":
+        with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as archive:
+            archive.writestr("a", bytes(10**7))
+        content = packed.getvalue()
+        if declared is not None:
+            content = content.replace((10**7).to_bytes(4, "little"), declared.to_bytes(4, "little"))
+        return content
+    with tarfile.open(fileobj=packed, mode="w:gz") as tar:
+        entry = tarfile.TarInfo("a")
+        entry.size = 10**7
+        tar.addfile(entry, io.BytesIO(bytes(10**7)))
+        tar.addfile(tarfile.TarInfo("b"))
+    return packed.getvalue()
+
+
+@pytest.mark.parametrize("kind", ["zip", "tar.gz"])
+def test_archives_that_unpack_to_more_than_allowed(server, tmp_path, kind):
+    archive = server.put(f"/a.{kind}", bomb(kind), {"a": "a"})
+    with pytest.raises(
+        ValueError, match=r"is no archive that holds 'a' \(it has more than 10000 members or 9999999 bytes.*put a into"
+    ):
+        fetch(archive._replace(unpacked=10**7 - 1), tmp_path, True, False)
+    assert list(tmp_path.iterdir()) == []
+    assert fetch(archive._replace(unpacked=2 * 10**7), tmp_path, True, False)["a"].stat().st_size == 10**7
+
+
+def test_a_member_that_is_larger_than_it_says(server, tmp_path):
+    archive = server.put("/a.zip", bomb("zip", declared=1000), {"a": "a"})
+    with pytest.raises(ValueError, match=r"is no archive that holds 'a' \(Bad CRC-32"):
+        fetch(archive, tmp_path, True, False)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_name_that_is_larger_than_a_name(server, tmp_path):
+    packed = io.BytesIO()
+    with tarfile.open(fileobj=packed, mode="w:gz", format=tarfile.GNU_FORMAT) as tar:
+        tar.addfile(tarfile.TarInfo("a" * 10**7))
+    archive = server.put("/a.tar.gz", packed.getvalue(), {"a": "a"})
+    with pytest.raises(ValueError, match=r"\(a name in it is too long\)"):
+        fetch(archive, tmp_path, True, False)
+
+
+def test_archives_of_too_many_members(server, tmp_path, monkeypatch):
+    monkeypatch.setattr(downloads, "_MEMBERS", 2)
+    with pytest.raises(ValueError, match=r"it has more than 2 members"):
+        fetch(server.put("/a.zip", zipped(a="", b="", c=""), {"a": "a"}), tmp_path, True, False)
+    packed = io.BytesIO()
+    with tarfile.open(fileobj=packed, mode="w:gz") as tar:
+        for name in "abc":
+            tar.addfile(tarfile.TarInfo(name))
+    with pytest.raises(ValueError, match=r"it has more than 2 members"):
+        fetch(server.put("/a.tar.gz", packed.getvalue(), {"a": "a"}), tmp_path, True, False)
+
+
+@pytest.mark.parametrize("kind", ["zip", "tar.gz"])
+def test_damaged_archives_are_refused_or_equal(server, tmp_path, kind):
+    good = zipped(a=U_DATA, b=U_DATA) if kind == "zip" else tarred("a", U_DATA)
+    for turn in range(0, 8 * len(good), 7):
+        content = bytearray(good)
+        content[turn // 8] ^= 1 << turn % 8
+        archive = server.put(f"/a.{kind}", bytes(content), {"a": "a"})
+        try:
+            assert fetch(archive, tmp_path, True, False)["a"].read_text() == U_DATA
+        except ValueError as error:
+            assert str(error).startswith(f"{archive.url} is no archive that holds 'a' (")
+        else:
+            (tmp_path / "a").unlink()
+
+
+def test_members_are_written_where_they_are_wanted(server, tmp_path):
+    archive = server.put("/a.zip", zipped(**{"..__..__evil": "text", "b": "other"}), {"a": "../../evil", "b": "b"})
+    fetch(archive, tmp_path / "deep" / "folder", True, False)
+    assert sorted(path.name for path in tmp_path.rglob("*")) == ["a", "b", "deep", "folder"]
+    link = tarfile.TarInfo("a")
+    link.type, link.linkname = tarfile.SYMTYPE, "/etc/passwd"
+    packed = io.BytesIO()
+    with tarfile.open(fileobj=packed, mode="w:gz") as tar:
+        tar.addfile(link)
+    with pytest.raises(ValueError, match=r"\(it lacks a\)"):
+        fetch(server.put("/a.tar.gz", packed.getvalue(), {"a": "a"}), tmp_path / "links", True, False)
+
+
+def test_no_room_for_the_files(archive, tmp_path, monkeypatch):
+    def full(_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(downloads.os, "fsync", full)
+    with pytest.raises(OSError, match=r"cannot unpack .*/ml.zip \(.*No space left on device\): check the room"):
         fetch(archive, tmp_path, True, False)
     assert list(tmp_path.iterdir()) == []
 
