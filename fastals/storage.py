@@ -21,7 +21,7 @@ from typing import IO, Any, NamedTuple
 
 import numpy as np
 
-__all__ = ["read", "replacing", "write", "write_arrays"]
+__all__ = ["read", "read_arrays", "replacing", "write", "write_arrays"]
 
 FORMAT = 2  # 1 had no checksums in its header
 _HEADER = "header"
@@ -197,6 +197,32 @@ def read(
             return header, {name: _read_array(file, member) for name, member in members.items()}
 
 
+def read_arrays(file: str | os.PathLike[str] | IO[bytes], what: str) -> dict[str, np.ndarray]:
+    """Return the arrays of a file that `write_arrays` or `numpy.savez` wrote, with the checks of `read`.
+
+    Parameters
+    ----------
+    file : str, path or binary file
+    what : str
+        What the file should be, for messages.
+
+    Raises
+    ------
+    FileNotFoundError, OSError, ValueError
+        As `read` does.
+    """
+    if isinstance(file, (str, os.PathLike)):
+        file = _existing(file)
+        with io.FileIO(file, opener=_open_regular) as opened:
+            return read_arrays(opened, what)
+    reader = _Reader(file)  # type: ignore[arg-type]  # it has what a raw file has
+    try:
+        with _explained(getattr(file, "name", file), what):
+            return {name: _read_array(reader, member) for name, member in _members(reader).items()}
+    finally:
+        reader.detach()  # or it would close the caller's file
+
+
 class _Member(NamedTuple):
     """Where an array lies in the file, how many bytes it has there, and their CRC-32."""
 
@@ -283,19 +309,19 @@ def _write_member(archive: _Archive, name: str, array: np.ndarray) -> int:
 
 
 @contextmanager
-def _explained(path: Path) -> Iterator[None]:
+def _explained(path: Any, what: str = "fastals model") -> Iterator[None]:
     """Turn whatever a damaged file raises into one sentence."""
     try:
         yield
     except MemoryError as error:
         raise ValueError(f"{path} needs more memory to be read than there is, or is damaged") from error
     except _DAMAGE as error:
-        raise ValueError(f"{path} is not a fastals model, or is damaged ({error}); save the model again") from error
+        raise ValueError(f"{path} is not a {what}, or is damaged ({error}); save the model again") from error
 
 
 def _members(file: _Reader) -> dict[str, _Member]:
     """Return where each array lies; all that the directory says is checked against the file."""
-    size = os.fstat(file.fileno()).st_size
+    size = file.seek(0, os.SEEK_END)
     try:
         with zipfile.ZipFile(file) as archive:
             listed = sorted(archive.infolist(), key=lambda info: info.header_offset)

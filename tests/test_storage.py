@@ -1,6 +1,7 @@
 """One file a model: what goes in comes out, and what is no such file is refused."""
 
 import errno
+import io
 import json
 import os
 import pickle
@@ -499,3 +500,17 @@ def test_write_arrays_replaces_like_write(tmp_path):
     with np.load(tmp_path / "model.npz", allow_pickle=False) as content:
         assert (content["a"], content["b"]) == (1, "text")
     assert os.listdir(tmp_path) == ["model.npz"]
+
+
+def test_read_arrays_checks_like_read(tmp_path):
+    np.savez(tmp_path / "plain.npz", **ARRAYS)
+    np.savez_compressed(tmp_path / "compressed.npz", **ARRAYS)
+    with open(tmp_path / "plain.npz", "rb") as opened:
+        for source in (tmp_path / "plain", opened, opened, io.BytesIO((tmp_path / "plain.npz").read_bytes())):
+            arrays = storage.read_arrays(source, "thing")
+            assert arrays.keys() == ARRAYS.keys()
+            assert all(arrays[name].tobytes() == ARRAYS[name].tobytes() for name in ARRAYS)
+    with pytest.raises(ValueError, match=r"compressed\.npz is not a thing, or is damaged \(its part 'a' is compressed"):
+        storage.read_arrays(tmp_path / "compressed", "thing")
+    with pytest.raises(FileNotFoundError, match=r"there is no file .*none and no file .*none\.npz"):
+        storage.read_arrays(tmp_path / "none", "thing")

@@ -48,9 +48,7 @@ import os
 import time
 import warnings
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
-from zipfile import BadZipFile
 
 import numpy as np
 from scipy import linalg, sparse
@@ -64,7 +62,7 @@ from ...engine.simd.target import padded
 from ...engine.threads import available
 from ...objectives import Objective, Statistics
 from ...progress import Progress
-from ...storage import write_arrays
+from ...storage import read_arrays, write_arrays
 from ...validation import (
     NotFittedError,
     Params,
@@ -679,14 +677,7 @@ class AlternatingLeastSquares(Params):
             No such file; not such a model.
         """
         source = fileobj_or_path
-        if isinstance(source, (str, os.PathLike)):
-            path = Path(source)
-            source = path if path.suffix == ".npz" else path.with_name(path.name + ".npz")
-        try:
-            with np.load(source, allow_pickle=False) as content:
-                values = {name: content[name] for name in content.files}
-        except (BadZipFile, ValueError, EOFError, AttributeError, TypeError) as error:
-            raise ValueError(f"{source} is not a saved AlternatingLeastSquares ({error})") from error
+        values = read_arrays(source, "saved AlternatingLeastSquares")
         model = cls()
         unknown = sorted(set(values) - set(model._saved()))
         if unknown:
