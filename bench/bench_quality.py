@@ -38,7 +38,7 @@ from bench.spaces import (
 from fastals import ExplicitALS, ImplicitALS
 from fastals.data.interactions import as_interactions
 from fastals.datasets import (
-    Ratings,
+    Interactions,
     fetch_movielens,
     read_ratings,
     read_split,
@@ -66,12 +66,12 @@ QUICK = 11  # one candidate of so many
 K = 20
 
 
-def movielens() -> Ratings:
+def movielens() -> Interactions:
     """MovieLens 100K."""
     return fetch_movielens("100k", download=False)
 
 
-def movielens_1m() -> tuple[Ratings, Ratings]:
+def movielens_1m() -> tuple[Interactions, Interactions]:
     """Train and test of MovieLens 1M as it is handed around."""
     folder = DATA / "ml-1m-implicit"
     return read_split(folder / "train.txt", folder / "test.txt", "adjacency")
@@ -124,8 +124,8 @@ class Part(NamedTuple):
     """Rows to learn from and rows to predict."""
 
     name: str
-    train: Ratings
-    test: Ratings
+    train: Interactions
+    test: Interactions
 
 
 def rating_parts() -> Iterator[list[Part]]:
@@ -148,7 +148,7 @@ def clipped_rmse(model: Any, test: Any) -> float:
     return -rmse(cells.data, np.clip(model.predict(cells.row, cells.col), 1, 5))
 
 
-def settle_ratings(train: Ratings, later: bool, every: int) -> dict[str, Any]:
+def settle_ratings(train: Interactions, later: bool, every: int) -> dict[str, Any]:
     """Return the best parameters, found within the rows to learn from."""
     if later:  # validate as it will be tested
         cut = round(0.8 * len(train))
@@ -180,7 +180,7 @@ def surprise_ratings(name: str, part: Part) -> tuple[float, float]:
     """Return the error and the seconds of the fit of one of Surprise's models with its defaults."""
     import surprise
 
-    def rows(ratings: Ratings) -> list[tuple[Any, ...]]:
+    def rows(ratings: Interactions) -> list[tuple[Any, ...]]:
         users, items = ratings.user_ids[ratings.users].tolist(), ratings.item_ids[ratings.items].tolist()
         return list(zip(map(str, users), map(str, items), map(float, ratings.values), strict=True))
 
@@ -301,7 +301,7 @@ RIVALS: dict[str, tuple[Fit, Callable[[sp.csr_array, sp.csr_array, int], dict[st
 } | {HALVING: (fit_fastals, settle_by_halving)}
 
 
-def ranking_data() -> Iterator[tuple[str, Ratings, Ratings]]:
+def ranking_data() -> Iterator[tuple[str, Interactions, Interactions]]:
     """Name, train and test."""
     listened = read_ratings(DATA / "lastfm-2k" / "user_artists.dat")
     yield ("lastfm-2k", *split_random(listened, 0.2, random_state=0))
@@ -369,7 +369,7 @@ class PopularityOfNewUsers:
         return ids, np.take_along_axis(counts, ids, axis=1)
 
 
-def draw_negatives(ratings: Ratings, users: np.ndarray, n: int, random_state: int) -> np.ndarray:
+def draw_negatives(ratings: Interactions, users: np.ndarray, n: int, random_state: int) -> np.ndarray:
     """Items that each user does not have, none twice."""
     rng = np.random.default_rng(random_state)
     has = ones(ratings).toarray() != 0
@@ -391,7 +391,7 @@ def protocols_table(every: int) -> str:
             rows.append(["ml-100k, He et al.", name, label, *shown(result, metric)])
     both = movielens_1m()
     users, items = (np.concatenate([getattr(part, side) for part in both]) for side in ("users", "items"))
-    whole = Ratings(users, items, np.ones(len(users), np.float32), None, both[0].user_ids, both[0].item_ids)
+    whole = Interactions.from_triplets(both[0].user_ids[users], both[0].item_ids[items])
     parts = split_new_users(whole, test_share=0.2, random_state=0)
     R = ones(parts.train)
     for name, model in (

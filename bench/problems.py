@@ -81,7 +81,7 @@ READERS: dict[str, Callable[[], sp.csr_matrix]] = {
 
 def _cache_file(name: str) -> Path:
     digest = hashlib.sha256(Path(__file__).read_bytes())
-    generator = ROOT / "fastals" / "datasets.py"
+    generator = ROOT / "fastals" / "data" / "synthetic.py"
     if name.startswith("synthetic") and generator.exists():
         digest.update(generator.read_bytes())
     return CACHE / f"{name}-{digest.hexdigest()[:16]}.npz"

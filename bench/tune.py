@@ -21,7 +21,7 @@ from bench.spaces import (
     rating_candidates,
 )
 from fastals import ExplicitALS, ImplicitALS
-from fastals.datasets import Ratings
+from fastals.datasets import Interactions
 from fastals.demo import TIES, find_data, leave_last_positive_out, ones, signs, temporal
 from fastals.tuning import SearchResult, grid_search, successive_halving
 
@@ -29,7 +29,7 @@ QUICK = 19  # one candidate of so many
 RATING_CANDIDATES = 100
 
 
-def tune_ranking(trains: dict[str, Ratings], every: int) -> SearchResult:
+def tune_ranking(trains: dict[str, Interactions], every: int) -> SearchResult:
     """NDCG@10, the mean over the rules for ties."""
     splits = [leave_last_positive_out(train, ties) for ties, train in trains.items()]
     candidates = [
@@ -50,7 +50,9 @@ def tune_ranking(trains: dict[str, Ratings], every: int) -> SearchResult:
     )
 
 
-def tune_ratings(train: Ratings, target: Callable[[np.ndarray], np.ndarray], metric: str, every: int) -> SearchResult:
+def tune_ratings(
+    train: Interactions, target: Callable[[np.ndarray], np.ndarray], metric: str, every: int
+) -> SearchResult:
     """The mean of a metric over two windows."""
     last = temporal(train)
     splits = [

@@ -21,7 +21,8 @@ import numpy as np
 from scipy import sparse
 
 from .compat.wals import als_with_regularization, exponential_weight_fn, linear_weight_fn, weighted_als
-from .datasets import Ratings, read_ratings, read_titles, split_by_time, split_leave_last_out, synthetic
+from .data.container import Interactions as Ratings
+from .datasets import read_ratings, read_titles, split_by_time, split_leave_last_out, synthetic
 from .engine.threads import available
 from .estimators import ExplicitALS, ImplicitALS
 from .evaluation import GlobalMean, ItemBias, Popularity, Random, ranking_metrics, rmse, sign_accuracy
@@ -172,7 +173,7 @@ def leave_last_positive_out(ratings: Ratings, ties: str) -> tuple[Ratings, Ratin
     train, test : Ratings
         Positive ratings only.
     """
-    return split_leave_last_out(ratings.select(ratings.values >= POSITIVE), ties=ties)
+    return split_leave_last_out(ratings.select(ratings.values >= POSITIVE), ties=ties)  # type: ignore[arg-type]
 
 
 def ones(ratings: Ratings) -> Matrix:
@@ -533,7 +534,7 @@ def recommendations(data: Data, model: ImplicitALS, user: int = 0) -> Table:
     some = "; ".join(title(data, item) for item in ratings.items[liked[:5]])
     return Table(
         "recommendations",
-        f"Ten recommendations for user {ratings.user_ids[user]}",
+        f"Ten recommendations for user {ratings.user_ids[user]}",  # type: ignore[index]
         ("", "item", "score"),
         rows,
         f"Among the {len(liked)} items that this user rated highest: {some}.",
@@ -549,7 +550,7 @@ def title(data: Data, item: int) -> str:
     item : int
         The item's code, not the id in the file.
     """
-    identity = data.ratings.item_ids[item]
+    identity = data.ratings.item_ids[item]  # type: ignore[index]
     return data.titles.get(identity, f"item {identity}")
 
 

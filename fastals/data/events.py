@@ -1,29 +1,120 @@
-"""What an event counts: its kind's weight, and how long ago it was."""
+"""Events: who, what, when, of which kind, and what each one counts."""
 
 from __future__ import annotations
 
 import datetime
 import math
 from collections.abc import Mapping
-from typing import Any
+from fractions import Fraction
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from ..validation import check_number
+from .ids import Ids, at, encode
 
-__all__ = ["column", "decay", "event_values"]
+__all__ = ["Events", "as_times", "cast_values", "check_finite", "decay", "event_values", "read_events"]
+
+# Seconds of each unit of numpy.datetime64 that has a fixed length.
+_SECONDS = {"W": Fraction(604_800), "D": Fraction(86_400), "h": Fraction(3600), "m": Fraction(60)} | {
+    unit: Fraction(1, 1000**power) for power, unit in enumerate(("s", "ms", "us", "ns", "ps", "fs", "as"))
+}
 
 
-def column(name: str, frame: Any, label: Any) -> Any:
-    """Return a column of a table: of pandas, polars or Arrow, or of a dict of arrays."""
-    try:
-        return frame[label]
-    except (KeyError, IndexError, TypeError) as error:
-        names = next((getattr(frame, a) for a in ("columns", "column_names") if hasattr(frame, a)), None)
-        known = f"; it has {', '.join(map(repr, names))}" if names is not None else ""
-        raise ValueError(f"{name}={label!r} is not a column of the {type(frame).__name__}{known}") from error
-    except Exception as error:  # polars has exceptions of its own, and is not imported for them
-        raise ValueError(f"{name}={label!r} is not a column of the {type(frame).__name__}: {error}") from error
+class Events(NamedTuple):
+    """Parallel arrays with one entry an event, in the order they came in.
+
+    Attributes
+    ----------
+    users, items : int32 array of shape (n,)
+        Numbers of the users and items.
+    values : float32 or float64 array of shape (n,)
+        What each event counts.
+    times : int64, float64 or datetime64 array of shape (n,), or None
+    kinds : int32 array of shape (n,), or None
+        The kind of each event: a number in `kind_ids`.
+    kind_ids : Ids or None
+    """
+
+    users: np.ndarray
+    items: np.ndarray
+    values: np.ndarray
+    times: np.ndarray | None = None
+    kinds: np.ndarray | None = None
+    kind_ids: Ids | None = None
+
+    def take(self, index: np.ndarray) -> Events:
+        """Return some of the events, by a mask or by positions."""
+        times, kinds = (None if column is None else column[index] for column in (self.times, self.kinds))
+        return Events(self.users[index], self.items[index], self.values[index], times, kinds, self.kind_ids)
+
+    def read_only(self) -> Events:
+        """Return the same events as arrays that cannot be written to."""
+        views: list[Any] = [None if column is None else column.view() for column in self[:5]]
+        for view in views:
+            if view is not None:
+                view.flags.writeable = False
+        return Events._make([*views, self.kind_ids])
+
+
+def read_events(
+    dtype: np.dtype,
+    columns: Mapping[str, Any],
+    weights: Mapping[Any, float] | None,
+    half_life: Any,
+    names: Mapping[str, str],
+    user_ids: Ids | None = None,
+    item_ids: Ids | None = None,
+    of: str = "the model",
+) -> tuple[Events, Ids, Ids]:
+    """Check columns of events and number their users and items.
+
+    Parameters
+    ----------
+    dtype : numpy.dtype
+        Of the values.
+    columns : mapping of "users", "items", "values", "times", "events" to array_like
+        The last three may be missing or None.
+    weights, half_life
+        As in `Interactions.from_triplets`.
+    names : mapping from column to str
+        What the caller calls each column.
+    user_ids, item_ids : Ids, optional
+        Ids that are numbered already; others are refused. None: those of the events, in ascending order.
+    of : str
+        Whose ids these are, for messages.
+
+    Returns
+    -------
+    Events, user Ids, item Ids
+    """
+    sides = []
+    for axis, ids in (("users", user_ids), ("items", item_ids)):
+        if ids is None:
+            sides.append(encode(names[axis], columns[axis]))
+        else:
+            sides.append((ids, ids.positions(names[axis], columns[axis], of=of).astype(np.int32)))
+    (user_ids, users), (item_ids, items) = sides
+    if len(users) != len(items):
+        raise ValueError(
+            f"{names['users']} and {names['items']} must be of equal length, got {len(users)} and {len(items)}"
+        )
+    if len(users) == 0:
+        raise ValueError("there are no events: at least one is wanted")
+    values, times, kinds = (columns.get(name) for name in ("values", "times", "events"))
+    counted = event_values(len(users), values, times, kinds, weights, half_life, names)
+    cast = cast_values(counted.values, dtype)
+    check_finite(names["values"], cast, counted.values, "events")
+    return Events(users, items, cast, *counted[1:]), user_ids, item_ids
+
+
+class Counted(NamedTuple):
+    """What each event counts (float64), and its time and kind as in `Events`."""
+
+    values: np.ndarray
+    times: np.ndarray | None
+    kinds: np.ndarray | None
+    kind_ids: Ids | None
 
 
 def event_values(
@@ -33,8 +124,9 @@ def event_values(
     events: Any = None,
     weights: Mapping[Any, float] | None = None,
     half_life: Any = None,
-) -> np.ndarray:
-    """Return `value * weight of its kind * 0.5^(age / half_life)` for each of `n` events, float64.
+    names: Mapping[str, str] | None = None,
+) -> Counted:
+    """Return `value * weight of its kind * 0.5^(age / half_life)` for each of `n` events.
 
     Parameters
     ----------
@@ -46,27 +138,89 @@ def event_values(
     events : array_like, optional
         The kind of each event.
     weights : mapping from kind to number, optional
+        None: kinds do not count.
     half_life : number or timedelta, optional
-        In the unit of `times`; the age is that before the latest event.
+        In the unit of `times`; the age is that before the latest event. None: times do not count.
+    names : mapping from argument to str, optional
+        What the caller calls each.
     """
-    for name, given, partner, other in (
-        ("times", times, half_life, "half_life"),
-        ("events", events, weights, "weights"),
+    called = {name: name for name in ("values", "times", "events")} | dict(names or {})
+    for given, partner, option, missing in (
+        (half_life, times, "half_life", "times"),
+        (weights, events, "event weights", "events"),
     ):
-        if (given is None) != (partner is None):
-            there, missing = (other, name) if given is None else (name, other)
-            raise ValueError(f"{there} is given without {missing}: they count together")
+        if given is not None and partner is None:
+            raise ValueError(f"{option} is given without {missing}: give both, or neither")
     total = np.ones(n)
     if values is not None:
-        array = np.asarray(values)
+        array = _vector(called["values"], values, n)
         if array.dtype.kind not in "biuf":
-            raise TypeError(f"values must be numbers, got {array.dtype}; convert them first")
-        total *= _of_length("values", array, n)
-    if events is not None and weights is not None:
-        total *= _kind_weights(_of_length("events", np.asarray(events), n), weights)
+            raise TypeError(f"{called['values']} must be numbers, got {array.dtype}; convert them first")
+        total *= array
+    kind_ids = kinds = None
+    if events is not None:
+        array = _vector(called["events"], events, n)
+        kind_ids, kinds = encode(called["events"], array.astype(np.int64) if array.dtype == np.bool_ else array)
+        if weights is not None:
+            total *= _kind_weights(kind_ids, weights)[kinds]
+    moments = None
     if times is not None:
-        total *= decay(_of_length("times", np.asarray(times), n), half_life)
-    return total
+        moments = as_times(called["times"], _vector(called["times"], times, n))
+        if half_life is not None:
+            faded = total * decay(moments, half_life)
+            # An event so old that nothing is left of it was seen all the same: 0 would mean that it was not.
+            vanished = (faded == 0) & (total != 0)
+            total = np.where(vanished, np.copysign(np.finfo(np.float64).tiny, total), faded)
+    return Counted(total, moments, kinds, kind_ids)
+
+
+def as_times(name: str, times: Any) -> np.ndarray:
+    """Return times as int64, float64 or datetime64 without a time zone; none may be missing.
+
+    Parameters
+    ----------
+    name : str
+        The argument, for messages.
+    times : array_like of datetime64, datetime or number, shape (n,)
+        Times with a time zone are converted to UTC.
+    """
+    array = np.asarray(times)
+    if array.dtype.kind == "O":
+        array = _from_datetimes(name, array.tolist())
+    kind = array.dtype.kind
+    if kind == "M" and np.datetime_data(array.dtype)[0] not in _SECONDS:
+        array = array.astype("datetime64[D]")  # years and months have no fixed length, their first days have
+    if kind == "u" and array.size and array.max() > np.iinfo(np.int64).max:
+        raise ValueError(f"{name} holds a number beyond 64 bits: subtract the earliest time first")
+    if kind not in "Miuf":
+        raise TypeError(
+            f"{name} must be datetime64 or numbers, got {array.dtype}; "
+            "convert them first, for example to seconds since 1970"
+        )
+    missing = np.isnat(array) if kind == "M" else ~np.isfinite(array)
+    if missing.any():
+        row = int(np.argmax(missing))
+        raise ValueError(
+            f"{at(name, row)} is {array[row]}: {int(missing.sum())} of {len(array)} times are missing; drop them"
+        )
+    return array.copy() if kind == "M" else array.astype(np.float64 if kind == "f" else np.int64)
+
+
+def _from_datetimes(name: str, moments: list[Any]) -> np.ndarray:
+    """Return Python's datetimes, or their like of pandas, as datetime64; those with a time zone in UTC."""
+    zoned = []
+    for row, moment in enumerate(moments):
+        if not isinstance(moment, datetime.date) or moment != moment:  # NaT is a date that differs from itself
+            raise TypeError(f"{at(name, row)} is {moment!r}: times must be datetimes or numbers; drop missing ones")
+        zoned.append(isinstance(moment, datetime.datetime) and moment.utcoffset() is not None)
+    if any(zoned) and not all(zoned):
+        rows = zoned.index(True), zoned.index(False)
+        raise ValueError(
+            f"{at(name, rows[0])} has a time zone and {at(name, rows[1])} has none: give all times a zone, or none"
+        )
+    if any(zoned):
+        moments = [moment.astimezone(datetime.timezone.utc).replace(tzinfo=None) for moment in moments]
+    return np.array(moments, "datetime64[us]")
 
 
 def decay(times: np.ndarray, half_life: Any) -> np.ndarray:
@@ -74,53 +228,91 @@ def decay(times: np.ndarray, half_life: Any) -> np.ndarray:
 
     Parameters
     ----------
-    times : ndarray of datetime64 or number
+    times : ndarray of int64, float64 or datetime64
+        As `as_times` returns them.
     half_life : number, or datetime.timedelta or numpy.timedelta64 for datetimes
         Above 0.
     """
     if times.dtype.kind == "M":
-        if not isinstance(half_life, (datetime.timedelta, np.timedelta64)):
-            raise TypeError(
-                f"half_life must be a timedelta as times are {times.dtype}, got {half_life!r}; "
-                "for example datetime.timedelta(days=30)"
-            )
-        life = np.timedelta64(half_life) / np.timedelta64(1, "ns")
-        bad = np.isnat(times)
-    elif times.dtype.kind in "iuf":
-        life = check_number("half_life", half_life)
-        bad = ~np.isfinite(times)
+        unit, count = np.datetime_data(times.dtype)
+        life = float(_seconds(half_life, times.dtype) / (_SECONDS[unit] * count))
     else:
-        raise TypeError(
-            f"times must be datetime64 or numbers, got {times.dtype}; "
-            "convert them first, for example to seconds since 1970"
-        )
-    if not (life > 0 and math.isfinite(life)):
+        life = check_number("half_life", half_life)
+    if not life > 0:
         raise ValueError(f"half_life must be above 0, got {half_life!r}")
-    if bad.any():
-        row = int(np.argmax(bad))
-        raise ValueError(f"times[{row}] is {times[row]}: {int(bad.sum())} of {len(times)} times are missing; drop them")
     if len(times) == 0:
         return np.ones(0)
-    if times.dtype.kind == "M":
-        age = (times.max() - times) / np.timedelta64(1, "ns")
-    else:
-        age = np.float64(times.max()) - times.astype(np.float64)
-    return 0.5 ** (age / life)
+    with np.errstate(over="ignore", under="ignore"):
+        if times.dtype.kind == "f":
+            age = times.max() - times
+        else:
+            # The difference of two 64-bit integers fits in 64 bits without a sign, and wraps around to it.
+            whole = times.view(np.int64)
+            age = (whole.max() - whole).view(np.uint64).astype(np.float64)
+        return 0.5 ** (age / life)
 
 
-def _kind_weights(events: np.ndarray, weights: Mapping[Any, float]) -> np.ndarray:
-    kinds, which = np.unique(events, return_inverse=True)
-    unknown = [kind for kind in kinds.tolist() if kind not in weights]
+def _seconds(half_life: Any, wanted: np.dtype) -> Fraction:
+    """Return a timedelta's length, exactly."""
+    if isinstance(half_life, np.timedelta64):
+        unit, count = np.datetime_data(half_life.dtype)
+        if unit not in _SECONDS or np.isnat(half_life):
+            raise ValueError(
+                f"half_life is {half_life!r}, which has no fixed length; give it in days, hours or seconds, "
+                "for example numpy.timedelta64(30, 'D')"
+            )
+        return int(half_life.astype(np.int64)) * count * _SECONDS[unit]
+    if not isinstance(half_life, datetime.timedelta) or half_life != half_life:
+        raise TypeError(
+            f"half_life must be a timedelta as times are {wanted}, got {half_life!r}; "
+            "for example datetime.timedelta(days=30)"
+        )
+    parts = Fraction(half_life.days * 86_400 + half_life.seconds) + Fraction(half_life.microseconds, 10**6)
+    return parts + Fraction(getattr(half_life, "nanoseconds", 0), 10**9)  # those of pandas have them
+
+
+def _kind_weights(kinds: Ids, weights: Mapping[Any, float]) -> np.ndarray:
+    """Return the weight of each kind."""
+    unknown = [kind for kind in kinds if kind not in weights]
     if unknown:
         raise ValueError(
-            f"weights has no number for the event {unknown[0]!r}; it knows {', '.join(map(repr, weights))}: "
+            f"event weights have no number for the event {unknown[0]!r}; they know {', '.join(map(repr, weights))}: "
             "give each kind a weight, or drop these rows"
         )
-    numbers = [check_number(f"weights[{kind!r}]", weights[kind]) for kind in kinds.tolist()]
-    return np.array(numbers)[which.ravel()] if numbers else np.ones(0)
+    return np.array([check_number(f"weights[{kind!r}]", weights[kind]) for kind in kinds])
 
 
-def _of_length(name: str, array: np.ndarray, n: int) -> np.ndarray:
+def _vector(name: str, column: Any, n: int) -> np.ndarray:
+    array = np.asarray(column)
     if array.shape != (n,):
         raise ValueError(f"{name} must have one entry for each of the {n} events, got shape {array.shape}")
     return array
+
+
+def cast_values(values: np.ndarray, dtype: np.dtype) -> np.ndarray:
+    """Return values as `dtype`, without a copy where they are; what is not 0 does not become 0.
+
+    A stored 0 means "not observed" to ImplicitALS, so the smallest number of `dtype` stands for what lies below it.
+    """
+    with np.errstate(over="ignore", under="ignore", invalid="ignore"):
+        cast = values.astype(dtype, copy=False)
+    if cast is not values and values.dtype.kind == "f":
+        vanished = (cast == 0) & (values != 0)
+        if vanished.any():
+            cast[vanished] = np.copysign(np.finfo(dtype).tiny, values[vanished])
+    return cast
+
+
+def check_finite(name: str, cast: np.ndarray, values: np.ndarray, what: str) -> None:
+    """Refuse values that are not finite, or not as `cast`, and say where the first one stands."""
+    if math.isfinite(float(cast.sum(dtype=np.float64))):  # a sum is finite only if every term is
+        return
+    bad = ~np.isfinite(cast)
+    if not bad.any():
+        return
+    row = int(np.argmax(bad))
+    too_large = bool(np.isfinite(values[bad]).all())
+    raise ValueError(
+        f"{at(name, row)} is {values[row].item()!r}: {int(bad.sum())} of {len(values)} {what} are "
+        + (f"too large for {cast.dtype}; rescale, or use dtype='float64'" if too_large else "not finite; drop them")
+    )
