@@ -83,6 +83,10 @@ class Ids(Frozen):
         shown = [*map(repr, self.values[:3].tolist()), *(["..."] if len(self) > 3 else [])]
         return f"Ids({len(self)} {_kind(self.values)}: {', '.join(shown)})"
 
+    def tolist(self) -> list[Any]:
+        """Return the ids as Python's strings or integers."""
+        return list(self)
+
     def same_as(self, other: Ids) -> bool:
         """Tell whether all numbers have the same ids."""
         return self is other or np.array_equal(self.values, other.values)

@@ -262,6 +262,8 @@ def _read_untold(path: Path) -> _Table:
     if 2 <= len(fields) <= 4:
         try:
             table = _parse_file(path, plain)
+        except UnicodeDecodeError:
+            raise
         except ValueError as error:
             # Lines of several lengths: they may be users with their items, where one is longer than any table's.
             listed = None if tabs else _users_with_items(path, n_comments)

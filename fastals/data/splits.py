@@ -234,7 +234,10 @@ def _test_size(events: Interactions, test_share: float) -> int:
 
 def _times(events: Interactions) -> np.ndarray:
     if events.times is None:
-        raise ValueError("ratings have no times, which this split needs; read a file with times or use split_random")
+        raise ValueError(
+            "ratings have no times, which this split needs; name their column with time=..., read a file with times, "
+            "or use split_random"
+        )
     return events.times
 
 

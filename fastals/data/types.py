@@ -4,15 +4,23 @@ from __future__ import annotations
 
 import datetime
 from collections.abc import Hashable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, TypedDict, Union
+from typing import Any, Protocol, TypeAlias, TypedDict
 
 import numpy as np
 import numpy.typing as npt
 
-if TYPE_CHECKING:
-    from .interactions import Interactions
+__all__ = ["Columns", "FrameLike", "InteractionsLike", "MatrixLike", "SparseLike"]
 
-__all__ = ["Columns", "FrameLike", "MatrixLike", "SparseLike"]
+
+class InteractionsLike(Protocol):
+    """`fastals.Interactions`, whose module stands above this one."""
+
+    @property
+    def by_user(self) -> Any:
+        """Compressed rows."""
+
+    def without_zeros(self) -> Any:
+        """Return it less its stored zeros."""
 
 
 class SparseLike(Protocol):
@@ -58,14 +66,8 @@ class Columns(TypedDict, total=False):
     half_life: float | datetime.timedelta | np.timedelta64 | None
 
 
-MatrixLike: TypeAlias = Union[
-    "Interactions",
-    SparseLike,
-    npt.NDArray[Any],
-    Sequence[Sequence[float]],
-    Sequence[npt.NDArray[Any]],
-    FrameLike,
-    Mapping[Any, Any],
-]
+Dense: TypeAlias = npt.NDArray[Any] | Sequence[Sequence[float]] | Sequence[npt.NDArray[Any]]
+Table: TypeAlias = FrameLike | Mapping[Any, Any]
+MatrixLike: TypeAlias = InteractionsLike | SparseLike | Dense | Table
 """Users x items data: Interactions, a SciPy sparse matrix of any format, a dense 2-D array, a list of (user, item,
 value) tuples, or a table with the names of its columns (see `Columns`)."""
