@@ -47,8 +47,7 @@ from fastals.datasets import (
     split_random,
 )
 from fastals.demo import POSITIVE, STARTS, TEXT_IMPLICIT, TIES, TUNED_IMPLICIT, leave_last_positive_out, ones
-from fastals.engine.problem import Cells
-from fastals.engine.topk import pack
+from fastals.engine.topk import pack, top_n
 from fastals.evaluation import (
     Evaluation,
     Popularity,
@@ -58,7 +57,7 @@ from fastals.evaluation import (
     evaluate_sampled,
     rmse,
 )
-from fastals.recommend import Choice, Scores, best
+from fastals.filters import lists_of
 from fastals.tuning import SearchResult, grid_search, successive_halving
 
 DATA = Path(os.environ.get("FASTALS_DATA", ROOT))
@@ -221,13 +220,11 @@ class Factors:
     """Somebody's factors, ranked by the same code as ours."""
 
     def __init__(self, X: np.ndarray, Y: np.ndarray, train: sp.csr_array) -> None:
-        self._scores = Scores(np.asarray(X, np.float32), np.asarray(Y, np.float32), None, None, 0.0)
-        self._columns = pack(self._scores.item_factors)
-        one = np.ones(1, np.float32)
-        self._seen = Cells(train.indptr.astype(np.int64), train.indices.astype(np.int32), one, one)
+        self._X, self._columns = np.asarray(X, np.float32), pack(np.asarray(Y, np.float32))
+        self._seen = lists_of(train.indptr, train.indices)
 
     def recommend(self, users: np.ndarray, n: int) -> tuple[np.ndarray, np.ndarray]:
-        return best(self._scores, self._columns, users, self._seen, Choice(), n, THREADS)
+        return top_n(self._X, self._columns, n, THREADS, rows=users, excluded=(self._seen._replace(rows=users),))
 
 
 OURS = ImplicitALS(alpha=0.0, regularization_exponent=1.0, iterations=ITERATIONS, random_state=0)

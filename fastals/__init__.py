@@ -5,7 +5,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING
 
 from .data.interactions import Interactions
-from .estimators import ExplicitALS, ImplicitALS, WeightedALS, load, warmup
+from .models import ExplicitALS, ImplicitALS, WeightedALS, load, warmup
 from .objectives import ExponentialWeights, LinearWeights
 from .validation import NotFittedError
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from . import demo, plots
-from .estimators import ImplicitALS
+from .models import ImplicitALS
 
 WIDTH = 100
 

@@ -24,8 +24,8 @@ from .compat.wals import als_with_regularization, exponential_weight_fn, linear_
 from .data.container import Interactions as Ratings
 from .datasets import read_ratings, read_titles, split_by_time, split_leave_last_out, synthetic
 from .engine.threads import available
-from .estimators import ExplicitALS, ImplicitALS
 from .evaluation import GlobalMean, ItemBias, Popularity, Random, ranking_metrics, rmse, sign_accuracy
+from .models import ExplicitALS, ImplicitALS
 from .tuning import SearchResult, grid_search
 
 __all__ = [

@@ -36,6 +36,12 @@ def gram_of(problem, factors):
     return equations.gram(factors, background) if background.any() else None
 
 
+def equations_of(row, factors, biases, gram):
+    """The equations of a problem of one row, of the whole fixed side."""
+    entries = row.cells.indices
+    return equations.row_equations(row, factors[entries], None if biases is None else biases[entries], gram)
+
+
 @every_case
 def test_each_row_is_solved_as_the_reference_has_it(case: Case):
     R = example(7)
@@ -44,7 +50,7 @@ def test_each_row_is_solved_as_the_reference_has_it(case: Case):
     factors, biases, both = fixed_side(reference, R.shape[1])
     wanted, bounds, _ = half_step(reference, R, both, "user", np.float64)
     gram = gram_of(problem, factors)
-    systems = [equations.row_equations(one_row(problem, u), factors, biases, gram) for u in range(len(R))]
+    systems = [equations_of(one_row(problem, u), factors, biases, gram) for u in range(len(R))]
     assert_rows_close(np.array([equations.solve(system) for system in systems]), wanted, bounds)
 
 
@@ -58,7 +64,7 @@ def test_contributions_add_up_to_the_prediction(case: Case):
     y = reference.regressors(both)[0][5]
     for u in range(len(R)):
         row = one_row(problem, u)
-        system = equations.row_equations(row, factors, biases, gram_of(problem, factors))
+        system = equations_of(row, factors, biases, gram_of(problem, factors))
         parts = equations.contributions(system, y)
         assert parts.shape == (len(row.cells.indices),)
         error = abs(parts.sum() - equations.solve(system) @ y)
@@ -91,7 +97,7 @@ def test_what_is_not_positive_definite_has_no_solution():
     R[0, :2] = 1.0
     case = Case(fastals.ExplicitALS, Explicit, {"biases": False, "regularization": 0.0})
     problem, _ = problem_of(case, R)
-    system = equations.row_equations(problem, np.random.default_rng(0).standard_normal((3, 4)))
+    system = equations_of(problem, np.random.default_rng(0).standard_normal((3, 4)), None, None)
     assert np.linalg.matrix_rank(system.A) == 2
     assert equations.solve(system) is None
     assert equations.contributions(system, np.ones(4)) is None

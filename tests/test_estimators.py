@@ -654,7 +654,8 @@ def test_two_threads_use_one_model():
     cells = stored(example(1, (200, 50)), "float32")
     model = ImplicitALS(factors=8, iterations=2, random_state=0, n_threads=2).fit(cells)
     wanted = model.recommend(range(200)), model.fold_in_users(cells), model.fold_in_items(cells)
-    model._kept.clear()  # Both threads make it anew.
+    for side in (model._fitted.users, model._fitted.items):
+        side._derived.clear()  # Both threads make it anew.
     failures, gate = [], threading.Barrier(2)
 
     def use():
@@ -705,10 +706,10 @@ def test_a_forked_child_can_fit_and_recommend():
 
 
 def refused(match: str, error: type[Exception], model, *args, method: str = "fit", **kwargs) -> None:
-    before = copy.copy(model.__dict__)
+    before = model.__getstate__()
     with pytest.raises(error, match=f"^{match}$"):
         getattr(model, method)(*args, **kwargs)
-    assert model.__dict__ == before
+    assert model.__getstate__() == before
 
 
 GOOD = stored(example())
@@ -841,7 +842,7 @@ def with_cell(value, dtype=np.float64) -> sparse.csr_array:
         (
             np.zeros((5, 4)),
             ValueError,
-            r"R of shape \(5, 4\) has no cells to learn from: at least one interaction is wanted",
+            r"R of shape \(5, 4\) has no entries to learn from: at least one is wanted",
         ),
         (np.ones(5), ValueError, r"R must have 2 dimensions, users x items, got shape \(5,\)"),
         (np.ones((2, 3, 4)), ValueError, r"R must have 2 dimensions, users x items, got shape \(2, 3, 4\)"),
@@ -1070,7 +1071,7 @@ def test_a_row_without_a_unique_solution(seed, dtype):
     failing = model.set_params(factors=5, regularization=0, biases=False, dtype=dtype, random_state=seed)
     with pytest.raises(
         np.linalg.LinAlgError,
-        match=f"^user 3 with 2 cells cannot be solved in {dtype}: its equations are not positive definite; "
+        match=f"^user 3 with 2 interactions cannot be solved in {dtype}: its equations are not positive definite; "
         "raise regularization, or rescale the values",
     ):
         failing.fit(R)
@@ -1081,7 +1082,9 @@ def test_a_solution_beyond_the_dtype():
     R = example()
     R[3, 5] = 3e38
     model = fitted(WeightedALS, dtype="float32")
-    sentence = r"(user|item) \d+ with \d+ cells cannot be solved in float32: .*; raise .*, or use dtype='float64'"
+    sentence = (
+        r"(user|item) \d+ with \d+ interactions cannot be solved in float32: .*; raise .*, or use dtype='float64'"
+    )
     refused(sentence, np.linalg.LinAlgError, model, stored(R))
 
 
@@ -1090,7 +1093,9 @@ def test_a_solution_beyond_the_dtype():
 def test_numbers_that_overflow_are_an_error_with_any_solver(solver, cls, params, scale):
     background = {"unobserved_weight": 1.0} if cls is WeightedALS else {}
     model = cls(factors=16, iterations=3, solver=solver, random_state=0, **params, **background)
-    sentence = r"(user|item) \d+ with \d+ cells cannot be solved in float32: .*; raise .*, or use dtype='float64'"
+    sentence = (
+        r"(user|item) \d+ with \d+ interactions cannot be solved in float32: .*; raise .*, or use dtype='float64'"
+    )
     R = example(1, (60, 50), 0.3)
     refused(sentence, np.linalg.LinAlgError, model, stored(np.abs(R) * scale))
 
@@ -1244,7 +1249,7 @@ def test_a_subclass_is_loaded_as_the_model_it_derives_from(tmp_path):
     assert same_bits(loaded.fold_in_users(GOOD), model.fold_in_users(GOOD))
     weighted = fitted(WeightedALS, item_weights=HalfWeights())
     loaded = saved_and_loaded(weighted, tmp_path)
-    assert np.array_equal(loaded.item_weights, weighted._statistics.weight)
+    assert np.array_equal(loaded.item_weights, weighted._fitted.statistics.weight)
     assert same_bits(loaded.fold_in_users(GOOD), weighted.fold_in_users(GOOD))
 
 
@@ -1253,7 +1258,7 @@ def test_a_model_saved_without_its_cells_says_so(tmp_path):
     model.save(tmp_path / "model", include_cells=False)
     loaded = fastals.load(tmp_path / "model.npz")
     sentence = (
-        "this model was saved without its training cells, so it does not know what users have: "
+        "this model was saved without its training interactions, so it does not know what users have: "
         "save it with include_cells=True, pass exclude=R_rows, a sparse matrix with a row for each user asked for, or "
         "exclude_seen=False"
     )

@@ -1,5 +1,7 @@
 """Predictions and the best items of each user against NumPy. Small integers: every sum is exact, ties are frequent."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -7,7 +9,7 @@ from hypothesis import strategies as st
 from scipy import sparse
 
 from fastals import ExplicitALS, ImplicitALS, Interactions
-from fastals.recommend import PAIRS, Scores, pair_scores
+from fastals.ranking import PAIRS
 from tests.helpers import dtypes, observed, stored
 from tests.test_topk import full_sort
 
@@ -24,7 +26,8 @@ def exact_model(biases: bool, dtype: str, seed: int, shape: tuple[int, int] = (2
     scores = X @ Y.T
     if biases:
         model.user_biases_, model.item_biases_ = (rng.integers(-3, 4, length).astype(dtype) for length in shape)
-        model.global_mean_ = 2.5
+        state = model._state
+        model._put(replace(state, statistics=replace(state.statistics, mean=2.5)))
         scores = scores + model.user_biases_[:, None] + model.item_biases_ + model.item_factors_.dtype.type(2.5)
     return model, scores, ~np.isnan(R)
 
@@ -79,9 +82,9 @@ def test_predictions_of_pairs(biases, dtype, seed):
 @pytest.mark.parametrize("n_pairs", [PAIRS - 1, PAIRS, 2 * PAIRS + 1])
 def test_pairs_go_in_pieces(n_pairs):
     rng = np.random.default_rng(0)
-    X, Y = rng.integers(-2, 3, (50, 2)).astype(np.float32), rng.integers(-2, 3, (40, 2)).astype(np.float32)
+    model, scores, _ = exact_model(False, "float32", 0, (50, 40))
     users, items = rng.integers(0, 50, n_pairs), rng.integers(0, 40, n_pairs)
-    assert np.array_equal(pair_scores(Scores(X, Y, None, None, 0.0), users, items), (X @ Y.T)[users, items])
+    assert np.array_equal(model.predict(users, items), scores[users, items])
 
 
 # Who may be recommended what.

@@ -80,7 +80,7 @@ def test_of_errors_the_lowest_is_the_best_and_stored_zeros_are_ratings(split):
     assert found.table["score"][0] == evaluate_ratings(fits[0], validation)["rmse"]
     assert found.best_score == found.table["score"].min()
     assert found.table["regularization"].dtype == object
-    assert len(found.model._seen.indices) == cells.nnz
+    assert len(found.model._fitted.by_user.cells.indices) == cells.nnz
 
 
 def test_a_metric_of_ones_own(split):

@@ -12,7 +12,7 @@ from ..engine import basis, sweep
 from ..engine.panel import as_panel
 from ..engine.plan import plan_for
 from ..engine.problem import BACKGROUND, RowProblem, first_failure
-from ..estimators import solve_error
+from ..errors import solve_error
 
 __all__ = ["HalfStep", "writable_panel"]
 

@@ -44,7 +44,7 @@ import numpy as np
 from scipy import sparse
 
 from ..data.interactions import Interactions, MatrixLike, as_interactions
-from ..estimators import ExplicitALS, ImplicitALS
+from ..models import ExplicitALS, ImplicitALS
 from ..objectives import check_regularization
 from ..validation import check_flag, check_number, check_option
 

@@ -47,13 +47,13 @@ def entries(problem: RowProblem, offsets: np.ndarray | None = None) -> Entries:
     Parameters
     ----------
     problem : RowProblem
-    offsets : ndarray, shape (n_columns,), optional
+    offsets : ndarray, shape (n_entries,), optional
         Stand for those of the problem.
     """
     cells, rule, rows, columns = problem
     row = rows[0] if len(rows) == 1 else np.repeat(rows, cells.counts, axis=0).T
     column = (columns if len(columns) == 1 else columns[cells.indices]).astype(np.float64)
-    offset = column[:, OFFSET] if offsets is None else offsets[cells.indices].astype(np.float64)
+    offset = column[:, OFFSET] if offsets is None else offsets.astype(np.float64)
     values = cells.all_values.astype(np.float64)
     confidence = (rule.constant + rule.slope * np.abs(values)) * cells.all_weights * row[WEIGHT] * column[:, WEIGHT]
     target = rule.sign_target * (values > 0) + rule.value_target * (values - rule.mean - offset)
@@ -61,24 +61,25 @@ def entries(problem: RowProblem, offsets: np.ndarray | None = None) -> Entries:
 
 
 def row_equations(
-    problem: RowProblem, factors: np.ndarray, biases: np.ndarray | None = None, gram: np.ndarray | None = None
+    problem: RowProblem, Y: np.ndarray, offsets: np.ndarray | None = None, gram: np.ndarray | None = None
 ) -> Equations:
     """Return the equations of a problem of one row.
 
     Parameters
     ----------
     problem : RowProblem
-    factors : ndarray, shape (n_columns, k)
-        Of the fixed side.
-    biases : ndarray, shape (n_columns,), optional
-        Of the fixed side: they are taken off the targets, and the row's own bias is one more unknown, the last one.
+    Y : ndarray, shape (m, k)
+        The fixed rows of its entries.
+    offsets : ndarray, shape (m,), optional
+        The biases of the fixed rows: they are taken off the targets, and the row's own bias is one more unknown, the
+        last one.
     gram : ndarray of float64, shape (k, k), optional
         G of the fixed side; None where there is no background.
     """
-    Y = factors[problem.cells.indices].astype(np.float64)
-    if biases is not None:
+    Y = Y.astype(np.float64)
+    if offsets is not None:
         Y = np.column_stack([Y, np.ones(len(Y))])
-    numbers = entries(problem, biases)
+    numbers = entries(problem, offsets)
     w = numbers.w
     with one_blas_thread():
         if w.min(initial=0) >= 0:

@@ -24,11 +24,11 @@ from scipy import sparse
 
 from ..data.interactions import Interactions, MatrixLike
 from ..engine.threads import available
-from ..estimators import ExplicitALS, ImplicitALS, WeightedALS
 from ..evaluation import RANKING_METRICS, RATING_METRICS, evaluate_ratings
 from ..evaluation.lists import Evaluator, check_disjoint, in_order
 from ..evaluation.metrics import RatingMetric
 from ..evaluation.protocols import Numbered
+from ..models import ExplicitALS, ImplicitALS, WeightedALS
 from ..progress import Progress
 from ..validation import check_dtype, check_flag, check_integer, shown
 from .candidates import Parameters, canonical

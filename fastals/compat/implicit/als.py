@@ -496,7 +496,7 @@ class AlternatingLeastSquares(Params):
         self._check_columns("user_items", given, len(Y), "items")
         cells, ones = given.by_user.row(row), np.ones(len(Y))
         problem = self._objective().user_problem(cells, Statistics(0.0, ones, ones, 1.0))
-        system = row_equations(problem, Y, gram=gram(Y, ones) if user_weights is None else None)
+        system = row_equations(problem, Y[cells.indices], gram=gram(Y, ones) if user_weights is None else None)
         if user_weights is None:
             user_weights = linalg.cho_factor(system.A)
         elif not (isinstance(user_weights, tuple) and np.shape(user_weights[0]) == (Y.shape[1],) * 2):

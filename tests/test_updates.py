@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import copy
-import itertools
-import sys
-import threading
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -16,7 +14,7 @@ from scipy import sparse
 import fastals
 from fastals import ExplicitALS, ImplicitALS, Interactions, NotFittedError, WeightedALS
 from fastals.engine.alternation import Alternation
-from fastals.incremental import Rows
+from fastals.fitted import Rows
 from tests.helpers import CASES, assert_rows_close, dtypes, half_step, observed, same_bits, same_model, sides, stored
 
 SMALL = {"factors": 3, "iterations": 2, "dtype": "float64", "random_state": 0}
@@ -47,7 +45,7 @@ def with_biases(model, side):
 
 def cells_of(model):
     """What the model has, as a dense matrix with NaN where there is no cell."""
-    seen = model._seen
+    seen = model._fitted.by_user.cells
     R = np.full((len(model.user_factors_), len(model.item_factors_)), np.nan)
     R[np.repeat(np.arange(seen.n_rows), seen.counts), seen.indices] = seen.all_values
     return R
@@ -68,16 +66,17 @@ def test_rows_replaced_and_added(seed, alike):
         before, after = before * 0 + 1, after * 0 + 1
     numbers = np.concatenate([rng.permutation(6)[: rng.integers(6)], [6, 7, 8]])
     rows, others = (Rows(Interactions(stored(R)).by_user) for R in (before, after))
-    for number in numbers:
-        rows[number] = others[number]
+    half = len(numbers) // 2
+    for some in (numbers[:half], numbers[half:]):
+        rows = rows.with_rows({int(number): others[number] for number in some})
     wanted = np.vstack([before, np.full((3, 8), np.nan)])
     wanted[numbers] = after[numbers]
-    merged = rows.cells()
+    merged = rows.cells
     canonical = Interactions(stored(wanted)).by_user
     np.testing.assert_array_equal(merged.indptr, canonical.indptr)
     np.testing.assert_array_equal(merged.indices, canonical.indices)
     np.testing.assert_array_equal(merged.all_values, canonical.all_values)
-    assert rows.cells() is merged
+    assert rows.cells is merged
     if alike:
         assert len(merged.values) == 1  # one number for all, still
     for number in range(9):
@@ -184,8 +183,9 @@ def test_not_fitted(call):
 def items_folded_in(model, R):
     """The training items solved for the stored users: item weights and popularity stay those of the training set."""
     cells = model._interactions(stored(R), model.item_factors_.dtype)
-    problem = model._fitted_objective.item_problem(cells.by_item, model._statistics, len(R))
-    return model._fold_in(problem, "user", "item")
+    fitted = model._state
+    problem = fitted.objective.item_problem(cells.by_item, fitted.statistics, len(R))
+    return model._fold_in(fitted, problem, "item")
 
 
 @every_case
@@ -258,9 +258,9 @@ def test_a_cell_keeps_its_weight(cls):
     extra = {"weights": np.arange(1, stored(R).nnz + 1.0)} if cls is WeightedALS else {}
     model = cls(**SMALL).fit(stored(R), **extra)
     users, items = np.nonzero(~np.isnan(R))
-    weights = model._seen.all_weights.copy()
+    weights = model._fitted.by_user.cells.all_weights.copy()
     model.update(int(users[3]), int(items[3]), 2.0)
-    np.testing.assert_array_equal(model._seen.all_weights, weights)
+    np.testing.assert_array_equal(model._fitted.by_user.cells.all_weights, weights)
 
 
 @every_model
@@ -287,9 +287,9 @@ def test_an_unsolvable_event_leaves_the_model_as_it_was():
     R[[0, 1, 2], [0, 1, 2]] = 1.0
     model = fitted(WeightedALS, R=R, regularization=1e-3)
     model.regularization = 0.0
-    model._fitted_objective = model._objective()
+    model._put(replace(model._state, objective=model._objective()))
     before = model.user_factors_.copy(), model.item_factors_.copy()
-    with pytest.raises(np.linalg.LinAlgError, match="with 2 cells cannot be solved"):
+    with pytest.raises(np.linalg.LinAlgError, match="with 2 interactions cannot be solved"):
         model.update(0, 1, 1.0)
     assert same_bits(before[0], model.user_factors_)
     assert same_bits(before[1], model.item_factors_)
@@ -308,7 +308,7 @@ def test_a_loaded_model(tmp_path, cls, include_cells):
         assert same_model(model, loaded)
         assert_same_cells(loaded, cells_of(model))
     else:
-        with pytest.raises(ValueError, match="saved without its training cells"):
+        with pytest.raises(ValueError, match="saved without its training interactions"):
             loaded.update(2, 3, 2.0)
         loaded.partial_fit_users([2], stored(example())[[3]])
         np.testing.assert_array_equal(loaded.user_factors_[2], model.fold_in_users(stored(example())[[3]])[0][:3])
@@ -410,7 +410,7 @@ def test_events_of_a_copy_are_its_own(cls):
     changed.update(0, 1, 5.0).update(2, 3, 4.0)
     assert same_model(model, other)
     assert_same_cells(model, cells_of(other))
-    model._kept.clear()
+    model._fitted.items._derived.clear()
     assert all(map(same_bits, model.recommend(None, 5), answers))
     other.update(0, 1, 5.0).update(2, 3, 4.0)
     for ours, theirs in zip(sides(changed), sides(other), strict=True):
@@ -420,125 +420,6 @@ def test_events_of_a_copy_are_its_own(cls):
 
 def test_a_copy_of_what_is_not_fitted():
     assert copy.copy(ImplicitALS(factors=5)).get_params() == ImplicitALS(factors=5).get_params()
-
-
-# Other threads.
-
-
-def test_threads_that_ask_after_events():
-    """The first to ask splices the events' rows into the cells, while the others ask too."""
-    model, failures = fitted(R=example(0, (300, 60)), n_threads=1), []
-    interval = sys.getswitchinterval()
-
-    def ask(start):
-        start.wait()
-        try:
-            model.recommend(0, 3)
-        except BaseException as failure:
-            failures.append(failure)
-
-    try:
-        sys.setswitchinterval(1e-6)
-        for trial in range(100):
-            for user in range(20):
-                model.update(user * 7 + trial, (user + trial) % 60, 3.0)
-            start = threading.Barrier(6)
-            threads = [threading.Thread(target=ask, args=(start,)) for _ in range(6)]
-            for thread in threads:
-                thread.start()
-            for thread in threads:
-                thread.join()
-    finally:
-        sys.setswitchinterval(interval)
-    assert failures == []
-    assert len(model._seen.indices) == model._seen.indptr[-1]
-
-
-def new_users(model):
-    model.partial_fit_users([3, 20, 21], stored(example(1, (3, 14))))
-
-
-def new_items(model):
-    model.partial_fit_items([3, 14, 15], stored(example(1, (20, 3))))
-
-
-def events(model):
-    model.update(20, 14)
-
-
-def smaller(model):
-    model.fit(stored(example(1, (9, 6))))
-
-
-def larger(model):
-    model.fit(stored(example(1, (40, 30))))
-
-
-def wider(model):
-    model.set_params(factors=9).fit(stored(example(1)))
-
-
-GROWTH, FITS = (new_users, new_items, events), (smaller, larger, wider)
-every_write = pytest.mark.parametrize("write", GROWTH + FITS, ids=lambda write: write.__name__)
-every_filter = pytest.mark.parametrize("filters", [{}, {"exclude": [13], "allow": None}, {"allow": "lists"}])
-
-
-def ask_all(model, write, filters):
-    """Ask for all users; while a fit goes on it may be refused, but never be led out of an array."""
-    items, users = len(model.item_factors_), None
-    if filters.get("allow") == "lists":
-        users = range(len(model.user_factors_))
-        filters = {"allow": [[items - 1]] * len(users)}
-    try:
-        ids, _ = model.recommend(users, 3, **filters)
-        model.similar_items(0, 2, exclude=[[items - 1]])
-    except (RuntimeError, ValueError, IndexError):
-        if write in GROWTH:
-            raise
-    else:
-        assert -1 <= ids.min() <= ids.max() < 30
-
-
-@pytest.mark.parametrize("cls", [ImplicitALS, ExplicitALS])
-@every_write
-@every_filter
-def test_asked_between_any_two_steps_of_a_write(cls, write, filters):
-    model, asking = fitted(cls, n_threads=1), []
-
-    class Written(cls):
-        def __setattr__(self, name, value):
-            super().__setattr__(name, value)
-            if not asking:
-                asking.append(name)
-                ask_all(self, write, filters)
-                asking.clear()
-
-    model.__class__ = Written
-    write(model)
-    ask_all(model, write, filters)
-
-
-@pytest.mark.parametrize("cls", [ImplicitALS, ExplicitALS])
-@every_write
-@every_filter
-def test_written_between_any_two_steps_of_an_answer(cls, write, filters):
-    fresh, left = fitted(cls, n_threads=1), [0]
-
-    class Read(cls):
-        def __getattribute__(self, name):
-            left[0] -= 1
-            if left[0] == 0:
-                write(self)
-            return super().__getattribute__(name)
-
-    for step in itertools.count(1):
-        model = copy.deepcopy(fresh)
-        model.__class__ = Read
-        left[0] = step
-        ask_all(model, write, filters)
-        if left[0] > 0:
-            break
-    assert step > 20
 
 
 # Fits that go on.
@@ -644,9 +525,7 @@ def test_a_start_is_matched_by_ids():
 
 @pytest.mark.parametrize("start", [np.ones((14, 3)), ImplicitALS])
 def test_a_start_is_a_model(start):
-    with pytest.raises(
-        TypeError, match="start must be a fitted ImplicitALS, a fitted ExplicitALS, a fitted WeightedALS"
-    ):
+    with pytest.raises(TypeError, match="start must be a fitted model, ImplicitALS, ExplicitALS or WeightedALS, got"):
         ImplicitALS(**SMALL).fit(stored(example()), start=start)
     with pytest.raises(NotFittedError):
         ImplicitALS(**SMALL).fit(stored(example()), start=ImplicitALS())

@@ -37,6 +37,12 @@ def obvious_cosines(factors: np.ndarray) -> np.ndarray:
     return factors @ factors.T / np.outer(lengths, lengths)
 
 
+def put_factors(model, side, factors):
+    """Put in place factors of any number of rows."""
+    state = model._state
+    model._put(state.with_side(side, state.side(side).with_factors(factors, None)))
+
+
 @pytest.mark.parametrize("side", ["user", "item"])
 @given(dtype=dtypes, n=st.integers(1, 9), include_self=st.booleans(), seed=st.integers(0, 2**32 - 1))
 def test_similar_is_the_cosine(side, dtype, n, include_self, seed):
@@ -45,7 +51,7 @@ def test_similar_is_the_cosine(side, dtype, n, include_self, seed):
     rng = np.random.default_rng(seed)
     factors = rng.choice([-3.0, 3.0], (12, 4)).astype(dtype)
     factors[rng.integers(12, size=2)] = 0
-    setattr(model, f"{side}_factors_", factors)
+    put_factors(model, side, factors)
     similar = getattr(model, f"similar_{side}s")
     cosines = obvious_cosines(factors).astype(dtype)
     asked = rng.integers(0, 12, 5)
@@ -66,7 +72,7 @@ def test_similar_is_the_cosine(side, dtype, n, include_self, seed):
 
 def test_lengths_beyond_the_dtype():
     model = fitted()
-    model.item_factors_ = np.array([[1e30, 0], [1e30, 1e30], [1e-30, 0]], np.float32)
+    put_factors(model, "item", np.array([[1e30, 0], [1e30, 1e30], [1e-30, 0]], np.float32))
     ids, cosines = model.similar_items(0, 2)
     assert ids.tolist() == [2, 1]
     assert cosines.tolist() == pytest.approx([1, 0.5**0.5], rel=4 * float(np.finfo(np.float32).eps))
@@ -118,7 +124,7 @@ def test_wrong_questions_of_why():
         ((0, 20), r"item\[0\] is 20: ids run from 0 to 19"),
         ((30, 0), r"user\[0\] is 30: ids run from 0 to 29"),
         ((0, [1]), r"item must be one id, got an array of shape \(1,\)"),
-        ((0, 0, np.ones((2, 20))), r"R_new must be the cells of one user, shape \(1, n_items\), got shape \(2, 20\)"),
+        ((0, 0, np.ones((2, 20))), r"R_new must be the interactions of one user, .* got shape \(2, 20\)"),
     ):
         with pytest.raises(ValueError, match=sentence):
             model.explain(*arguments)
@@ -128,8 +134,9 @@ def test_equations_without_one_solution_have_no_reasons():
     R = np.full((2, 3), np.nan)
     R[:, :2] = 1.0
     model = fitted(ExplicitALS, R, factors=3, biases=False)
-    model._fitted_objective = replace(model._fitted_objective, regularization=(0.0, 0.0))
-    with pytest.raises(np.linalg.LinAlgError, match=r"item 1 cannot be explained: .* 2 interactions.*not positive"):
+    state = model._state
+    model._put(replace(state, objective=replace(state.objective, regularization=(0.0, 0.0))))
+    with pytest.raises(np.linalg.LinAlgError, match=r"item 1 cannot be explained: .* 2 interactions are not positive"):
         model.explain(0, 1)
 
 
@@ -151,7 +158,7 @@ def test_a_loaded_model_explains_as_before(tmp_path):
     assert np.array_equal(got.contributions, wanted.contributions)
     model.save(tmp_path / "bare", include_cells=False)
     bare = fastals.load(tmp_path / "bare")
-    with pytest.raises(ValueError, match=r"this model was saved without its training cells.*or pass the user's cells"):
+    with pytest.raises(ValueError, match=r"saved without its training interactions.*or pass the user's interactions"):
         bare.explain(3, 5)
     assert bare.explain(None, 5, R_new=stored(example())[[3]]).score == wanted.score
 
@@ -231,7 +238,7 @@ def test_a_model_takes_and_gives_the_ids_it_was_fitted_on(users_items, loaded, t
 
     def same(ours, theirs, names=items):
         assert np.array_equal(ours[0][theirs[0] >= 0], names[theirs[0][theirs[0] >= 0]])
-        assert (ours[0][theirs[0] < 0] == named._ids[1].take(np.array([-1]))).all()
+        assert (ours[0][theirs[0] < 0] == named._fitted.items.names(np.array([-1]))).all()
         assert same_bits(ours[1], theirs[1])
 
     same(named.recommend(n=19), plain.recommend(n=19))
@@ -285,7 +292,7 @@ def test_many_threads_ask_one_model():
         "why": lambda: model.explain(3, 4).contributions,
     }
     wanted = {name: ask() for name, ask in questions.items()}
-    model._kept.clear()
+    model._fitted.items._derived.clear()
     failures, end = [], time.monotonic() + 1.0
 
     def use(seed):

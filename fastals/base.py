@@ -1,0 +1,564 @@
+"""What the three models share: fit, fold-in, loss, and the one place where the fitted state is put in place."""
+
+from __future__ import annotations
+
+import copy
+import os
+import threading
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, TypeVar
+
+import numpy as np
+
+from . import start as starts
+from .data.interactions import Interactions, MatrixLike, as_interactions, canonical_row
+from .data.types import Columns
+from .engine import alternation as engine
+from .engine import basis
+from .engine.panel import aligned_zeros
+from .engine.problem import BACKGROUND, OFFSET, Cells, Model, RowProblem, first_failure
+from .engine.simd.target import padded
+from .engine.threads import available
+from .errors import solve_error
+from .fitted import Fitted, Rows, Side, SideName
+from .objectives import Objective
+from .progress import Progress
+from .validation import (
+    NotFittedError,
+    Params,
+    check_dtype,
+    check_flag,
+    check_integer,
+    check_number,
+    check_option,
+    check_random_state,
+)
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
+__all__ = ["Base"]
+
+MOST_THREADS = 1024  # more is a slip: no machine has them
+SOLVERS = ("auto", "cholesky", "cg")
+
+Self = TypeVar("Self", bound="Base")
+Callback = Callable[[int, Any], Any]
+
+
+class _Checked(NamedTuple):
+    """Parameters after their check."""
+
+    objective: Objective
+    factors: int
+    iterations: int
+    solver: str
+    dtype: np.dtype
+    tol: float
+    n_threads: int
+    rng: np.random.Generator
+
+
+class Base(Params):
+    """Fit, fold-in and loss of a model.
+
+    The fitted state is `_fitted`, one frozen record. `_write` alone puts another in its place; whoever answers takes it
+    once, from `_state`.
+    """
+
+    # Parameters that a subclass lists in its own signature; here for the type checker.
+    factors: int
+    iterations: int
+    solver: str
+    dtype: Any
+    tol: float
+    n_threads: int | None
+    random_state: Any
+
+    _missing: ClassVar[str] = "nan"  # what marks an entry of dense input as not observed
+    _fitted: Fitted | None = None
+
+    @property
+    def _writing(self) -> threading.RLock:
+        """The lock of this model's writers. A forked child has its own: nobody would give back one that was held."""
+        return vars(self).setdefault(f"_writing_{os.getpid()}", threading.RLock())
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in vars(self).items() if not name.startswith("_writing")}
+
+    # The fitted state.
+
+    @property
+    def _state(self) -> Fitted:
+        fitted = self._fitted
+        if fitted is None:
+            raise NotFittedError(f"this {type(self).__name__} is not fitted yet: call fit(R) first")
+        return fitted
+
+    @property
+    def _whole_state(self) -> Fitted:
+        """The fitted state, of which both sides go together."""
+        fitted = self._state
+        if fitted.users.k != fitted.items.k:
+            raise ValueError(
+                f"user_factors_ has {fitted.users.k} columns and item_factors_ {fitted.items.k}: "
+                "assign factors of one length to both"
+            )
+        return fitted
+
+    # Writers wait for each other. Each does so on one line: an exception that a signal raises between two lines could
+    # leave the lock held.
+
+    def _put(self: Self, fitted: Fitted) -> Self:
+        """Put a fitted state in place of the one that is there, if any."""
+        with self._writing: self._fitted = fitted  # fmt: skip  # noqa: E701
+        return self
+
+    def _write(self: Self, change: Callable[[Fitted], Fitted]) -> Self:
+        """Put in place what `change` makes of the fitted state."""
+        with self._writing: self._fitted = change(self._state)  # fmt: skip  # noqa: E701
+        return self
+
+    def __sklearn_is_fitted__(self) -> bool:
+        return self._fitted is not None
+
+    @property
+    def user_factors_(self) -> np.ndarray:
+        """Factors of the users, shape (n_users, factors), read-only; what is assigned is checked and copied."""
+        return self._state.users.public("factors")
+
+    @user_factors_.setter
+    def user_factors_(self, factors: Any) -> None:
+        self._assign("user", "factors", factors)
+
+    @property
+    def item_factors_(self) -> np.ndarray:
+        """Factors of the items, shape (n_items, factors), read-only; what is assigned is checked and copied."""
+        return self._state.items.public("factors")
+
+    @item_factors_.setter
+    def item_factors_(self, factors: Any) -> None:
+        self._assign("item", "factors", factors)
+
+    @property
+    def user_biases_(self) -> np.ndarray:
+        """Biases of the users, shape (n_users,), read-only; what is assigned is checked and copied."""
+        return self._biases("user")
+
+    @user_biases_.setter
+    def user_biases_(self, biases: Any) -> None:
+        self._assign("user", "biases", biases)
+
+    @property
+    def item_biases_(self) -> np.ndarray:
+        """Biases of the items, shape (n_items,), read-only; what is assigned is checked and copied."""
+        return self._biases("item")
+
+    @item_biases_.setter
+    def item_biases_(self, biases: Any) -> None:
+        self._assign("item", "biases", biases)
+
+    @property
+    def global_mean_(self) -> float:
+        """Mean of the training values, where the model has biases."""
+        self._biases("user")
+        return self._state.mean
+
+    @property
+    def loss_history_(self) -> list[float]:
+        """The objective after each iteration."""
+        return list(self._state.history)
+
+    @property
+    def n_iter_(self) -> int:
+        """Iterations done."""
+        return len(self._state.history)
+
+    @property
+    def user_ids_(self) -> np.ndarray | None:
+        """The users' ids in the order of `user_factors_`; None where the model was fitted on row numbers."""
+        ids = self._state.users.ids
+        return None if ids is None else ids.values
+
+    @property
+    def item_ids_(self) -> np.ndarray | None:
+        """The items' ids in the order of `item_factors_`; None where the model was fitted on column numbers."""
+        ids = self._state.items.ids
+        return None if ids is None else ids.values
+
+    def _biases(self, name: SideName) -> np.ndarray:
+        side = self._state.side(name)
+        if not side.biased:
+            raise AttributeError(f"this {type(self).__name__} was fitted without biases")
+        return side.public("biases")
+
+    def _assign(self, name: SideName, what: str, given: Any) -> None:
+        """Put other factors, or other biases, of one side in place."""
+
+        def change(fitted: Fitted) -> Fitted:
+            side = fitted.side(name)
+            array, old = np.asarray(given), getattr(side, what)
+            if old is None:
+                raise AttributeError(f"this {type(self).__name__} was fitted without biases")
+            if array.dtype.kind not in "iuf" or array.ndim != old.ndim or len(array) != len(old) or 0 in array.shape:
+                wanted = f"({len(old)}, factors)" if old.ndim == 2 else f"({len(old)},)"
+                raise ValueError(
+                    f"{name}_{what}_ must be numbers of shape {wanted}, got {array.dtype} of shape {array.shape}; "
+                    "call fit for another set of users or items"
+                )
+            with np.errstate(over="ignore"):
+                array = array.astype(fitted.dtype)
+            if not np.isfinite(array).all():
+                raise ValueError(
+                    f"{name}_{what}_ must be finite in {fitted.dtype}, got NaN, infinity or a larger number"
+                )
+            factors, biases = (array, side.biases) if what == "factors" else (side.factors, array)
+            return fitted.with_side(name, side.with_factors(factors, biases))
+
+        self._write(change)
+
+    # Parameters and data.
+
+    def _objective(self) -> Objective:
+        raise NotImplementedError
+
+    def _check(self) -> _Checked:
+        """Check all parameters; the first wrong one raises."""
+        return _Checked(
+            objective=self._objective(),
+            factors=check_integer("factors", self.factors, 1),
+            iterations=check_integer("iterations", self.iterations, 0),
+            solver=check_option("solver", self.solver, SOLVERS),
+            dtype=check_dtype("dtype", self.dtype),
+            tol=check_number("tol", self.tol, 0.0),
+            n_threads=self._threads,
+            rng=check_random_state("random_state", self.random_state),
+        )
+
+    @property
+    def _threads(self) -> int:
+        if self.n_threads is None:
+            return available()
+        n_threads = check_integer("n_threads", self.n_threads, 1)
+        if n_threads > MOST_THREADS:
+            raise ValueError(f"n_threads must be at most {MOST_THREADS}, got {n_threads}; None takes what is there")
+        return n_threads
+
+    def _interactions(self, R: MatrixLike, dtype: np.dtype, **expected: Any) -> Interactions:
+        return as_interactions(R, dtype, missing=self._missing, **expected)
+
+    def interactions(self, R: MatrixLike, dtype: Any = None, **columns: Unpack[Columns]) -> Interactions:
+        """Return `R` in the form that a fit works on: checked and converted once, for as many fits as you like.
+
+        Parameters
+        ----------
+        R : as in `fit`
+        dtype : {'float32', 'float64'}, optional
+            The model's by default.
+        **columns
+            As in `fit`.
+
+        Returns
+        -------
+        Interactions
+            What `fit`, of this class and this dtype, takes as it is.
+
+        Examples
+        --------
+        >>> import fastals
+        >>> fastals.ImplicitALS().interactions([(0, 0, 1), (0, 1, 1)]).shape
+        (1, 2)
+        """
+        return self._interactions(R, check_dtype("dtype", self.dtype if dtype is None else dtype), **columns)
+
+    def interactions_of(self, user: Any) -> tuple[np.ndarray, np.ndarray]:
+        """Return what the model knows of a user: the items of the training interactions, and their values.
+
+        Parameters
+        ----------
+        user : id
+
+        Returns
+        -------
+        items : ndarray, shape (n,)
+            Ids, or column numbers where the model was fitted on numbers, in the order of the columns.
+        values : ndarray of the model's dtype, shape (n,)
+
+        Raises
+        ------
+        ValueError
+            The user is unknown, or the model was saved without its interactions.
+
+        Examples
+        --------
+        >>> import fastals
+        >>> orders = fastals.Interactions.from_triplets(["ann", "ann", "bob"], ["tea", "cup", "cup"])
+        >>> fastals.ImplicitALS(2, random_state=0).fit(orders).interactions_of("ann")[0].tolist()
+        ['cup', 'tea']
+        """
+        fitted = self._state
+        row = fitted.seen("use interactions you keep yourself")[fitted.users.one("user", user)]
+        return fitted.items.names(row.columns.astype(np.intp)), row.values.copy()
+
+    # Fit.
+
+    def fit(
+        self: Self,
+        R: MatrixLike,
+        y: None = None,
+        *,
+        weights: MatrixLike | None = None,
+        callback: Callback | None = None,
+        progress: bool = False,
+        start: Base | None = None,
+        **columns: Unpack[Columns],
+    ) -> Self:
+        """Factorise `R`.
+
+        Parameters
+        ----------
+        R : sparse matrix or array, array_like of shape (n_users, n_items), list of tuples, Interactions, table
+            Users are rows, items columns; a tuple is (user, item, value). For a table of pandas, polars or Arrow see
+            `columns`. A canonical CSR matrix of the model's dtype is kept, not copied: do not change it in place while
+            the model is used, which looks there for what users have.
+        y : None
+            Not used; here for scikit-learn, which passes it.
+        weights : sparse matrix with the entries of R, or array_like, optional
+            One weight, at least 0, for each stored entry: in the order of `R.data`, or of R's shape where R is dense.
+            Like `R`, an array of the model's dtype is kept, not copied.
+        callback : callable (iteration, model), optional
+            Called after each iteration, counted from 0, with a model as it then is: a copy that does not change any
+            more. A true return value ends the fit.
+        progress : bool, default False
+            Show a bar with loss and time an iteration (tqdm, where installed), or log a line an iteration at level
+            INFO to the logger "fastals".
+        start : fitted ImplicitALS, ExplicitALS or WeightedALS, optional
+            Go on from its factors, instead of from a start of one's own: to pause a fit, to go along a path of
+            parameters, or with interactions that were added (see `refit`). Its users and items keep their numbers, or
+            their ids where both have some; `R` may have more. It may have fewer factors: the new ones begin where `R`
+            leaves the old ones behind.
+        **columns
+            Where `R` is a table: the names of its columns, `user=`, `item=` and others; see `Interactions.from_frame`.
+
+        Returns
+        -------
+        self
+            `loss_history_` and `n_iter_` count from here on.
+
+        Raises
+        ------
+        TypeError, ValueError
+            A parameter or an entry is not as wanted; what was fitted before stays.
+        numpy.linalg.LinAlgError
+            A row's equations have no solution in the model's dtype; the message names row and remedy.
+
+        Examples
+        --------
+        >>> import fastals
+        >>> model = fastals.ImplicitALS(factors=2, random_state=0)
+        >>> model.fit([(0, 0, 1), (0, 1, 1), (1, 1, 1)]).user_factors_.shape
+        (2, 2)
+        """
+        if y is not None:
+            raise TypeError(
+                f"y must be None, got {type(y).__name__}: R holds all that is fitted; pass weights=, callback= or "
+                "start= by name"
+            )
+        check_flag("progress", progress)
+        if callback is not None and not callable(callback):
+            raise TypeError(f"callback must be callable (iteration, model), got {type(callback).__name__}")
+        if start is not None and not isinstance(start, Base):
+            raise TypeError(
+                f"start must be a fitted model, ImplicitALS, ExplicitALS or WeightedALS, got {type(start).__name__}"
+            )
+        if start is not self:
+            before = None if start is None else start._state
+            return self._put(self._learn(R, weights, callback, progress, before, columns))
+        return self._write(lambda before: self._learn(R, weights, callback, progress, before, columns))
+
+    def _learn(
+        self,
+        R: MatrixLike,
+        weights: MatrixLike | None,
+        callback: Callback | None,
+        progress: bool,
+        start: Fitted | None,
+        columns: Columns,
+    ) -> Fitted:
+        """Return the record of a fit."""
+        checked = self._check()
+        objective, k = checked.objective, checked.factors
+        cells = self._interactions(R, checked.dtype, weights=weights, **columns)
+        if cells.nnz == 0:
+            raise ValueError(f"R of shape {cells.shape} has no entries to learn from: at least one is wanted")
+        statistics = objective.learn(cells)
+        n_users, n_items = cells.shape
+        width = k + objective.biases
+        model = Model(
+            users=objective.user_problem(cells.by_user, statistics),
+            items=objective.item_problem(cells.by_item, statistics, n_users),
+            X=aligned_zeros((n_users, padded(width, checked.dtype)), checked.dtype),
+            Y=aligned_zeros((n_items, padded(width, checked.dtype)), checked.dtype),
+            width=width,
+            bias=k if objective.biases else -1,
+        )
+        history: list[float] = []
+
+        def record(X: np.ndarray, Y: np.ndarray) -> Fitted:
+            users, items = Side(X, k, objective.biases, cells.user_ids), Side(Y, k, objective.biases, cells.item_ids)
+            counts = cells.by_item.counts
+            return Fitted(users, items, objective, statistics, counts, tuple(history), Rows(cells.by_user))
+
+        def after(iteration: int, loss: float) -> bool:
+            first_call = len(history) == iteration
+            history[iteration:] = [loss]
+            stop = False
+            if report is not None and first_call:
+                report(iteration, loss)
+            if callback is not None and first_call:
+                stop = bool(callback(iteration, self._with(record(model.X.copy(), model.Y.copy()))))
+            return stop or (iteration > 0 and history[-2] - loss <= checked.tol * history[-2] and checked.tol > 0)
+
+        alternation = engine.Alternation(model, checked.solver, checked.n_threads)
+        begin = starts.begin(alternation, checked.rng, start, objective, cells)
+        report = Progress(checked.iterations) if progress else None
+        try:
+            failure = alternation.fit(begin, checked.iterations, after)
+        finally:
+            if report is not None:
+                report.close()
+        if failure is not None:
+            side = cells.by_user if failure.side == "user" else cells.by_item
+            raise solve_error(failure, side, checked.dtype)
+        return record(model.X, model.Y)
+
+    def _with(self: Self, fitted: Fitted) -> Self:
+        """Return a model with these parameters and this fitted state."""
+        other = copy.copy(self)
+        other._fitted = fitted
+        return other
+
+    # Fold-in and loss.
+
+    def _new_users(self, fitted: Fitted, R_new: MatrixLike, **columns: Any) -> Cells:
+        """Return the interactions of new users."""
+        row = canonical_row(R_new, len(fitted.items), fitted.dtype)
+        if row is not None:
+            return row
+        items = fitted.items
+        return self._interactions(R_new, fitted.dtype, n_items=len(items), item_ids=items.ids, **columns).by_user
+
+    def _solve_users(self, fitted: Fitted, cells: Cells) -> np.ndarray:
+        """Return the factors of new users, with the bias as the last column where there is one."""
+        return self._fold_in(fitted, fitted.objective.user_problem(cells, fitted.statistics), "user")
+
+    def _fold_in(self, fitted: Fitted, problem: RowProblem, name: SideName) -> np.ndarray:
+        """Solve new rows of one side for the factors of the other."""
+        other = fitted.items if name == "user" else fitted.users
+        if other.biased:
+            problem.columns[:, OFFSET] = other.biases
+        solver = check_option("solver", self.solver, SOLVERS)
+        fixed: basis.Fixed = other.fixed(problem.columns[:, BACKGROUND], self._threads)
+        X, status = engine.fold_in(problem, fixed, other.width, solver, self._threads)
+        failure = first_failure(name, status)
+        if failure is not None:
+            raise solve_error(failure, problem.cells, X.dtype)
+        return X[:, : other.width]
+
+    def fold_in_users(self, R_new: MatrixLike, **columns: Unpack[Columns]) -> np.ndarray:
+        """Return the factors of users that were not in the training set, for the stored item factors.
+
+        The same half-step as the last one of `fit`: a training user folded in with the same interactions gets the same
+        bits.
+
+        Parameters
+        ----------
+        R_new : as in `fit`, shape (n_new, n_items)
+            The new users' interactions. A user without any gets zeros.
+        **columns
+            As in `fit`.
+
+        Returns
+        -------
+        ndarray, shape (n_new, factors)
+            With biases, their biases as a last column: shape (n_new, factors + 1).
+
+        Examples
+        --------
+        >>> import fastals
+        >>> model = fastals.ImplicitALS(2, random_state=0).fit([(0, 0, 1), (0, 1, 1), (1, 1, 1)])
+        >>> model.fold_in_users([[1, 0]]).shape
+        (1, 2)
+        """
+        fitted = self._state
+        return self._solve_users(fitted, self._new_users(fitted, R_new, **columns))
+
+    def fold_in_items(self, R_new: MatrixLike, **columns: Unpack[Columns]) -> np.ndarray:
+        """Return the factors of items that were not in the training set, for the stored user factors.
+
+        Parameters
+        ----------
+        R_new : as in `fit`, shape (n_users, n_new)
+            The new items' interactions: users are rows here too.
+        **columns
+            As in `fit`.
+
+        Returns
+        -------
+        ndarray, shape (n_new, factors), or (n_new, factors + 1) with biases.
+
+        Examples
+        --------
+        >>> import fastals
+        >>> model = fastals.ImplicitALS(2, random_state=0).fit([(0, 0, 1), (0, 1, 1), (1, 1, 1)])
+        >>> model.fold_in_items([[1], [1]]).shape
+        (1, 2)
+        """
+        fitted = self._state
+        n_users, ids = len(fitted.users), fitted.users.ids
+        cells = self._interactions(R_new, fitted.dtype, n_users=n_users, user_ids=ids, **columns).by_item
+        problem = fitted.objective.item_problem(cells, fitted.statistics, n_users, new_items=True)
+        return self._fold_in(fitted, problem, "item")
+
+    def loss(self, R: MatrixLike, weights: MatrixLike | None = None, **columns: Unpack[Columns]) -> float:
+        """Return the objective of the stored factors on `R`, in float64.
+
+        Parameters
+        ----------
+        R, weights, **columns
+            As in `fit`, of the training shape: usually the training interactions, whose counts scale the
+            regularization. Item statistics (popularity, item weights, mean) stay those of the training set.
+
+        Returns
+        -------
+        float
+
+        Examples
+        --------
+        >>> import fastals
+        >>> R = [(0, 0, 1), (0, 1, 1), (1, 1, 1)]
+        >>> 0 < fastals.ImplicitALS(2, random_state=0).fit(R).loss(R) < 1
+        True
+        """
+        fitted = self._whole_state
+        users, items, objective = fitted.users, fitted.items, fitted.objective
+        cells = self._interactions(
+            R,
+            fitted.dtype,
+            weights=weights,
+            n_users=len(users),
+            n_items=len(items),
+            user_ids=users.ids,
+            item_ids=items.ids,
+            **columns,
+        )
+        model = Model(
+            objective.user_problem(cells.by_user, fitted.statistics),
+            objective.item_problem(cells.by_item, fitted.statistics, len(users)),
+            # Copies where there are biases: their columns are 1 while the loss is computed.
+            users.panel.copy() if users.biased else users.panel,
+            items.panel.copy() if items.biased else items.panel,
+            users.width,
+            users.k if users.biased else -1,
+        )
+        return engine.loss(model, self._threads)

@@ -1,0 +1,389 @@
+"""The fitted state of a model: one frozen record, built by whatever learns and read once by whatever answers.
+
+Whoever learns builds a new `Fitted` and puts it in place by one assignment. Whoever answers takes the record once. So
+an answer beside a fit or an update comes from exactly one state, and no reader needs a lock.
+
+A single event changes one user and one item. So a record shares its arrays with the record before it: what has changed
+since stands beside them, row by row, until there is so much of it that a copy of all costs little a row.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal, NamedTuple, TypeVar
+
+import numpy as np
+
+from .data.ids import Ids
+from .data.interactions import transpose
+from .engine import basis, equations, topk
+from .engine.panel import aligned_zeros, as_panel
+from .engine.problem import Cells
+from .engine.topk import Columns, Lists
+from .objectives import Objective, Statistics
+from .validation import check_ids
+
+__all__ = ["Fitted", "Row", "Rows", "Side", "SideName"]
+
+SideName = Literal["user", "item"]
+T = TypeVar("T")
+
+# Rows gathered one by one, where the others are not needed.
+FEW = 64
+
+
+class Derived:
+    """What follows from a frozen record: made when it is first asked for, and kept as long as the record."""
+
+    _derived: dict[str, Any]
+
+    def _once(self, name: str, make: Callable[[], T]) -> T:
+        found = self._derived.get(name)
+        if found is None:
+            # Two threads may make it at the same time: both then use what was there first.
+            found = self._derived.setdefault(name, make())
+        return found
+
+    def __getstate__(self) -> dict[str, Any]:
+        return self.__dict__ | {"_derived": {}}
+
+
+class Row(NamedTuple):
+    """The interactions of one user or item, sorted by column, none twice; one value and one weight for each."""
+
+    columns: np.ndarray  # int32 (m,)
+    values: np.ndarray  # T (m,)
+    weights: np.ndarray  # T (m,)
+
+    def with_entry(self, column: int, value: float) -> Row:
+        """Return the row with this value in `column`: an entry that was there keeps its weight, a new one weighs 1."""
+        at = int(np.searchsorted(self.columns, column))
+        if at < len(self.columns) and self.columns[at] == column:
+            values = self.values.copy()
+            values[at] = value
+            return self._replace(values=values)
+        parts = zip(self, (column, value, 1), strict=True)
+        return Row(*(np.concatenate([part[:at], np.array([new], part.dtype), part[at:]]) for part, new in parts))
+
+    def without_entry(self, column: int) -> Row:
+        """Return the row without the entry in `column`, if there is one."""
+        return Row(*(part[self.columns != column] for part in self))
+
+    @property
+    def cells(self) -> Cells:
+        """The row as compressed rows, of which it is the only one."""
+        return Cells(np.array([0, len(self.columns)]), *self)
+
+
+@dataclass(frozen=True, eq=False)
+class Rows(Derived):
+    """Compressed rows of which some have been replaced, and to which some have been added.
+
+    Attributes
+    ----------
+    base : Cells
+    changed : mapping from row number to Row
+        What stands in the place of the base's row, or behind its last one.
+    """
+
+    base: Cells
+    changed: Mapping[int, Row] = field(default_factory=dict)
+    _derived: dict[str, Any] = field(default_factory=dict, init=False, repr=False)
+
+    def __getitem__(self, number: int) -> Row:
+        """Return a row; one that is not there is empty."""
+        row = self.changed.get(number)
+        if row is not None:
+            return row
+        base = self.base
+        begin, end = base.indptr[number : number + 2] if number < base.n_rows else (0, 0)
+        return Row(base.indices[begin:end], base.all_values[begin:end], base.all_weights[begin:end])
+
+    def with_rows(self, new: Mapping[int, Row]) -> Rows:
+        """Return these rows with some of them replaced, or added."""
+        if len(self.changed) + len(new) <= FEW + math.isqrt(len(self.base.indices)) // 4 and not self._derived:
+            return Rows(self.base, {**self.changed, **new})
+        return Rows(self.cells, dict(new))
+
+    @property
+    def cells(self) -> Cells:
+        """All rows, compressed."""
+        return self._once("cells", self._spliced) if self.changed else self.base
+
+    def lists(self, numbers: np.ndarray) -> Lists:
+        """Return the columns of some rows as lists, one for each number."""
+        if self.changed and len(numbers) <= FEW and not self._derived:
+            parts = [self[number].columns for number in numbers.tolist()]
+            indptr = np.cumsum([0, *map(len, parts)], dtype=np.int64)
+            indices = np.concatenate(parts) if parts else np.zeros(0, np.int32)
+            return Lists(indptr, indices, np.arange(len(numbers), dtype=np.intp))
+        cells = self.cells
+        return Lists(cells.indptr, cells.indices, numbers)
+
+    def transposed(self, n_columns: int) -> Rows:
+        """Return the same entries column by column."""
+        cells = self.cells
+        return Rows(transpose(cells, (cells.n_rows, n_columns)))
+
+    def _spliced(self) -> Cells:
+        base, numbers = self.base, sorted(self.changed)
+        counts = np.zeros(max(base.n_rows, numbers[-1] + 1), np.int64)
+        counts[: base.n_rows] = base.counts
+        counts[numbers] = [len(self.changed[number].columns) for number in numbers]
+        indptr = np.concatenate(([0], np.cumsum(counts)))
+        parts = enumerate((base.indices, base.values, base.weights))
+        return Cells(indptr, *(self._spliced_part(part, position, numbers) for position, part in parts))
+
+    def _spliced_part(self, part: np.ndarray, position: int, numbers: list[int]) -> np.ndarray:
+        """Return one of the base's arrays with the changed rows in it: what lies between them is copied in one go."""
+        base, pieces, begin = self.base, [], 0
+        new = [self.changed[number][position] for number in numbers]
+        if position > 0 and len(part) == 1 and all((row == part).all() for row in new):
+            return part  # one number for all entries, still
+        part = np.broadcast_to(part, len(base.indices))
+        for number, row in zip(numbers, new, strict=True):
+            pieces += [part[begin : base.indptr[min(number, base.n_rows)]], row]
+            begin = base.indptr[min(number + 1, base.n_rows)]
+        return np.concatenate([*pieces, part[begin:]])
+
+
+@dataclass(frozen=True, eq=False)
+class Side(Derived):
+    """The users, or the items, of a fitted model.
+
+    Attributes
+    ----------
+    base : ndarray, shape (n_base, kp)
+        A panel: factors, then the bias where there is one, then zeros. Nobody writes to it any more.
+    k : int
+        Number of factors.
+    biased : bool
+        Whether column `k` is the bias.
+    ids : Ids or None
+        None where rows go by their numbers.
+    changed : mapping from row number to ndarray, shape (width,)
+        What stands in the place of the base's row, or behind its last one.
+    size : int
+        Number of rows.
+    gram : ndarray of float64, shape (k, k), or None
+        The Gram matrix of the background, where it has been carried along from event to event.
+    """
+
+    base: np.ndarray
+    k: int
+    biased: bool
+    ids: Ids | None
+    changed: Mapping[int, np.ndarray] = field(default_factory=dict)
+    size: int = -1
+    gram: np.ndarray | None = None
+    _derived: dict[str, Any] = field(default_factory=dict, init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        if self.size < 0:
+            object.__setattr__(self, "size", len(self.base))
+
+    def __len__(self) -> int:
+        return self.size
+
+    @property
+    def width(self) -> int:
+        """Number of columns in use."""
+        return self.k + self.biased
+
+    @property
+    def panel(self) -> np.ndarray:
+        """All rows as one panel, shape (n, kp)."""
+        return self._once("panel", self._merged) if self.changed else self.base
+
+    @property
+    def factors(self) -> np.ndarray:
+        """View of the factors, shape (n, k)."""
+        return self.panel[:, : self.k]
+
+    @property
+    def biases(self) -> np.ndarray | None:
+        """View of the biases, shape (n,); None without biases."""
+        return self.panel[:, self.k] if self.biased else None
+
+    def public(self, name: Literal["factors", "biases"]) -> np.ndarray:
+        """Return factors or biases as users get them: read-only, and the same object each time."""
+
+        def view() -> np.ndarray:
+            array: np.ndarray = getattr(self, name).view()
+            array.setflags(write=False)
+            return array
+
+        return self._once(name, view)
+
+    def part(self, numbers: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return a panel with some of the rows, and where they are in it."""
+        if not self.changed or len(numbers) > FEW or "panel" in self._derived:
+            return self.panel, numbers
+        return self.rows(numbers), np.arange(len(numbers), dtype=np.intp)
+
+    def rows(self, numbers: np.ndarray) -> np.ndarray:
+        """Return copies of some rows, shape (len(numbers), kp); a row that is not there is 0."""
+        if not self.changed:
+            return self.base[numbers]
+        found = np.zeros((len(numbers), self.base.shape[1]), self.base.dtype)
+        there = numbers < len(self.base)
+        found[there] = self.base[numbers[there]]
+        keys = self._once("keys", lambda: np.sort(np.fromiter(self.changed, np.intp, len(self.changed))))
+        places = np.minimum(keys.searchsorted(numbers), len(keys) - 1)
+        for place in np.flatnonzero(keys[places] == numbers).tolist():
+            found[place, : self.width] = self.changed[int(numbers[place])]
+        return found
+
+    def with_rows(self, numbers: np.ndarray, rows: np.ndarray, gram: np.ndarray | None = None) -> Side:
+        """Return this side with some rows replaced, or added behind the last; `rows` has `width` columns or more."""
+        base, changed = (self.panel, {}) if "panel" in self._derived else (self.base, self.changed)
+        new = zip(numbers.tolist(), np.array(rows[:, : self.width], base.dtype), strict=True)
+        size = max(self.size, int(numbers.max()) + 1)
+        grown = replace(self, base=base, changed={**changed, **dict(new)}, size=size, gram=gram)
+        if len(grown.changed) <= FEW + math.isqrt(len(base)):
+            return grown
+        return replace(grown, base=grown.panel, changed={})
+
+    def _merged(self) -> np.ndarray:
+        panel = aligned_zeros((self.size, self.base.shape[1]), self.base.dtype)
+        panel[: len(self.base)] = self.base
+        panel[list(self.changed), : self.width] = list(self.changed.values())
+        return panel
+
+    def with_factors(self, factors: np.ndarray, biases: np.ndarray | None) -> Side:
+        """Return a side with other numbers in it, in an array that nobody else has."""
+        return Side(as_panel(factors, biases), factors.shape[1], self.biased, self.ids)
+
+    # What is made of it.
+
+    def columns(self) -> Columns:
+        """Pack the rows for the top n by inner product."""
+        return self._once("columns", lambda: topk.pack(self.factors, self.biases))
+
+    def unit_columns(self) -> Columns:
+        """Pack the rows for the top n by cosine."""
+        return self._once("unit columns", lambda: topk.pack(unit_rows(self.factors)))
+
+    def fixed(self, background: np.ndarray, n_threads: int) -> basis.Fixed:
+        """Return the side as a half-step of the other one wants it; the background's weights are always the same."""
+
+        def fix() -> basis.Fixed:
+            panel = self.panel
+            if self.biased:
+                panel = panel.copy()
+                panel[:, self.k] = 1
+            return basis.fix(panel, background, self.width, n_threads)
+
+        return self._once("fixed", fix)
+
+    def numbers(self, name: str, ids: Any) -> np.ndarray:
+        """Return the row numbers of ids, or check row numbers where there are no ids; one becomes an array of one."""
+        return check_ids(name, ids, self.size) if self.ids is None else self.ids.positions(name, ids)
+
+    def one(self, name: str, given: Any) -> int:
+        """Return the row number of one id."""
+        if np.ndim(given) != 0:
+            raise ValueError(f"{name} must be one id, got an array of shape {np.shape(given)}")
+        return int(self.numbers(name, given)[0])
+
+    def names(self, numbers: np.ndarray) -> np.ndarray:
+        """Return ids for row numbers, where there are ids; -1 stays -1, or "" among strings."""
+        return numbers if self.ids is None else self.ids.take(numbers)
+
+
+@dataclass(frozen=True, eq=False)
+class Fitted(Derived):
+    """What a model knows: all that its answers are made of.
+
+    Attributes
+    ----------
+    users, items : Side
+    objective : Objective
+        The one that was fitted; parameters set since then do not count.
+    statistics : Statistics
+    item_counts : ndarray of int64, shape (n_items,)
+        Number of interactions of each item: popularity.
+    history : tuple of float
+        The objective after each iteration.
+    by_user : Rows or None
+        What each user has; None where the model was saved without it.
+    by_item : Rows or None
+        The same item by item, where it has been carried along from event to event.
+    """
+
+    users: Side
+    items: Side
+    objective: Objective
+    statistics: Statistics
+    item_counts: np.ndarray
+    history: tuple[float, ...]
+    by_user: Rows | None
+    by_item: Rows | None = None
+    _derived: dict[str, Any] = field(default_factory=dict, init=False, repr=False)
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Number of users and of items."""
+        return len(self.users), len(self.items)
+
+    @property
+    def dtype(self) -> np.dtype:
+        """Of the factors."""
+        return self.items.base.dtype
+
+    @property
+    def mean(self) -> float:
+        """What every prediction starts from."""
+        return self.statistics.mean if self.objective.biases else 0.0
+
+    def side(self, name: SideName) -> Side:
+        """Return the users, or the items."""
+        return self.users if name == "user" else self.items
+
+    def with_side(self, name: SideName, side: Side) -> Fitted:
+        """Return the record with another side."""
+        return replace(self, users=side) if name == "user" else replace(self, items=side)
+
+    def seen(self, otherwise: str) -> Rows:
+        """Return what each user has; where that was not saved, say what to do `otherwise`."""
+        if self.by_user is None:
+            raise ValueError(
+                "this model was saved without its training interactions, so it does not know what users have: save it "
+                f"with include_cells=True, or {otherwise}"
+            )
+        return self.by_user
+
+    def rows_by_item(self) -> Rows:
+        """Return what each item has."""
+        by_user = self.seen("fit again")
+        if self.by_item is not None:
+            return self.by_item
+        return self._once("by_item", lambda: by_user.transposed(len(self.items)))
+
+    def gram(self, name: SideName) -> np.ndarray | None:
+        """Return the Gram matrix of the background that a side is for the other; None where there is no background."""
+        side = self.side(name)
+        if self.objective.unobserved_weight == 0 or side.gram is not None:
+            return side.gram
+        weights = self.statistics.background if name == "item" else np.ones(1)
+        return side._once("gram", lambda: basis.gram(side.panel, weights.astype(self.dtype), side.k, 1))
+
+    def explaining_gram(self) -> np.ndarray | None:
+        """Return `gram("item")` in float64 throughout: where a model explains all but little, that little counts."""
+        weights = self.statistics.background
+        if not weights.any():
+            return None
+        return self._once("explaining gram", lambda: equations.gram(self.items.factors, weights))
+
+    def popularity(self) -> Columns:
+        """Pack the items' numbers of interactions for the top n."""
+        return self._once("popularity", lambda: topk.pack(self.item_counts.astype(self.dtype)[:, None]))
+
+
+def unit_rows(factors: np.ndarray) -> np.ndarray:
+    """Return the rows divided by their length; a row of zeros stays one."""
+    # In float64, as the square of a float32 number may overflow or vanish.
+    lengths = np.sqrt(np.einsum("nk,nk->n", factors, factors, dtype=np.float64))
+    return (factors / np.where(lengths > 0, lengths, 1.0)[:, None]).astype(factors.dtype)

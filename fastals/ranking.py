@@ -1,0 +1,374 @@
+"""Predictions and rankings: scores of pairs, the best items of each user, similar users and items."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from .base import Base
+from .engine import topk
+from .engine.topk import Columns, Lists
+from .filters import Choice, choice_of
+from .fitted import Fitted, Rows, SideName, unit_rows
+from .validation import check_flag, check_integer, check_number
+
+__all__ = ["IndexVectors", "Ranking"]
+
+BLOCK = 4096  # users of a block of `recommend_blocks`
+PAIRS = 65_536  # pairs predicted at once: the gathered factors of both sides fit the cache
+
+
+class IndexVectors(NamedTuple):
+    """Vectors for an index: the order of items by inner product, by cosine and by distance is that of the scores."""
+
+    items: np.ndarray
+    """Of one length, shape (n_items, d)."""
+    users: np.ndarray
+    """Shape (n_users, d)."""
+
+
+class Request(NamedTuple):
+    """What is asked for, checked."""
+
+    n: int
+    choice: Choice
+    min_score: float | None
+    seen: Rows | None  # what the users have, by the numbers of the users; None: nothing is left out
+    n_threads: int
+
+    def best(
+        self, X: np.ndarray, columns: Columns, rows: np.ndarray, users: np.ndarray, offsets: np.ndarray | None = None
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Return column numbers and scores of the best for some rows of X, which are those of these users."""
+        return topk.top_n(
+            X,
+            self.choice.of(columns),
+            self.n,
+            self.n_threads,
+            rows=rows,
+            row_offsets=offsets,
+            excluded=self.choice.excluded_and(None if self.seen is None else self.seen.lists(users)),
+            allowed=self.choice.allowed,
+        )
+
+
+class Ranking(Base):
+    """The part of a model that predicts and ranks."""
+
+    def predict(self, users: Any, items: Any) -> np.ndarray:
+        """Return the prediction for each pair (users[i], items[i]).
+
+        Parameters
+        ----------
+        users, items : id or array_like of ids
+            Of equal length; one id stands for as many as the other has. Row and column numbers, or the ids of the
+            `Interactions` that the model was fitted on.
+
+        Returns
+        -------
+        ndarray, shape (n_pairs,)
+
+        Examples
+        --------
+        >>> import fastals
+        >>> model = fastals.ImplicitALS(2, random_state=0).fit([(0, 0, 1), (0, 1, 1), (1, 1, 1)])
+        >>> model.predict([0, 1], [1, 0]).shape
+        (2,)
+        """
+        fitted = self._whole_state
+        users, items = fitted.users.numbers("users", users), fitted.items.numbers("items", items)
+        if len(users) != len(items) and 1 not in (len(users), len(items)):
+            raise ValueError(f"users and items must be of equal length, got {len(users)} and {len(items)}")
+        return _pair_scores(fitted, *np.broadcast_arrays(users, items))
+
+    def recommend(
+        self,
+        users: Any = None,
+        n: int = 10,
+        *,
+        fold_in: bool = False,
+        exclude: Any = None,
+        allow: Any = None,
+        min_score: float | None = None,
+        exclude_seen: bool = True,
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Return the `n` items with the highest prediction for each user, without those the user has.
+
+        Parameters
+        ----------
+        users : id or array_like of ids, optional
+            None: all. With `fold_in` new users' interactions, as `fit` takes them, shape (n_users, n_items).
+        n : int, default 10
+        fold_in : bool, default False
+            Whether `users` are interactions, of users whose factors are solved first.
+        exclude, allow : array_like of items, list of such arrays, sparse matrix or Interactions, optional
+            Items to leave out, and the only ones to choose from: a 1-D array for all users, a list with an array for
+            each user, or the stored entries of a matrix with a row for each user.
+        min_score : float, optional
+            Items predicted below it are left out.
+        exclude_seen : bool, default True
+            Leave out what the user has in the training interactions, or in the interactions given.
+
+        Returns
+        -------
+        ids : ndarray, shape (n_users, n), or (n,) for one id
+            Column numbers (int32) or the ids that the model was fitted on. By falling score, ties by lower number; -1
+            (among strings "") where fewer items remain.
+        scores : ndarray, same shape
+            Predictions; -inf beside -1.
+
+        Notes
+        -----
+        Ids and scores do not depend on who else is asked for, nor on the number of threads. All of them come from one
+        fitted state, whatever other threads do to the model meanwhile.
+
+        Users without factors get the most popular items. Where the model has item biases these rank the items. Else
+        the items' numbers of training interactions do; they stand for the scores, and `min_score` does not count.
+
+        Examples
+        --------
+        >>> import fastals
+        >>> orders = fastals.Interactions.from_triplets(["ann", "ann", "bob"], ["tea", "cup", "cup"])
+        >>> model = fastals.ImplicitALS(2, random_state=0).fit(orders)
+        >>> model.recommend("bob", n=1)[0].tolist()
+        ['tea']
+        """
+        fitted = self._whole_state
+        if check_flag("fold_in", fold_in):
+            if users is None:
+                raise ValueError("users must be the new users' interactions where fold_in=True, got None")
+            new = self._new_users(fitted, users)
+            request = self._request(fitted, new.n_rows, Rows(new), n, exclude, allow, min_score, exclude_seen)
+            numbers = np.arange(new.n_rows)
+            ids, scores = _answer(fitted, request, numbers, self._solve_users(fitted, new))
+            return fitted.items.names(ids), scores
+        numbers, one = np.arange(len(fitted.users)), False
+        if users is not None:
+            one = isinstance(users, (int, str)) or np.ndim(users) == 0
+            numbers = fitted.users.numbers("users", users)
+        request = self._request(fitted, len(numbers), fitted.by_user, n, exclude, allow, min_score, exclude_seen)
+        ids, scores = _answer(fitted, request, numbers)
+        ids = fitted.items.names(ids)
+        return (ids[0], scores[0]) if one else (ids, scores)
+
+    def _request(
+        self,
+        fitted: Fitted,
+        n_rows: int,
+        seen: Rows | None,
+        n: Any,
+        exclude: Any,
+        allow: Any,
+        min_score: Any,
+        exclude_seen: Any,
+    ) -> Request:
+        """Check what `recommend` is asked for."""
+        n = check_integer("n", n, 1)
+        if min_score is not None:
+            min_score = check_number("min_score", min_score)
+        choice = choice_of(n_rows, fitted.items, exclude, allow)
+        if not check_flag("exclude_seen", exclude_seen):
+            seen = None
+        elif seen is None and choice.excluded is None:
+            fitted.seen(
+                "pass exclude=R_rows, a sparse matrix with a row for each user asked for, or exclude_seen=False"
+            )
+        return Request(n, choice, min_score, seen, self._threads)
+
+    def recommend_blocks(
+        self,
+        users: Any = None,
+        n: int = 10,
+        block_size: int = BLOCK,
+        *,
+        exclude: Any = None,
+        allow: Any = None,
+        min_score: float | None = None,
+        exclude_seen: bool = True,
+    ) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+        """Recommend to users block after block, where all answers together are too large to hold.
+
+        Parameters
+        ----------
+        users : array_like of ids, optional
+            None: all.
+        n : int, default 10
+        block_size : int, default 4096
+            Users at once.
+        exclude, allow, min_score, exclude_seen
+            As in `recommend`: lists and rows of `exclude` and `allow` are those of all `users`.
+
+        Yields
+        ------
+        users, ids, scores : ndarray, shapes (n_block,), (n_block, n), (n_block, n)
+            The rows that `recommend` has for these users, all from the state that the model has at the call.
+
+        Examples
+        --------
+        >>> import fastals
+        >>> model = fastals.ImplicitALS(2, random_state=0).fit([(0, 0, 1), (0, 1, 1), (1, 1, 1)])
+        >>> [users.tolist() for users, ids, scores in model.recommend_blocks(n=1, block_size=1)]
+        [[0], [1]]
+        """
+        fitted = self._whole_state
+        block_size = check_integer("block_size", block_size, 1)
+        numbers = np.arange(len(fitted.users)) if users is None else fitted.users.numbers("users", users)
+        request = self._request(fitted, len(numbers), fitted.by_user, n, exclude, allow, min_score, exclude_seen)
+
+        def blocks() -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+            for start in range(0, len(numbers), block_size):
+                block = slice(start, start + block_size)
+                part = request._replace(choice=request.choice.part(block))
+                ids, scores = _answer(fitted, part, numbers[block])
+                yield fitted.users.names(numbers[block]), fitted.items.names(ids), scores
+
+        return blocks()
+
+    def similar_items(
+        self, items: Any, n: int = 10, *, include_self: bool = False, exclude: Any = None, allow: Any = None
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Return the `n` items whose factors have the highest cosine with those of each item.
+
+        Parameters
+        ----------
+        items : id or array_like of ids
+        n : int, default 10
+        include_self : bool, default False
+            Whether the item asked for may be among the answers.
+        exclude, allow : optional
+            As in `recommend`, a list or row for each of `items`.
+
+        Returns
+        -------
+        ids : ndarray, shape (n_items, n), or (n,) for one id
+            As in `recommend`.
+        cosines : ndarray, same shape
+            0 where one of the two has no factors; -inf beside -1. Biases do not count.
+
+        Examples
+        --------
+        >>> import fastals
+        >>> model = fastals.ImplicitALS(2, random_state=0).fit([(0, 0, 1), (0, 1, 1), (1, 1, 1)])
+        >>> model.similar_items(0, n=1)[0].tolist()
+        [1]
+        """
+        return self._similar("item", items, n, include_self, exclude, allow)
+
+    def similar_users(
+        self, users: Any, n: int = 10, *, include_self: bool = False, exclude: Any = None, allow: Any = None
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Return the `n` users whose factors have the highest cosine with those of each user.
+
+        Parameters
+        ----------
+        users : id or array_like of ids
+        n, include_self, exclude, allow
+            As in `similar_items`.
+
+        Returns
+        -------
+        ids, cosines : ndarray, shape (n_users, n), or (n,) for one id
+            As in `similar_items`.
+
+        Examples
+        --------
+        >>> import fastals
+        >>> model = fastals.ImplicitALS(2, random_state=0).fit([(0, 0, 1), (0, 1, 1), (1, 1, 1)])
+        >>> model.similar_users(0, n=1)[0].tolist()
+        [1]
+        """
+        return self._similar("user", users, n, include_self, exclude, allow)
+
+    def _similar(
+        self, name: SideName, given: Any, n: int, include_self: bool, exclude: Any, allow: Any
+    ) -> tuple[np.ndarray, np.ndarray]:
+        side = self._state.side(name)
+        n = check_integer("n", n, 1)
+        numbers = side.numbers(f"{name}s", given)
+        choice = choice_of(len(numbers), side, exclude, allow)
+        itself = None
+        if not check_flag("include_self", include_self):
+            every = np.arange(len(numbers) + 1)
+            itself = Lists(every, numbers.astype(np.int32), every[:-1].astype(np.intp))
+        ids, cosines = topk.top_n(
+            unit_rows(side.factors[numbers]),
+            choice.of(side.unit_columns()),
+            n,
+            self._threads,
+            excluded=choice.excluded_and(itself),
+            allowed=choice.allowed,
+        )
+        ids = side.names(ids)
+        return (ids[0], cosines[0]) if np.ndim(given) == 0 else (ids, cosines)
+
+    def to_index_vectors(self) -> IndexVectors:
+        """Return vectors for a nearest-neighbour index that ranks items as `recommend` does.
+
+        Returns
+        -------
+        IndexVectors
+            NamedTuple (items, users) of arrays of the model's dtype with d = factors + 1 columns, one more with biases.
+
+        Notes
+        -----
+        An item becomes [y, bias, sqrt(M^2 - |y|^2 - bias^2)], M the largest length, a user [x, 1, 0]. Their product is
+        the prediction less mean and user bias. As all items have the same length M, the order by cosine and by
+        Euclidean distance is the same (Bachrach et al.: Speeding up the Xbox recommender system using a Euclidean
+        transformation for inner-product spaces. RecSys 2014). What a user has is not left out.
+
+        Examples
+        --------
+        >>> import fastals
+        >>> model = fastals.ImplicitALS(2, random_state=0).fit([(0, 0, 1), (0, 1, 1), (1, 1, 1)])
+        >>> model.to_index_vectors().items.shape
+        (2, 3)
+        """
+        fitted = self._whole_state
+        X, Y = (side.factors.astype(np.float64) for side in (fitted.users, fitted.items))
+        biases = fitted.items.biases
+        if biases is not None:
+            X, Y = np.column_stack([X, np.ones(len(X))]), np.column_stack([Y, biases])
+        squares = np.einsum("nk,nk->n", Y, Y)
+        rest = np.sqrt(np.maximum(squares.max() - squares, 0.0))
+        items, users = np.column_stack([Y, rest]), np.column_stack([X, np.zeros(len(X))])
+        return IndexVectors(items.astype(fitted.dtype), users.astype(fitted.dtype))
+
+
+def _pair_scores(fitted: Fitted, users: np.ndarray, items: np.ndarray) -> np.ndarray:
+    """Return the prediction of each pair of row numbers, shape (n_pairs,)."""
+    X, Y, k = fitted.users, fitted.items, fitted.items.k
+    out = np.empty(len(users), fitted.dtype)
+    for start in range(0, len(users), PAIRS):
+        pairs = slice(start, start + PAIRS)
+        x, y = X.rows(users[pairs]), Y.rows(items[pairs])
+        out[pairs] = np.einsum("nk,nk->n", x[:, :k], y[:, :k])
+        if Y.biased:
+            out[pairs] += x[:, k] + y[:, k] + fitted.mean
+    return out
+
+
+def _answer(
+    fitted: Fitted, request: Request, users: np.ndarray, solved: np.ndarray | None = None
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return item numbers and scores for some users: known ones, or `solved` ones, shape (n_users, width)."""
+    panel, rows = fitted.users.part(users) if solved is None else (solved, users)
+    k, offsets = fitted.items.k, None
+    if fitted.items.biased:
+        offsets = panel[rows, k] + panel.dtype.type(fitted.mean)
+    X = panel[:, :k]
+    ids, scores = request.best(X, fitted.items.columns(), rows, users, offsets)
+    popular = np.zeros(0, np.intp)
+    if offsets is None and np.count_nonzero(scores[:, 0]) < len(scores):
+        popular = np.flatnonzero(scores[:, 0] == 0)
+        popular = popular[~X[rows[popular]].any(axis=1)]
+    if request.min_score is not None:
+        below = scores < request.min_score
+        ids[below], scores[below] = -1, -np.inf
+    if len(popular):
+        part = request._replace(choice=request.choice.part(popular))
+        ones = np.ones((len(popular), 1), fitted.dtype)
+        every = np.arange(len(popular), dtype=np.intp)
+        ids[popular], scores[popular] = part.best(ones, fitted.popularity(), every, users[popular])
+    return ids, scores

@@ -1,0 +1,114 @@
+"""Where a fit begins: a sketch of the data, or the factors of another model."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+
+from .data.interactions import Interactions
+from .engine import basis
+from .engine.alternation import Alternation, Begin
+from .engine.problem import Model
+from .engine.sketch import sketch
+from .fitted import Fitted
+from .objectives import Objective
+
+__all__ = ["begin"]
+
+
+def begin(
+    alternation: Alternation,
+    rng: np.random.Generator,
+    start: Fitted | None,
+    objective: Objective,
+    cells: Interactions,
+) -> Begin:
+    """Fill the panels of a fit that is about to begin.
+
+    Parameters
+    ----------
+    alternation : Alternation
+    rng : numpy.random.Generator
+        Of the sketch.
+    start : Fitted, optional
+        Where to go on from; None: the sketch is the start.
+    objective : Objective
+    cells : Interactions
+        What is to be fitted.
+
+    Returns
+    -------
+    Begin
+        What the panels hold.
+
+    Raises
+    ------
+    ValueError
+        `cells` lack users or items of the start, or the start has more factors than are wanted.
+    """
+    model = alternation.model
+    factors = model.width - (model.bias >= 0)
+    if start is None:
+        return sketch(alternation, rng)
+    if start.items.k > factors:
+        raise ValueError(
+            f"factors is {factors} and the model to start from has {start.items.k}: at least as many are wanted"
+        )
+    places = _places(start, cells)
+    more = factors > start.items.k
+    if more:
+        sketch(alternation, rng)
+    _go_on_from(start, places, model, factors)
+    if more:
+        return Begin("absent")
+    return Begin("solved" if _is_solved(start, objective, cells) else "absent", len(start.history))
+
+
+def _places(start: Fitted, cells: Interactions) -> list[np.ndarray]:
+    """Return where the users, and the items, of a start are in the matrix to be fitted."""
+    places = []
+    for name, side, size, new in (
+        ("user", start.users, cells.shape[0], cells.user_ids),
+        ("item", start.items, cells.shape[1], cells.item_ids),
+    ):
+        if side.ids is not None and new is not None:
+            gone = np.flatnonzero(~np.isin(side.ids.values, new.values))
+            if len(gone):
+                raise ValueError(
+                    f"R lacks {name} {side.ids.values[gone[0]].item()!r}, which the model to start from has: it keeps "
+                    "its row, an empty one too; use fit without start for another set"
+                )
+            places.append(new.positions(f"{name}_ids", side.ids.values))
+        elif size < len(side):
+            raise ValueError(
+                f"R has {size} {name}s and the model to start from {len(side)}: they keep their numbers and their "
+                "rows, empty ones too; use fit without start for another set"
+            )
+        else:
+            places.append(np.arange(len(side)))
+    return places
+
+
+def _is_solved(start: Fitted, objective: Objective, cells: Interactions) -> bool:
+    """Whether a start was fitted to the same interactions by the same objective, so that its users are exact."""
+    before, seen = start.objective, start.by_user
+    same_data = seen is not None and not seen.changed and seen.base is cells.by_user
+    alike = before.item_weights is objective.item_weights
+    return same_data and alike and replace(before, item_weights=objective.item_weights) == objective
+
+
+def _go_on_from(start: Fitted, places: list[np.ndarray], model: Model, factors: int) -> None:
+    """Put the factors of a start into the panels; new users and items stay 0.
+
+    More factors than the start has come from the sketch that the panels then hold: what of it lies outside the span of
+    the start's factors, along its principal axes.
+    """
+    k = start.items.k
+    more = basis.outside(model.Y[:, :factors], start.items.factors, places[1], factors - k)
+    for side, panel, rows in ((start.users, model.X, places[0]), (start.items, model.Y, places[1])):
+        panel[:] = 0
+        panel[rows, :k] = side.factors
+        if model.bias >= 0 and side.biases is not None:
+            panel[rows, model.bias] = side.biases
+    model.Y[:, k : k + more.shape[1]] = more
