@@ -7,9 +7,8 @@ from hypothesis import strategies as st
 
 from fastals.engine import sweep
 from fastals.engine.plan import PRIMAL, TOLERANCE
-from fastals.engine.problem import NOT_FINITE, NOT_POSITIVE, OK
-from fastals.engine.rows.workspace import CHUNK
-from fastals.engine.simd.kernels import FEW, FOLDED
+from fastals.engine.problem import NOT_FINITE, OK
+from fastals.engine.simd.kernels import FEW
 from tests.helpers import WAYS, dtypes, one_row, plan, rounding, solve
 
 every_way = pytest.mark.parametrize("way", WAYS)
@@ -19,13 +18,6 @@ every_way = pytest.mark.parametrize("way", WAYS)
 @given(m=st.integers(0, 70), k=st.integers(1, 40), dtype=dtypes, seed=st.integers(0, 99))
 def test_solution_and_minimum(way, m, k, dtype, seed):
     solves(way, min(m, k) if way == "dual" else m, k, dtype, seed)
-
-
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
-@pytest.mark.parametrize(("m", "k"), [(CHUNK + 1, 60), (3 * CHUNK + 1, 70), (CHUNK, 130)])
-def test_rows_of_many_chunks(m, k, dtype):
-    assert CHUNK <= FOLDED  # as `gather_panel` requires
-    solves("primal", m, k, dtype, 0)
 
 
 def solves(way, m, k, dtype, seed):
@@ -121,11 +113,3 @@ def test_a_row_that_may_not_get_there_is_exact_from_the_start(ridge, exact):
     x, _ = solve(problem, Y, g, 200, few)
     wanted, _ = solve(problem, Y, g, 200, few._replace(only=PRIMAL))
     assert np.array_equal(x, wanted) == exact
-
-
-def test_a_matrix_that_is_not_positive_is_reported():
-    problem, Y, _, _, _, _ = one_row(3, 5, np.float64)
-    problem = problem._replace(rows=np.array([[1.0, 0.0, 0.0]]))
-    x, outcome = solve(problem, Y, np.zeros_like(Y[0]), 5, plan("primal", np.float64))
-    assert outcome.status[0] == NOT_POSITIVE
-    assert not x.any()

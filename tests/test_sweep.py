@@ -62,8 +62,8 @@ def test_blocks_cost_about_the_same():
 def test_a_row_of_few_cells_in_a_block_is_solved_by_itself():
     kp, dtype = 1024, np.dtype("float32")
     columns = blocked_rows.columns_of_block(kp, dtype)
-    assert blocked_rows.most_cells_of_others(100 * columns, kp, dtype) == 100 * blocked_rows.CELLS
-    assert blocked_rows.most_cells_of_others(columns, kp, dtype) == blocked_rows.CACHED // kp
+    assert blocked_rows.longest_alone(100 * columns, kp, dtype) == 100 * blocked_rows.CELLS
+    assert blocked_rows.longest_alone(columns, kp, dtype) == blocked_rows.CACHED // kp
 
 
 @pytest.mark.parametrize("solver", ["auto", "cholesky", "cg"])

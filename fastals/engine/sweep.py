@@ -13,7 +13,7 @@ from .rows.blocked_rows import (
     Batch,
     batch_memory,
     columns_of_block,
-    most_cells_of_others,
+    longest_alone,
     rows_of_batch,
     serves,
     solve_batches,
@@ -142,7 +142,7 @@ def make_schedule(counts: np.ndarray, Y: np.ndarray, plan: Plan, n_threads: int)
     else:
         cost = predicted_cost(lengths, width, plan)
     blocks, batches = _cut(cost, BLOCKS_PER_THREAD * n_threads), none
-    few = most_cells_of_others(n_columns, width, Y.dtype)
+    few = longest_alone(n_columns, width, Y.dtype)
     if longest > few:
         long = lengths[: np.count_nonzero(lengths > few)]
         most = np.arange(0, len(long), rows_of_batch(width, Y.dtype))

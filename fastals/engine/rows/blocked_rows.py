@@ -66,8 +66,8 @@ def batch_memory(kp: int, dtype: np.dtype) -> Batch:
     return Batch(*vectors, *numbers)
 
 
-def most_cells_of_others(n_columns: int, kp: int, dtype: np.dtype) -> int:
-    """Return how many entries a row has at most that is solved by itself: they fit the cache, or blocks have few."""
+def longest_alone(n_columns: int, kp: int, dtype: np.dtype) -> int:
+    """Return the maximum length of a row that is solved by itself: the cache holds it, or blocks have few entries."""
     n_blocks = -(-n_columns // columns_of_block(kp, dtype))
     return max(CACHED // kp, CELLS * n_blocks)
 
