@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fastals.data.ids import Ids, as_id_array
+from fastals.data.ids import Ids, as_id_array, encode
 
 integers = st.lists(st.integers(-(2**63), 2**63 - 1), min_size=1, max_size=20, unique=True)
 large = st.lists(st.integers(0, 2**64 - 1), min_size=1, max_size=20, unique=True)
@@ -96,3 +96,69 @@ def test_same_names():
     assert ids.same_as(Ids("items", [1, 2]))
     assert not ids.same_as(Ids("items", [2, 1]))
     assert len(ids) == 2
+
+
+def test_ids_are_a_sequence():
+    ids, words = Ids("items", np.array([7, 3, 9, 11], np.int16)), Ids("items", ["ann", "bob"])
+    assert (len(ids), ids[1], ids[np.int64(-1)], list(ids), list(words)) == (4, 3, 11, [7, 3, 9, 11], ["ann", "bob"])
+    assert ids[[0, 2]].tolist() == ids[np.array([0, 2])].tolist() == [7, 9]
+    assert type(ids[0]) is int and type(words[0]) is str
+    assert np.asarray(ids).tolist() == ids.tolist() == [7, 3, 9, 11]
+    assert np.asarray(ids, np.float32).dtype == np.float32
+    assert (3 in ids, 4 in ids, "3" in ids, 3.0 in ids, None in ids) == (True, False, False, False, False)
+    assert ("ann" in words, "an" in words, 1 in words) == (True, False, False)
+    assert repr(ids) == "Ids(4 integers: 7, 3, 9, ...)"
+    assert repr(words) == "Ids(2 strings: 'ann', 'bob')"
+    with pytest.raises(IndexError):
+        ids[4]
+
+
+@given(
+    st.lists(st.integers(-(2**63), 2**63 - 1) | st.integers(-9, 9), min_size=1) | st.lists(st.text("ab"), min_size=1)
+)
+def test_ids_are_coded_in_ascending_order(values):
+    ids, codes = encode("users", values)
+    assert list(ids) == sorted(set(values))
+    assert codes.dtype == np.int32
+    assert ids[codes].tolist() == values
+    of_array = encode("users", np.array(values, np.str_ if isinstance(values[0], str) else np.int64))
+    assert of_array[0].same_as(ids) and np.array_equal(of_array[1], codes)
+
+
+def test_large_unsigned_ids_are_coded_exactly():
+    ids, codes = encode("users", [2**64 - 1, 2**64 - 2, 2**64 - 1])
+    assert (list(ids), codes.tolist()) == ([2**64 - 2, 2**64 - 1], [1, 0, 1])
+
+
+def test_strings_are_coded_block_by_block(monkeypatch):
+    monkeypatch.setattr("fastals.data.ids._BLOCK", 3)
+    values = ["b", "a", "c", "b", "d", "a", "e"]
+    ids, codes = encode("users", values)
+    assert ids[codes].tolist() == values
+    with pytest.raises(TypeError, match=r"users\[5\] is 1: ids must be all strings"):
+        encode("users", ["b", "a", "c", "b", "d", 1])
+
+
+def test_one_long_id_is_stored_in_proportion_or_refused():
+    long = "x" * 1_000_000
+    ids, codes = encode("users", [f"u{n % 10}" for n in range(5000)] + [long])
+    assert len(ids) == 11 and ids[10] == long and codes[-1] == 10
+    sentence = r"users holds an id of 1,000,000 characters, which starts 'x+': ids are stored at the width of the long"
+    for call in (encode, as_id_array):
+        with pytest.raises(ValueError, match=sentence):
+            call("users", [f"u{n}" for n in range(5000)] + [long])
+
+
+def test_an_id_that_ends_with_nul_is_refused():
+    for call in (encode, as_id_array, Ids):
+        with pytest.raises(ValueError, match=r"users holds 'a\\x00': an id cannot end with the character NUL"):
+            call("users", ["a", "a\0"])
+    assert list(Ids("users", ["a\0b", "a"])) == ["a\0b", "a"]
+
+
+def test_missing_ids_are_named_by_their_place():
+    for missing in (None, float("nan"), np.datetime64("NaT")):
+        with pytest.raises(TypeError, match=r"users\[1\] is .*: ids must be all strings or all integers; drop rows"):
+            encode("users", ["a", missing])
+        with pytest.raises(TypeError, match="column 'who', row 1 is "):
+            encode("column 'who'", [1, missing])

@@ -59,3 +59,8 @@ def test_given_negatives(tmp_path):
 def test_malformed_negatives_are_named(tmp_path, text, message):
     with pytest.raises(ValueError, match=message):
         read_negatives(write(tmp_path, "ml.test.negative", text))
+
+
+def test_negatives_beyond_64_bits_are_refused(tmp_path):
+    with pytest.raises(ValueError, match=r"line 1: expected '\(user,item\)' and items separated by tabs"):
+        read_negatives(write(tmp_path, "ml.test.negative", f"(0,1)\t{2**64}\n"))

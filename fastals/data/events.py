@@ -153,14 +153,14 @@ def event_values(
             raise ValueError(f"{option} is given without {missing}: give both, or neither")
     total = np.ones(n)
     if values is not None:
-        array = _vector(called["values"], values, n)
+        array = _plain(_vector(called["values"], values, n))
         if array.dtype.kind not in "biuf":
             raise TypeError(f"{called['values']} must be numbers, got {array.dtype}; convert them first")
         total *= array
     kind_ids = kinds = None
     if events is not None:
-        array = _vector(called["events"], events, n)
-        kind_ids, kinds = encode(called["events"], array.astype(np.int64) if array.dtype == np.bool_ else array)
+        flags = _vector(called["events"], events, n)
+        kind_ids, kinds = encode(called["events"], flags.astype(np.int64) if flags.dtype == np.bool_ else events)
         if weights is not None:
             total *= _kind_weights(kind_ids, weights)[kinds]
     moments = None
@@ -184,7 +184,7 @@ def as_times(name: str, times: Any) -> np.ndarray:
     times : array_like of datetime64, datetime or number, shape (n,)
         Times with a time zone are converted to UTC.
     """
-    array = np.asarray(times)
+    array = _plain(np.asarray(times))
     if array.dtype.kind == "O":
         array = _from_datetimes(name, array.tolist())
     kind = array.dtype.kind
@@ -287,6 +287,13 @@ def _vector(name: str, column: Any, n: int) -> np.ndarray:
     if array.shape != (n,):
         raise ValueError(f"{name} must have one entry for each of the {n} events, got shape {array.shape}")
     return array
+
+
+def _plain(array: np.ndarray) -> np.ndarray:
+    """Return numbers that are objects, as in a column of pandas that held others, as numbers."""
+    if array.dtype.kind != "O" or not all(type(value) in (int, float) for value in array.tolist()):
+        return array
+    return np.array(array.tolist())
 
 
 def cast_values(values: np.ndarray, dtype: np.dtype) -> np.ndarray:

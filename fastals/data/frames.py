@@ -77,8 +77,8 @@ def _as_array(argument: str, frame: Any, label: Any) -> np.ndarray:
     if getattr(dtype, "tz", None) is not None and hasattr(column, "to_numpy"):
         # pandas makes an object of every time with a zone; asked for datetime64, it gives UTC.
         return np.asarray(column.to_numpy(f"datetime64[{getattr(dtype, 'unit', 'ns')}]"))
-    if isinstance(column, (list, tuple)):  # as objects: NumPy makes strings of [1, "a"]
-        return np.asarray(column) if argument == "value" else np.asarray(column, object)
+    if isinstance(column, (list, tuple)) and argument in ("user", "item", "event"):
+        return np.asarray(column, object)  # NumPy makes strings of [1, "a"]
     if isinstance(column, np.ma.MaskedArray) and np.ma.is_masked(column):
         raise ValueError(f"column {label!r} is a masked array with missing entries; drop them first")
     return np.asarray(column)

@@ -132,11 +132,12 @@ def transpose(cells: Cells, shape: Shape) -> Cells:
 # Sparse matrices: SciPy does not look at what their arrays hold, and no kernel must be led outside of them.
 
 
-def check_indices(name: str, R: Any) -> None:
-    """Refuse a CSR, CSC or COO matrix whose arrays do not fit together or point outside of it."""
+def check_indices(name: str, R: Any, given: str = "") -> None:
+    """Refuse a CSR, CSC or COO matrix, made of one `given`, whose arrays do not fit together or point outside of it."""
     cause = _fault_of_coordinates(R) if R.format == "coo" else _fault_of_pointers(R)
     if cause:
-        raise ValueError(f"{name} is not a valid {R.format.upper()} matrix of shape {R.shape}: {cause}; build it anew")
+        form = (given or R.format).upper()
+        raise ValueError(f"{name} is not a valid {form} matrix of shape {R.shape}: {cause}; build it anew")
 
 
 def _fault_of_coordinates(R: Any) -> str:
@@ -174,13 +175,14 @@ def checked_csr(name: str, R: Any) -> sparse.csr_array:
     if R.ndim != 2:
         raise ValueError(f"{name} must have 2 dimensions, users x items, got shape {R.shape}")
     _check_numeric(name, R.dtype)
-    if R.format not in ("csr", "csc", "coo"):
+    given = R.format
+    if given not in ("csr", "csc", "coo"):
         try:
             _check_parts(R)
-            R = R.tocsr() if R.format == "lil" else R.tocoo()
+            R = R.tocsr() if given == "lil" else R.tocoo()
         except (ValueError, TypeError, IndexError, OverflowError) as error:
             raise ValueError(f"{name} is not a valid {R.format.upper()} matrix: {error}; build it anew") from error
-    check_indices(name, R)
+    check_indices(name, R, given)
     matrix = sparse.csr_array(R)
     if len(matrix.indices) > matrix.indptr[-1] or len(matrix.data) > matrix.indptr[-1]:
         end = matrix.indptr[-1]  # SciPy allows room for more

@@ -272,7 +272,7 @@ def _read_untold(path: Path) -> _Table:
             return _parse_file(path, _LAYOUTS["adjacency"]._replace(header_lines=n_comments))
         return table._replace(doubt="" if tabs else _doubt(path, number, first, table))
     listed = None if tabs else _users_with_items(path, n_comments, ascending=True)
-    if listed is None:
+    if listed is None or (len(fields) < 2 and listed <= 4):
         _refuse_first(path, number, first, fields)
     return _parse_file(path, _LAYOUTS["adjacency"]._replace(header_lines=n_comments))
 
