@@ -83,7 +83,7 @@ def broken():
     R.offsets = R.offsets + 2**30
     yield R, "a diagonal lies outside"
     R = example("dok")
-    R._dict[(7, 9)] = 1.0
+    dict.__setitem__(getattr(R, "_dict", R), (7, 9), 1.0)
     yield R, "number is not in|it is not valid|exceeds"
 
 
