@@ -1,6 +1,7 @@
 """Matrices that point outside themselves, whose parts do not fit together, or that ask for memory without end."""
 
 import re
+import sys
 
 import numpy as np
 import pytest
@@ -9,6 +10,7 @@ from scipy import sparse
 from fastals import ImplicitALS, Interactions
 from fastals.data.interactions import as_interactions, canonical_row
 from fastals.data.matrix import checked_csr, unlocked
+from fastals.engine.jit import Jitted
 
 FORMATS = ("csr", "csc", "coo", "lil", "dok", "bsr", "dia")
 
@@ -151,12 +153,7 @@ def test_read_only_arrays_are_kept_and_look_writable_to_kernels():
 
 
 def test_kernels_are_not_compiled_again_for_read_only_data():
-    from fastals.engine import fit as engine
-    from fastals.engine.jit import Jitted
-
     def signatures():
-        import sys
-
         return {
             (module, name): len(value._dispatcher.signatures)
             for module in list(sys.modules)
@@ -165,7 +162,6 @@ def test_kernels_are_not_compiled_again_for_read_only_data():
             if isinstance(value, Jitted) and value._dispatcher
         }
 
-    assert engine
     R = example()
     model = ImplicitALS(2, iterations=1, random_state=0).fit(R)
     model.recommend([0], n=1)

@@ -164,16 +164,17 @@ def _read_plays(path: Path) -> Interactions:
     user_codes: dict[str, int] = {}
     artist_codes: dict[str, int] = {}
     check_lines(existing(path))
-    for number, line in numbered_lines(path):
-        try:
-            user, _, artist, count = line.split("\t")
-            value = float(count)
-        except ValueError:
-            refuse_line(path, number, line, "'user mbid artist plays' separated by tabs")
-        if artist:
-            users.append(user_codes.setdefault(user, len(user_codes)))
-            artists.append(artist_codes.setdefault(artist, len(artist_codes)))
-            plays.append(value)
+    with numbered_lines(path) as lines:
+        for number, line in lines:
+            try:
+                user, _, artist, count = line.split("\t")
+                value = float(count)
+            except ValueError:
+                refuse_line(path, number, line, "'user mbid artist plays' separated by tabs")
+            if artist:
+                users.append(user_codes.setdefault(user, len(user_codes)))
+                artists.append(artist_codes.setdefault(artist, len(artist_codes)))
+                plays.append(value)
     if not users:
         raise ValueError(f"file {path} is empty: it holds no plays")
     values = np.frombuffer(plays, np.float32)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import NoReturn
 
@@ -24,12 +26,12 @@ def existing(path: str | Path) -> Path:
     return path
 
 
-def numbered_lines(path: Path) -> Iterator[tuple[int, str]]:
-    """Yield the lines that are not empty, without their ends, each with its number from 1."""
+@contextmanager
+def numbered_lines(path: Path, skip: int = 0) -> Iterator[Iterator[tuple[int, str]]]:
+    """Open a file for its lines that are not empty, without their ends, each with its number from 1; less the first."""
     with path.open(encoding="utf-8-sig") as stream:
-        for number, line in enumerate(stream, start=1):
-            if line.strip():
-                yield number, line.rstrip("\n")
+        lines = ((number, line.rstrip("\n")) for number, line in enumerate(stream, start=1) if line.strip())
+        yield itertools.islice(lines, skip, None)
 
 
 def refuse_line(path: Path, number: int, line: str, expected: str, remedy: str = "") -> NoReturn:

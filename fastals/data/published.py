@@ -131,17 +131,18 @@ def read_negatives(path: str | Path) -> SampledCases:
     path = existing(path)
     check_lines(path)
     cases: list[list[int]] = []
-    for number, line in numbered_lines(path):
-        head, *negatives = line.split("\t")
-        try:
-            if not (head.startswith("(") and head.endswith(")")):
-                raise ValueError
-            user, item = map(integer, head[1:-1].split(","))
-            cases.append([user, item, *map(integer, negatives)])
-        except ValueError:
-            refuse_line(path, number, line, "'(user,item)' and items separated by tabs")
-        if len(cases[-1]) != len(cases[0]) or not negatives:
-            refuse_line(path, number, line, f"{max(len(cases[0]) - 2, 1)} negatives as in every line")
+    with numbered_lines(path) as lines:
+        for number, line in lines:
+            head, *negatives = line.split("\t")
+            try:
+                if not (head.startswith("(") and head.endswith(")")):
+                    raise ValueError
+                user, item = map(integer, head[1:-1].split(","))
+                cases.append([user, item, *map(integer, negatives)])
+            except ValueError:
+                refuse_line(path, number, line, "'(user,item)' and items separated by tabs")
+            if len(cases[-1]) != len(cases[0]) or not negatives:
+                refuse_line(path, number, line, f"{max(len(cases[0]) - 2, 1)} negatives as in every line")
     if not cases:
         raise ValueError(f"file {path} is empty: it holds no cases")
     table = np.array(cases, dtype=np.int64)

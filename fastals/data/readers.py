@@ -204,7 +204,8 @@ def _read_table(path: str | Path, name: str | None) -> _Table:
     path = existing(path)
     check_lines(path)
     try:
-        head = list(itertools.islice(numbered_lines(path), 2))
+        with numbered_lines(path) as lines:
+            head = list(itertools.islice(lines, 2))
         if not head:
             raise ValueError(f"file {path} is empty: it holds no ratings")
         told = name or _FILE_NAMES.get(path.name) or _layout_of_header(head[0][1])
@@ -237,17 +238,18 @@ def _layout_of_header(first: str) -> str | None:
 
 def _read_untold(path: Path) -> _Table:
     """Read a file whose lines leave no doubt about its layout: all of its ids are integers."""
-    comments = itertools.takewhile(lambda line: line[1].startswith(("#", "%")), numbered_lines(path))
-    n_comments = sum(1 for _ in comments)
-    if n_comments and next(numbered_lines(path))[1].startswith("%%MatrixMarket"):
+    with numbered_lines(path) as lines:
+        comments = [line for _, line in itertools.takewhile(lambda line: line[1].startswith(("#", "%")), lines)]
+    n_comments = len(comments)
+    with numbered_lines(path, n_comments) as lines:
+        number, first = next(lines, (0, ""))
+    if comments and comments[0].startswith("%%MatrixMarket"):
         raise ValueError(
             f"file {path}, line 1: this is a matrix in Matrix Market format; "
             f"read it with scipy.io.mmread({str(path)!r})"
         )
-    start = next(itertools.islice(numbered_lines(path), n_comments, None), None)
-    if start is None:
+    if not first:
         raise ValueError(f"file {path} is empty: it holds no ratings")
-    number, first = start
     tabs = "\t" in first
     fields = [field.strip() for field in first.split("\t")] if tabs else first.split()
     if not all(map(is_integer, fields[:2])):
@@ -317,13 +319,15 @@ def _users_with_items(path: Path, n_comments: int, ascending: bool = False) -> i
     users: set[str] = set()
     lengths: set[int] = set()
     ordered = True
-    for _, line in itertools.islice(numbered_lines(path), n_comments, None):
-        user, *items = line.split()
-        if user in users or len(set(items)) < len(items) or not all(map(str.isdigit, [user, *items])) or "\t" in line:
-            return None
-        users.add(user)
-        lengths.add(len(items) + 1)
-        ordered = ordered and (numbers := [*map(int, items)]) == sorted(numbers)
+    with numbered_lines(path, n_comments) as lines:
+        for _, line in lines:
+            user, *items = line.split()
+            alone = user not in users and len(set(items)) == len(items)
+            if not alone or not all(map(str.isdigit, [user, *items])) or "\t" in line:
+                return None
+            users.add(user)
+            lengths.add(len(items) + 1)
+            ordered = ordered and (numbers := [*map(int, items)]) == sorted(numbers)
     return max(lengths) if len(lengths) > 1 or ordered or not ascending else None
 
 
@@ -357,8 +361,8 @@ def _parse_file(path: Path, layout: _Layout) -> _Table:
     values = np.ascontiguousarray(columns[layout.fields[2]])
     finite = np.isfinite(values)
     if not finite.all():
-        data_lines = itertools.islice(numbered_lines(path), layout.header_lines, None)
-        number, line = next(itertools.islice(data_lines, int(finite.argmin()), None))
+        with numbered_lines(path, layout.header_lines + int(finite.argmin())) as numbered:
+            number, line = next(numbered)
         refuse_line(path, number, line, f"a finite {layout.fields[2]} in float32")
     times = np.ascontiguousarray(columns[layout.fields[3]]) if len(layout.fields) == 4 else None
     return _Table(layout.name, users, items, values, times)
@@ -389,9 +393,9 @@ def _refuse_first_bad_line(path: Path, layout: _Layout, id_dtypes: tuple[type, t
             return False
         return True
 
-    numbered = itertools.islice(numbered_lines(path), layout.header_lines, None)
-    blocks = iter(lambda: list(itertools.islice(numbered, _SCAN_ROWS)), [])
-    block = next(block for block in blocks if not parses(line for _, line in block))
+    with numbered_lines(path, layout.header_lines) as numbered:
+        blocks = iter(lambda: list(itertools.islice(numbered, _SCAN_ROWS)), [])
+        block = next(block for block in blocks if not parses(line for _, line in block))
     number, line = next((number, line) for number, line in block if not parses([line]))
     refuse_line(path, number, line, layout.describe(), "" if layout.words else _of_integers(line, layout))
 
