@@ -9,11 +9,13 @@ import numpy as np
 import numpy.typing as npt
 
 from .data.interactions import MatrixLike, as_interactions
+from .data.types import Columns
 from .evaluation.protocols import Numbered
 from .validation import check_integer, check_option
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from typing_extensions import Unpack
 
 __all__ = ["convergence", "degrees", "embedding", "heat_map"]
 
@@ -90,7 +92,7 @@ def embedding(
     n_labels: int = 0,
     names: Sequence[Any] | Mapping[int, Any] | None = None,
     ax: Axes | None = None,
-    **columns: Any,
+    **columns: Unpack[Columns],
 ) -> Axes:
     """Draw the factors of items or users in the plane of their two principal components.
 
@@ -207,7 +209,7 @@ def _principal_plane(factors: np.ndarray, side: str) -> tuple[np.ndarray, np.nda
     return places * np.where(np.sum(places**3, axis=0) < 0, -1.0, 1.0), shares
 
 
-def degrees(R: MatrixLike, *, ax: Axes | None = None, **columns: Any) -> Axes:
+def degrees(R: MatrixLike, *, ax: Axes | None = None, **columns: Unpack[Columns]) -> Axes:
     """Draw how many users, and how many items, have at least so many interactions.
 
     Parameters

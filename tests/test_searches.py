@@ -96,16 +96,14 @@ def test_a_metric_of_ones_own(split):
 
 
 def test_data_are_prepared_once(split, monkeypatch):
-    made = []
-    original = Interactions.__init__
-
-    def count(self, *arguments, **options):
-        made.append(self)
-        original(self, *arguments, **options)
-
-    monkeypatch.setattr(Interactions, "__init__", count)
+    made, fitted = [], []
+    read, fit = ImplicitALS.interactions, ImplicitALS.fit
+    monkeypatch.setattr(ImplicitALS, "interactions", lambda *given: made.append(read(*given)) or made[-1])
+    monkeypatch.setattr(ImplicitALS, "fit", lambda self, R, **given: fitted.append(R) or fit(self, R, **given))
     grid_search(MODEL, {"factors": [2, 3, 4, 5]}, split, "ndcg@5", refit=False)
     assert len(made) == 2
+    assert len(fitted) == 4
+    assert all(R is made[0] for R in fitted)
 
 
 # Early stopping.

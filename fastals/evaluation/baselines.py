@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import Any, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
 from ..data.ids import Ids
 from ..data.interactions import Interactions, MatrixLike, as_interactions
+from ..data.types import Columns
 from ..validation import (
     NotFittedError,
     Params,
@@ -21,6 +22,9 @@ from ..validation import (
     check_random_state,
 )
 from .metrics import Floats, Ints
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
 
 __all__ = ["GlobalMean", "ItemBias", "Popularity", "Random"]
 
@@ -44,7 +48,7 @@ class Baseline(Params, ABC):
     zeros_are_data = False  # whether a stored 0 is a rating, as for ExplicitALS, or nothing, as for ImplicitALS
     _known: Known | None = None
 
-    def fit(self: Self, R: MatrixLike, **columns: Any) -> Self:
+    def fit(self: Self, R: MatrixLike, **columns: Unpack[Columns]) -> Self:
         """Learn from interactions.
 
         Parameters

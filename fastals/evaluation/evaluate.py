@@ -4,17 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import replace
-from typing import Any, get_args
+from typing import TYPE_CHECKING, get_args
 
 import numpy as np
 import numpy.typing as npt
 
 from ..data.interactions import MatrixLike
+from ..data.types import Columns
 from ..validation import check_ids
 from .bootstrap import Evaluation
 from .lists import Evaluator, ListMetric, check_cutoffs, check_disjoint, check_metrics, in_order, mean
 from .metrics import RANKING_METRICS, RATING_METRICS, Floats, Hits, RankingMetric, RatingMetric
 from .protocols import NewUserRecommender, Numbered, RatingPredictor, Recommender, named
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
 
 __all__ = ["evaluate", "evaluate_new_users", "evaluate_ratings", "evaluate_sampled"]
 
@@ -28,7 +32,7 @@ def evaluate(
     train: MatrixLike | None = None,
     users: npt.ArrayLike | None = None,
     block_size: int = 4096,
-    **columns: Any,
+    **columns: Unpack[Columns],
 ) -> Evaluation:
     """Recommend to users and measure the lists against held-out interactions.
 
@@ -113,7 +117,7 @@ def evaluate_new_users(
     metrics: Iterable[ListMetric] = ("capped_recall", "ndcg"),
     *,
     block_size: int = 4096,
-    **columns: Any,
+    **columns: Unpack[Columns],
 ) -> Evaluation:
     """Evaluate on users whom the model has not seen (strong generalisation).
 
@@ -258,7 +262,10 @@ def evaluate_sampled(
 
 
 def evaluate_ratings(
-    model: RatingPredictor, test: MatrixLike, metrics: Iterable[RatingMetric] = ("rmse", "mae"), **columns: Any
+    model: RatingPredictor,
+    test: MatrixLike,
+    metrics: Iterable[RatingMetric] = ("rmse", "mae"),
+    **columns: Unpack[Columns],
 ) -> dict[str, float]:
     """Predict every rating of `test` and measure the errors.
 

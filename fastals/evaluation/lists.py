@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-import re
 import warnings
 from collections.abc import Callable, Collection, Iterable
-from typing import Any, Literal, TypeVar, cast, get_args
+from typing import TYPE_CHECKING, Any, Literal, TypeVar, cast, get_args
 
 import numpy as np
 import numpy.typing as npt
 
 from ..data.ids import Ids
 from ..data.interactions import Interactions, MatrixLike, as_interactions
+from ..data.types import Columns
 from ..validation import check_integer
 from .bootstrap import Evaluation
 from .metrics import RANKING_METRICS, Bools, Floats, Hits, Ints, RankingMetric
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
 
 __all__ = ["Evaluator", "check_cutoffs", "check_metrics", "in_order", "ranking_metrics", "user_ranking_metrics"]
 
@@ -31,7 +34,7 @@ def ranking_metrics(
     metrics: Iterable[RankingMetric] = get_args(RankingMetric),
     *,
     train: MatrixLike | None = None,
-    **columns: Any,
+    **columns: Unpack[Columns],
 ) -> dict[str, float]:
     """Average metrics of ranked lists over the users who have relevant items.
 
@@ -91,7 +94,7 @@ def user_ranking_metrics(
     metrics: Iterable[RankingMetric] = get_args(RankingMetric),
     *,
     train: MatrixLike | None = None,
-    **columns: Any,
+    **columns: Unpack[Columns],
 ) -> dict[str, Floats]:
     """Compute metrics of ranked lists for each user; `ranking_metrics` averages them.
 
@@ -139,7 +142,7 @@ def in_order(
     of: str = "the model",
     shape: tuple[int | None, int | None] = (None, None),
     missing: str = "zero",
-    **columns: Any,
+    **columns: Unpack[Columns],
 ) -> Interactions:
     """Return what a caller passed as Interactions, with rows and columns in the order of other ids.
 
@@ -160,13 +163,11 @@ def in_order(
     **columns
         Names of the columns of a frame.
     """
+    sizes: dict[str, Any] = {}
     if columns:
-        sizes = (size if ids is None else None for size, ids in zip(shape, like, strict=True))
-        columns |= dict(zip(("n_users", "n_items"), sizes, strict=True))
-    try:
-        interactions = as_interactions(R, dtype, missing=missing, **columns)
-    except (TypeError, ValueError) as error:
-        raise type(error)(re.sub(r"\bR\b", name, str(error))) from None
+        wanted = (size if ids is None else None for size, ids in zip(shape, like, strict=True))
+        sizes = dict(zip(("n_users", "n_items"), wanted, strict=True))
+    interactions = as_interactions(R, dtype, missing=missing, name=name, **sizes, **columns)
     return interactions.renumbered(*like, prefix=f"{name}.", remedy=f"; leave such {{}} out of {name}", of=of)
 
 

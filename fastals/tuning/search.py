@@ -23,6 +23,7 @@ import numpy as np
 from scipy import sparse
 
 from ..data.interactions import Interactions, MatrixLike
+from ..data.types import Columns
 from ..engine.threads import available
 from ..evaluation import RANKING_METRICS, RATING_METRICS, evaluate_ratings
 from ..evaluation.lists import Evaluator, check_disjoint, in_order
@@ -121,7 +122,7 @@ class Search:
         refit: bool,
         journal: str | Path | None,
         options: Parameters,
-        columns: Parameters,
+        columns: Columns,
     ):
         self.pauses: Callable[[int], Sequence[int]] = lambda most: [most]  # where a fit of so many iterations is scored
         if not isinstance(model, (ImplicitALS, ExplicitALS, WeightedALS)):
@@ -321,7 +322,7 @@ def _check_metric(metric: Metric) -> tuple[str, int]:
     )
 
 
-def _prepare(model: Model, pair: Pair, metric: Metric, name: str, cutoff: int, columns: Parameters) -> Split:
+def _prepare(model: Model, pair: Pair, metric: Metric, name: str, cutoff: int, columns: Columns) -> Split:
     """Bring a pair of matrices into the form that all candidates share."""
     if not isinstance(pair, tuple) or len(pair) != 2:
         raise TypeError(f"splits must be a tuple (train, validation) or a list of such, got {type(pair).__name__}")

@@ -5,11 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from ..data.types import Columns
 from ..validation import RandomState, check_flag, check_integer
 from .candidates import Distribution, Grid, candidates_of, sample_candidates
 from .search import Metric, Model, Search, SearchResult, Splits, Trial
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
 
 __all__ = ["SearchResult", "grid_search", "random_search", "successive_halving"]
 
@@ -27,7 +31,7 @@ def grid_search(
     refit: bool = True,
     journal: str | Path | None = None,
     progress: bool = False,
-    **columns: Any,
+    **columns: Unpack[Columns],
 ) -> SearchResult:
     """Try every combination of parameters.
 
@@ -171,7 +175,7 @@ def successive_halving(
     refit: bool = True,
     journal: str | Path | None = None,
     progress: bool = False,
-    **columns: Any,
+    **columns: Unpack[Columns],
 ) -> SearchResult:
     """Give all candidates a few iterations, and more to the best of them only.
 
