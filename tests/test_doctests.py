@@ -23,7 +23,6 @@ WITHOUT_EXAMPLE = {
     "ExplicitALS",
     "ExponentialWeights",
     "ImplicitALS",
-    "Interactions",
     "LinearWeights",
     "WeightedALS",
     "load",
@@ -50,8 +49,9 @@ def public(module: ModuleType) -> Iterator[tuple[str, str, object]]:
             continue
         yield name, f"{module.__name__}.{name}", value
         if inspect.isclass(value) and not issubclass(value, tuple | BaseException):
-            for method, function in inspect.getmembers(value, inspect.isroutine):
-                if not method.startswith("_") and (function.__module__ or "").startswith("fastals"):
+            functions = inspect.getmembers(value, lambda member: inspect.isfunction(member) or inspect.ismethod(member))
+            for method, function in functions:
+                if not method.startswith("_") and function.__module__.startswith("fastals"):
                     yield name, f"{module.__name__}.{name}.{method}", function
 
 
