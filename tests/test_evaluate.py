@@ -399,3 +399,18 @@ def test_a_matrix_is_named_as_the_caller_does(parts, model):
         evaluate_new_users(model, [1.0], parts[1])
     with pytest.raises(ValueError, match=r"^test has shape \(3, 3\) and the model was fitted on \(40, 30\)"):
         evaluate_ratings(Popularity().fit(parts[0]), np.eye(3))
+
+
+@pytest.mark.parametrize(
+    ("model", "given"), [(ImplicitALS, "the class ImplicitALS"), (3, "int"), (np.eye(3), "ndarray")]
+)
+def test_what_cannot_be_asked_is_refused(model, given):
+    for method, ask in (
+        ("recommend", lambda: evaluate(model, np.eye(3))),
+        ("recommend", lambda: evaluate_new_users(model, np.eye(3), np.eye(3))),
+        ("predict", lambda: evaluate_ratings(model, np.eye(3))),
+        ("predict", lambda: evaluate_sampled(model, [0], [1], [[2]])),
+    ):
+        with pytest.raises(TypeError) as caught:
+            ask()
+        assert str(caught.value) == f"model must be a fitted model or an object with a method {method}, got {given}"

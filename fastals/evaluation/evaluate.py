@@ -91,7 +91,7 @@ def evaluate(
     >>> evaluate(Popularity().fit(train), test, k=[1, 2], metrics=["recall"]).overall
     {'recall@1': 0.6666666666666666, 'recall@2': 1.0}
     """
-    numbered = Numbered(model)
+    numbered = Numbered(model, "recommend")
     relevant = numbered.read("test", test, **columns)
     known = None
     if train is not None:
@@ -160,7 +160,7 @@ def evaluate_new_users(
     >>> found.overall
     {'recall@5': 1.0}
     """
-    numbered = Numbered(model)
+    numbered = Numbered(model, "recommend")
     known = numbered.read("given", given, new_users=True, **columns)
     relevant = numbered.read("test", test, new_users=True, **columns)
     relevant = in_order("test", relevant, like=(known.user_ids, known.item_ids), of="given")
@@ -242,7 +242,7 @@ def evaluate_sampled(
         case, place = among[0]
         raise ValueError(f"negatives[{case}, {place}] is item {held_out[case]}, which is held out of this very case")
     n_negatives = others.shape[1]
-    numbered = Numbered(model)
+    numbered = Numbered(model, "predict")
     if numbered.shape is not None and numbered.ids[1] is None:
         n_items = numbered.shape[1]
         outside = np.argwhere((others < 0) | (others >= n_items))
@@ -298,7 +298,7 @@ def evaluate_ratings(
     {'mae': 2.0}
     """
     names = check_metrics(metrics, get_args(RatingMetric))
-    numbered = Numbered(model)
+    numbered = Numbered(model, "predict")
     ratings = numbered.read("test", test, "float64", missing="nan", **columns)
     if not ratings.nnz:
         raise ValueError("test has no stored value: pass at least one rating")

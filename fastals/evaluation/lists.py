@@ -126,11 +126,11 @@ def user_ranking_metrics(
     wanted = _Wanted(relevant, known)
     wanted.refuse_known(np.arange(len(lists)), lists)
     hits = wanted.hits(wanted.users, lists[wanted.users]).first(k)
-    result = {}
+    result: dict[str, Floats] = {}
     for name in names:
         result[name] = np.full(len(lists), np.nan)
         result[name][wanted.users] = RANKING_METRICS[name](hits)
-    return cast(dict[str, Floats], result)
+    return result
 
 
 def in_order(

@@ -52,9 +52,14 @@ class Numbered:
     Parameters
     ----------
     model : Recommender, NewUserRecommender or RatingPredictor
+    method : str, optional
+        The method that it must have.
     """
 
-    def __init__(self, model: Any):
+    def __init__(self, model: Any, method: str | None = None):
+        if isinstance(model, type) or (method is not None and not callable(getattr(model, method, None))):
+            given = f"the class {model.__name__}" if isinstance(model, type) else type(model).__name__
+            raise TypeError(f"model must be a fitted model or an object with a method {method}, got {given}")
         self._model = model
         self.ids = _ids(model, "user_ids_"), _ids(model, "item_ids_")
 
