@@ -6,10 +6,13 @@ BIN := .venv/bin
 export NUMBA_CACHE_DIR := $(CURDIR)/.cache/numba/$(shell find fastals/engine -name '*.py' | sort | xargs cat | sha256sum | cut -c1-16)
 
 .DEFAULT_GOAL := help
-.PHONY: run test floor lint bench quality clean help
+.PHONY: run published test floor lint bench quality clean help
 
-run: .venv/run.stamp ## train on MovieLens 100K (or synthetic data) and print the tables
+run: .venv/run.stamp ## measure, recommend and say what to do next, on MovieLens 100K or ARGS="--data FILE --out DIR"
 	$(BIN)/python -m fastals $(ARGS)
+
+published: .venv/run.stamp ## print the figures that three texts publish beside ours, on MovieLens 100K
+	$(BIN)/python -m examples.published
 
 test: .venv/dev.stamp ## run all tests
 	$(BIN)/python -m pytest $(ARGS)
@@ -25,10 +28,10 @@ lint: .venv/dev.stamp ## ruff and mypy
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-bench: .venv/peers.stamp ## run the benchmarks beside the peers and rewrite README's tables
+bench: .venv/peers.stamp ## run the benchmarks beside the peers and rewrite the tables of README.md and docs/benchmarks.md
 	$(BIN)/python -m bench.report $(ARGS)
 
-quality: .venv/peers.stamp ## search parameters beside the peers, measure, and rewrite README's tables of quality
+quality: .venv/peers.stamp ## search parameters beside the peers, measure, and rewrite the tables of quality in docs/benchmarks.md
 	$(BIN)/python -m bench.bench_quality $(ARGS)
 
 clean: ## remove everything that the other targets made
@@ -44,7 +47,7 @@ help: ## this list
 	$(PYTHON) -m venv .venv
 
 .venv/run.stamp: pyproject.toml .venv/bin/python
-	$(BIN)/pip install --quiet --editable '.[progress]'
+	$(BIN)/pip install --quiet --editable '.[plots,progress]'
 	@touch $@
 
 .venv/dev.stamp: pyproject.toml .venv/bin/python

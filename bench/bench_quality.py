@@ -1,10 +1,10 @@
-"""How good the models are, beside other libraries: run, print, rewrite README's tables of quality.
+"""How good the models are, beside other libraries: run, print, rewrite the tables of quality in docs/benchmarks.md.
 
 python -m bench.bench_quality [--only EXPERIMENT ...] [--quick]
 
 Needs FASTALS_DATA with ml-100k, ml-1m-implicit and lastfm-2k. What is searched stands in `bench.spaces`. Searches are
 functions of the training data alone, which they split once more; the test cells are looked at once, for what a search
-has settled on. `--quick` thins the candidates out and leaves README as it is.
+has settled on. `--quick` thins the candidates out and leaves docs/benchmarks.md as it is.
 """
 
 import argparse
@@ -25,7 +25,7 @@ import scipy.sparse as sp
 
 from bench.machine import THREADS
 from bench.problems import ROOT
-from bench.report import README, _table, rewrite
+from bench.report import _table, fill
 from bench.spaces import (
     FACTORS,
     IALS,
@@ -34,6 +34,15 @@ from bench.spaces import (
     TUNING_FACTORS,
     implicit_candidates,
     rating_candidates,
+)
+from examples.published.tables import (
+    POSITIVE,
+    PUBLISHED_IMPLICIT,
+    STARTS,
+    TIES,
+    TUNED_IMPLICIT,
+    leave_last_positive_out,
+    ones,
 )
 from fastals import ExplicitALS, ImplicitALS
 from fastals.data.interactions import as_interactions
@@ -46,7 +55,6 @@ from fastals.datasets import (
     split_new_users,
     split_random,
 )
-from fastals.demo import POSITIVE, STARTS, TEXT_IMPLICIT, TIES, TUNED_IMPLICIT, leave_last_positive_out, ones
 from fastals.engine.topk import pack, top_n
 from fastals.evaluation import (
     Evaluation,
@@ -85,7 +93,7 @@ def shown(evaluation: Evaluation, *metrics: str) -> list[str]:
     return cells
 
 
-# --- the first text's protocol ---------------------------------------------------------------------------------------
+# --- the protocol of the ALS notes -----------------------------------------------------------------------------------
 
 
 def ties_table(every: int) -> str:
@@ -94,10 +102,10 @@ def ties_table(every: int) -> str:
     starts = STARTS[::every]
     contenders: list[tuple[str, list[Any]]] = [
         ("Popularity", [Popularity()]),
-        ("ImplicitALS, the text's parameters", [ImplicitALS(**TEXT_IMPLICIT, random_state=seed) for seed in starts]),
+        ("ImplicitALS, as in the ALS notes", [ImplicitALS(**PUBLISHED_IMPLICIT, random_state=seed) for seed in starts]),
         ("ImplicitALS, tuned", [ImplicitALS(**TUNED_IMPLICIT, random_state=seed) for seed in starts]),
     ]
-    rows = [["the text's ALS", "0.1316", "", "", "0.0675", "", ""]]
+    rows = [["ALS notes (2024), published", "0.1316", "", "", "0.0675", "", ""]]
     for name, models in contenders:
         row = [name]
         by_rule: dict[str, list[np.ndarray]] = {"recall@10": [], "ndcg@10": []}
@@ -463,7 +471,9 @@ def main() -> None:
 
     parser = argparse.ArgumentParser(prog="python -m bench.bench_quality", description=__doc__.splitlines()[0])
     parser.add_argument("--only", nargs="+", choices=EXPERIMENTS, default=list(EXPERIMENTS), metavar="EXPERIMENT")
-    parser.add_argument("--quick", action="store_true", help=f"one candidate of {QUICK}; README stays as it is")
+    parser.add_argument(
+        "--quick", action="store_true", help=f"one candidate of {QUICK}; docs/benchmarks.md stays as it is"
+    )
     arguments = parser.parse_args()
     subprocess.run([sys.executable, "-m", "pytest", "bench/test_quality.py"], cwd=ROOT, check=True)  # the metrics first
     for name in arguments.only:
@@ -472,7 +482,7 @@ def main() -> None:
             table = EXPERIMENTS[name](QUICK if arguments.quick else 1)
         print(f"\n{name}, {time.perf_counter() - begun:.0f} s\n{table}\n", flush=True)
         if not arguments.quick:
-            README.write_text(rewrite(README.read_text(), name, table))
+            fill({name: table})
 
 
 if __name__ == "__main__":

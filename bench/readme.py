@@ -1,27 +1,42 @@
-"""Fill README's tables of parameters and of the main job: `python -m bench.readme`, with MovieLens 100K."""
+"""Fill the table of parameters in docs/guide.md and the published tables in docs/benchmarks.md.
 
+python -m bench.readme [NAME ...]
+
+The published tables need MovieLens 100K. NAME is one of parameters, ranking, ratings, signs, example, speed; all by
+default.
+"""
+
+import argparse
 import inspect
-import sys
 
-from bench.report import README, rewrite
+from bench.report import ROOT, fill, rewrite
+from examples.published import tables as published
 from fastals import ExplicitALS, ImplicitALS, WeightedALS, demo
 
+GUIDE = ROOT / "docs" / "guide.md"
 MODELS = (ImplicitALS, ExplicitALS, WeightedALS)
+PUBLISHED = {
+    "ranking": published.ranking,
+    "ratings": published.rating_errors,
+    "signs": published.sign_accuracies,
+    "example": lambda _: published.small_example(),
+    "speed": published.speed,
+}
 MEANINGS = {
     "factors": "length of a user's and an item's vector",
     "regularization": "ridge of users and items, or `(user, item)`",
-    "alpha": "confidence of a cell is `1 + alpha abs(r)`",
+    "alpha": "the confidence of an observed entry r is `1 + alpha abs(r)`",
     "biases": "predict `mean + user bias + item bias + x.y`",
     "item_weights": "`fastals.LinearWeights(w0, wk)`, `ExponentialWeights(w0, e)`, a function of counts, or an array",
-    "unobserved_weight": "weight of the cells not stored, with target 0",
-    "popularity_exponent": "e: an unobserved cell of item i weighs in proportion to (cells of i)^e",
-    "regularization_exponent": "nu: the ridge of a row with n cells grows as n^nu; 0 is the plain ridge, 1 is ALS-WR",
-    "iterations": "half-steps of items and of users, the last one exact",
-    "solver": "how rows are solved: `'auto'`, `'cholesky'` or `'cg'`",
+    "unobserved_weight": "weight of the unobserved entries, whose target is 0",
+    "popularity_exponent": "e: an unobserved entry of item i weighs in proportion to (interactions of i)^e",
+    "regularization_exponent": "nu: the ridge grows with the number n of interactions as n^nu; 0 is plain, 1 is ALS-WR",
+    "iterations": "number of ALS iterations; one iteration updates all items, then all users",
+    "solver": "how each user's and item's equations are solved: `'auto'`, `'cholesky'` or `'cg'`",
     "dtype": "`'float32'` or `'float64'`",
     "tol": "stop when an iteration lowers the loss by less than this share; 0: never",
     "n_threads": "None: as many as the process may use",
-    "random_state": "of the start; the same int gives the same bits",
+    "random_state": "seed of the start; the same int gives the same bits",
 }
 
 
@@ -32,14 +47,12 @@ def parameters():
         (f"`{name}`", *(f"`{known[name].default!r}`" if name in known else "" for known in defaults), meaning)
         for name, meaning in MEANINGS.items()
     ]
-    note = (
-        "An empty field: the model has no such parameter. `WeightedALS.fit` also takes a weight for each stored cell."
-    )
+    note = "Where a field is empty, the model has no such parameter."
     return demo.Table("parameters", "", ("", *(f"`{model.__name__}`" for model in MODELS), "meaning"), rows, note)
 
 
 def markdown(table):
-    """A table with its note; columns of numbers to the right."""
+    """Give a table with its note as Markdown; columns of numbers to the right."""
     right = [not any(isinstance(cell, str) for cell in column) for column in zip(*table.rows, strict=True)]
     lines = [table.columns, ["---:" if number else ":---" for number in right]]
     lines += [[demo.cell_text(cell) for cell in row] for row in table.rows]
@@ -47,13 +60,18 @@ def markdown(table):
 
 
 def main():
-    data = demo.find_data()
-    if not data.is_movielens_100k:
-        sys.exit(f"README's tables are about MovieLens 100K, not {data.source}: set FASTALS_DATA")
-    text = README.read_text()
-    for table in (parameters(), *demo.tables(data)):
-        text = rewrite(text, table.name, markdown(table))
-    README.write_text(text)
+    names = ["parameters", *PUBLISHED]
+    parser = argparse.ArgumentParser(prog="python -m bench.readme", description=__doc__.splitlines()[0])
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(names)}; default: all")
+    chosen = parser.parse_args().names or names
+    if unknown := set(chosen) - set(names):
+        parser.error(f"{', '.join(sorted(unknown))}: choose from {', '.join(names)}")
+    if "parameters" in chosen:
+        GUIDE.write_text(rewrite(GUIDE.read_text(), "parameters", markdown(parameters())))
+    wanted = [name for name in PUBLISHED if name in chosen]
+    if wanted:
+        data = published.load()
+        fill({name: markdown(PUBLISHED[name](data)) for name in wanted})
 
 
 if __name__ == "__main__":

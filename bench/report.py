@@ -1,4 +1,4 @@
-"""Run the suites, print what they found, and rewrite the tables of the README: nobody types a number.
+"""Run the suites, print what they found, and rewrite the tables of README.md and docs/benchmarks.md.
 
 python -m bench.report [--quick] [--only TABLE ...] [--problems NAME ...] [--factors K ...] [--contenders NAME ...]
 """
@@ -19,7 +19,8 @@ from bench.peers import CONTENDERS
 from bench.problems import CACHE, ROOT
 from bench.servers import BLOCK, SERVERS, N
 
-README = ROOT / "README.md"
+README, BENCHMARKS = ROOT / "README.md", ROOT / "docs" / "benchmarks.md"
+IN_README = {"time-to-loss"}  # the tables that stand in README.md and not in docs/benchmarks.md
 QUICK = ["--problems", "lastfm-2k", "ml-1m", "--factors", "32", "64", "--repeats", "3"]
 OURS = "fastals-"
 
@@ -308,6 +309,16 @@ def rewrite(text: str, name: str, table: str) -> str:
     return f"{before}{begin}\n{table}\n{end}{after}"
 
 
+def fill(tables: dict[str, str]) -> None:
+    """Write tables between their markers, each in the file where it stands."""
+    for file in (README, BENCHMARKS):
+        text = file.read_text()
+        for name, table in tables.items():
+            if (name in IN_README) == (file is README):
+                text = rewrite(text, name, table)
+        file.write_text(text)
+
+
 def run_suites(suites: list[str], options: list[str], file: Path) -> int:
     """Prove that all contenders minimise the same thing, then time them; return pytest's exit code.
 
@@ -332,7 +343,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument(
         "--only", nargs="+", choices=TABLES, default=list(TABLES), metavar="TABLE", help=", ".join(TABLES)
     )
-    parser.add_argument("--quick", action="store_true", help="small cells, few repeats; the README stays as it is")
+    parser.add_argument("--quick", action="store_true", help="small cells, few repeats; the files stay as they are")
     parser.add_argument(
         "--json", type=Path, nargs="+", default=[], help="read these files of results instead of running anything"
     )
@@ -351,13 +362,11 @@ def main(argv: list[str] | None = None) -> int:
         exit_code = run_suites(suites, options, files[0])
     runs = [run for file in files for run in json.loads(file.read_text())["benchmarks"]]
 
-    text = README.read_text()
-    for name in dict.fromkeys(["machine", *arguments.only]):
-        table = TABLES[name][1](runs)
+    tables = {name: TABLES[name][1](runs) for name in dict.fromkeys(["machine", *arguments.only])}
+    for name, table in tables.items():
         print(f"\n{name}\n{table}")
-        text = rewrite(text, name, table)
     if not arguments.quick:
-        README.write_text(text)
+        fill(tables)
     return exit_code
 
 

@@ -1,11 +1,11 @@
-"""A text's script twice, block by block: as it is, and with its functions imported from `fastals.compat.wals`.
+"""Run an article's script twice, block by block: as it is, and with its functions imported from `fastals.compat.wals`.
 
-python -m bench.textbook_script [TEXT] [--data FOLDER] [--seeds N] [--at-least RATIO]
+python -m bench.textbook_script [ARTICLE] [--data FOLDER] [--seeds N] [--at-least RATIO]
 
-TEXT is a Markdown file whose ```python blocks make one script (default: what FASTALS_TEXT names). What it downloads is
-answered with FOLDER/u.data (default: ml-100k in the folder that FASTALS_DATA names). The tables of both runs are
-printed side by side. Exit status 1: a number differs by more than it does from one seed to another, or the slow rows
-are not RATIO times faster.
+ARTICLE is a Markdown file whose ```python blocks make one script (default: the file that FASTALS_TEXT names). What the
+script downloads is answered with FOLDER/u.data (default: ml-100k in the folder that FASTALS_DATA names). The tables of
+both runs are printed side by side. Exit status 1: a number differs by more than it does from one seed to another, or
+the slow rows are not RATIO times faster.
 """
 
 import argparse
@@ -182,13 +182,13 @@ def main(arguments: list[str] | None = None) -> int:
     """Run the command; return its exit status."""
     environment = os.environ.get("FASTALS_DATA")
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("text", nargs="?", type=Path, default=os.environ.get("FASTALS_TEXT"))
+    parser.add_argument("text", nargs="?", metavar="ARTICLE", type=Path, default=os.environ.get("FASTALS_TEXT"))
     parser.add_argument("--data", type=Path, default=environment and Path(environment) / "ml-100k")
     parser.add_argument("--seeds", type=int, default=4, help="how many other seeds the spread is taken from")
     parser.add_argument("--at-least", type=float, default=0.0, metavar="RATIO")
     given = parser.parse_args(arguments)
     if given.text is None or given.data is None:
-        parser.error("TEXT and --data are wanted, or FASTALS_TEXT and FASTALS_DATA in the environment")
+        parser.error("ARTICLE and --data are wanted, or FASTALS_TEXT and FASTALS_DATA in the environment")
     os.environ.setdefault("MPLBACKEND", "Agg")
     blocks = python_blocks(Path(given.text).read_text())
     with downloads_answered((given.data / "u.data").read_bytes()), warnings.catch_warnings():

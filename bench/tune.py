@@ -1,4 +1,6 @@
-"""Find the tuned parameters of fastals/demo.py: `python -m bench.tune [--quick] [ranking] [ratings] [signs]`.
+"""Find the tuned parameters of examples/published/tables.py.
+
+python -m bench.tune [--quick] [ranking] [ratings] [signs]
 
 Prints the constants as they stand there. Candidates are those of `bench.spaces`, compared on validation parts of the
 training data, split off as the test part was: the last positive of each user once more, under four rules for ties; the
@@ -20,9 +22,9 @@ from bench.spaces import (
     grid,
     rating_candidates,
 )
+from examples.published.tables import TIES, leave_last_positive_out, load, ones, signs, temporal
 from fastals import ExplicitALS, ImplicitALS
 from fastals.datasets import Interactions
-from fastals.demo import TIES, find_data, leave_last_positive_out, ones, signs, temporal
 from fastals.tuning import SearchResult, grid_search, successive_halving
 
 QUICK = 19  # one candidate of so many
@@ -65,7 +67,7 @@ def tune_ratings(
 
 
 def main() -> None:
-    data = find_data()
+    data = load()
     # All that the searches get: what the test cells were split off from is out of reach.
     positives = {ties: data.held_out[ties][0] for ties in TIES}
     earlier = data.temporal.train
@@ -84,7 +86,6 @@ def main() -> None:
     arguments = parser.parse_args()
     if unknown := set(arguments.searches) - set(searches):
         parser.error(f"{', '.join(sorted(unknown))}: choose from {', '.join(searches)}")
-    print(f"# {data.source}")
     for name in arguments.searches or searches:
         constant, search, fixed = searches[name]
         found = search(QUICK if arguments.quick else 1)

@@ -1,92 +1,45 @@
-"""The experiments of the main job, each a function that returns a table as data.
+"""The main job: three tables about a file of interactions, ten recommendations, and what to do next.
 
-They repeat what three texts about ALS report, with their figures beside ours:
-
-- R: "Alternating Least Squares (ALS)", a note on implicit feedback with `implicit`;
-- W: "Terse Alternating Least Squares Implementation" (2022), whose NumPy loop for weighted ALS many copy;
-- E: an introduction with a 4 x 4 matrix to fill in, without figures.
-
-The figures are those of MovieLens 100K and are left out on other data.
+`python -m fastals` prints them. The functions here return tables as data and print nothing.
 """
 
 from __future__ import annotations
 
+import csv
 import os
-import time
-from collections.abc import Callable, Iterable, Sequence
+import textwrap
+import warnings
+from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
-from scipy import sparse
 
-from .compat.wals import als_with_regularization, exponential_weight_fn, linear_weight_fn, weighted_als
-from .data.container import Interactions as Ratings
-from .datasets import read_ratings, read_titles, split_by_time, split_leave_last_out, synthetic
-from .engine.threads import available
-from .evaluation import GlobalMean, ItemBias, Popularity, Random, ranking_metrics, rmse, sign_accuracy
+from .data.ids import Ids
+from .datasets import Interactions, read_ratings, read_titles, split_leave_last_out, split_random, synthetic
+from .evaluation import GlobalMean, ItemBias, Popularity, Random, evaluate, evaluate_ratings
 from .models import ExplicitALS, ImplicitALS
-from .tuning import SearchResult, grid_search
 
-__all__ = [
-    "Data",
-    "Table",
-    "find_data",
-    "ranking",
-    "rating_errors",
-    "recommendations",
-    "sign_accuracies",
-    "small_example",
-    "speed",
-    "tables",
-]
+__all__ = ["Data", "Table", "find_data", "ranking", "rating_errors", "recommendations", "recommender", "tables", "text"]
 
-# What text R trains ALS with.
-TEXT_IMPLICIT: dict[str, Any] = {"factors": 64, "alpha": 10.0, "regularization": 0.001, "iterations": 20}
-# What `python -m bench.tune` found on validation splits of the training part; the test cells had no say.
-TUNED_IMPLICIT: dict[str, Any] = {
-    "factors": 128,
-    "alpha": 0.0,
-    "unobserved_weight": 0.1,
-    "regularization": 0.03,
-    "popularity_exponent": 0.5,
-    "regularization_exponent": 1.0,
-    "iterations": 16,
-}
-TUNED_RATINGS: dict[str, Any] = {
-    "factors": 20,
-    "regularization": (2.5, 0.86),
-    "regularization_exponent": 0.5,
-    "iterations": 5,
-}
-TUNED_SIGNS: dict[str, Any] = {
-    "factors": 5,
-    "regularization": (17.0, 1.3),
-    "regularization_exponent": 0.0,
-    "iterations": 5,
-}
-# What text W trains its loop with, on ratings and on signs.
-TEXT_RATINGS: dict[str, Any] = {"rank": 10, "iters": 100, "reg": 1.5}
-TEXT_SIGNS: dict[str, Any] = {"rank": 10, "iters": 100, "reg": 10.0}
-
-# What Rendle et al. 2022 search, the two ends left out.
-SEARCHED = {"unobserved_weight": (0.01, 0.03, 0.1, 0.3), "regularization": (0.001, 0.003, 0.01, 0.03)}
-
-POSITIVE = 4.0  # ratings from here on are positive
-TIES = ("file", "first", "item", "item_descending")
-STARTS = range(5)  # seeds whose results are averaged
-TEST_SHARE, FEWEST_TRAIN_RATINGS = 0.2, 10
-LOOP_CELLS = 10_000_000  # of the dense matrix that the NumPy loop works on: 40 MB, three times over
-OUR_RUNS = 9
-TEXT_EXAMPLE = ((5, 3, None, 1), (4, None, 2, 1), (None, 4, 5, 3), (1, 1, None, 5))
+# Rendle et al. 2022 search this range of weights and regularizations; these serve well on most data sets.
+IMPLICIT: dict[str, Any] = {"unobserved_weight": 0.1, "regularization": 0.03, "regularization_exponent": 1.0}
+TEST_SHARE = 0.2
+FEWEST = 10  # liked interactions: with less there is nothing to measure
+GREATEST_RATING = 100.0  # values beyond this are counts
+ROLES = ("users", "items", "values", "times")  # of the columns, in their order
+GREATEST_FLOAT = float(np.finfo(np.float32).max)
+WIDTH = 100  # of printed notes
+TITLE_FILES = ("u.item", "movies.dat", "movies.csv")
+SEPARATORS = ("\t", ";", ",")  # and white space where a line has none of them
+KNOWN_HEADERS = {"userId,movieId,rating,timestamp": "ratings.csv", "userID\tartistID\tweight": "lastfm"}
 
 Cell: TypeAlias = str | int | float | None
-Matrix: TypeAlias = sparse.csr_array
-Predict: TypeAlias = Callable[[np.ndarray, np.ndarray], np.ndarray]
 
 
 class Table(NamedTuple):
-    """A table as data: how it is printed is decided elsewhere."""
+    """A table as data: `text` gives it as text."""
 
     name: str
     title: str
@@ -95,465 +48,331 @@ class Table(NamedTuple):
     note: str
 
 
-def cell_text(cell: Cell) -> str:
-    """Return a cell as it is printed: four decimals, or nothing for None."""
-    return "" if cell is None else f"{cell:.4f}" if isinstance(cell, float) else str(cell)
-
-
-class Temporal(NamedTuple):
-    """The latest ratings held out, of users with enough earlier ones."""
-
-    train: Ratings
-    test: Ratings
-    test_known: Ratings  # less the items without a rating in train
-
-
 class Data(NamedTuple):
-    """Ratings and both splits of them, which refuse data that they cannot work with."""
+    """Interactions, and which of them count as liked."""
 
     source: str
-    ratings: Ratings
+    ratings: Interactions  # the last line of each user and item
+    liked: Interactions
+    rule: str  # how the columns were read and what counts as liked, in sentences
     titles: dict[int, str]
-    held_out: dict[str, tuple[Ratings, Ratings]]  # by rule for ties: train and test, positive ratings only
-    validation: tuple[Ratings, Ratings]  # the train part in the file's order, split the same way once more
-    temporal: Temporal
 
     @property
-    def is_movielens_100k(self) -> bool:
-        """Whether the texts' figures are about these ratings."""
-        return self.ratings.shape == (943, 1682) and len(self.ratings) == 100_000
+    def user_ids(self) -> Ids:
+        """Ids of the users."""
+        assert self.ratings.user_ids is not None
+        return self.ratings.user_ids
+
+    @property
+    def item_ids(self) -> Ids:
+        """Ids of the items."""
+        assert self.ratings.item_ids is not None
+        return self.ratings.item_ids
+
+
+# --- data ------------------------------------------------------------------------------------------------------------
 
 
 def find_data(path: str | Path | None = None) -> Data:
-    """Return the ratings of a file, or MovieLens 100K where `FASTALS_DATA` leads to it, or synthetic ones.
+    """Read a file, or MovieLens 100K where `FASTALS_DATA` leads to it, or make synthetic ratings.
 
     Parameters
     ----------
     path : str or Path, optional
-        A file that `fastals.datasets.read_ratings` reads, with times. Titles come from `u.item` beside it.
+        A file with a line an interaction: user, item and, where there are any, value and time. Titles come from
+        `u.item`, `movies.dat` or `movies.csv` beside it.
 
     Raises
     ------
     FileNotFoundError, ValueError
-        The file is missing, malformed, without times, or too small for the splits.
+        The file is missing, malformed, or too small for the tables.
     """
     if path is None:
         folder = os.environ.get("FASTALS_DATA")
         found = Path(folder, "ml-100k", "u.data") if folder else None
         if found is None or not found.is_file():
-            why = f"there is no {found}" if found else "FASTALS_DATA is not set and no file is given"
+            why = f"there is no {found}" if found else "no file is given and FASTALS_DATA is not set"
             return _prepare(f"synthetic ratings ({why})", synthetic(943, 1682, 100_000), {})
         path = found
     path = Path(path)
-    ratings = read_ratings(path)
-    titles = path.with_name("u.item")
-    return _prepare(str(path), ratings, read_titles(titles) if titles.is_file() else {})
-
-
-def _prepare(source: str, ratings: Ratings, titles: dict[int, str]) -> Data:
     try:
-        held_out = {ties: leave_last_positive_out(ratings, ties) for ties in TIES}
-        validation = leave_last_positive_out(held_out["file"][0], "file")
-        return Data(source, ratings, titles, held_out, validation, temporal(ratings))
-    except ValueError as error:
-        raise ValueError(f"{source} does not fit the experiments: {error}") from error
+        ratings, columns = _read(path)
+    except (csv.Error, UnicodeDecodeError) as error:
+        raise ValueError(f"file {path}: {error}") from None
+    titles = next((file for name in TITLE_FILES if (file := path.with_name(name)).is_file() and file != path), None)
+    return _prepare(str(path), ratings, {} if titles is None else read_titles(titles), columns)
 
 
-def leave_last_positive_out(ratings: Ratings, ties: str) -> tuple[Ratings, Ratings]:
-    """Hold out the last positive rating of each user.
-
-    Parameters
-    ----------
-    ratings : Ratings
-    ties : str
-        See `fastals.datasets.split_leave_last_out`.
-
-    Returns
-    -------
-    train, test : Ratings
-        Positive ratings only.
-    """
-    return split_leave_last_out(ratings.select(ratings.values >= POSITIVE), ties=ties)  # type: ignore[arg-type]
-
-
-def ones(ratings: Ratings) -> Matrix:
-    """Return the matrix that stores 1 for each rating."""
-    return ratings.matrix(np.ones(len(ratings)))
-
-
-def temporal(ratings: Ratings) -> Temporal:
-    """Hold out the latest fifth of the ratings, of users with at least 10 before."""
-    train, test = split_by_time(ratings, TEST_SHARE)
-    n_users, n_items = ratings.shape
-    test = test.select(np.bincount(train.users, minlength=n_users)[test.users] >= FEWEST_TRAIN_RATINGS)
-    known = test.select(np.bincount(train.items, minlength=n_items)[test.items] > 0)
-    if not len(known):
+def _prepare(source: str, ratings: Interactions, titles: dict[int, str], columns: str = "") -> Data:
+    """Keep the last line of each user and item, and find out what counts as liked."""
+    cells = ratings.users.astype(np.int64) * max(1, ratings.shape[1]) + ratings.items
+    _, from_the_end = np.unique(cells[::-1], return_index=True)
+    ratings = ratings.select(np.sort(len(ratings) - 1 - from_the_end))
+    if _are_ratings(ratings):
+        mean = ratings.values.mean(dtype=np.float64)
+        liked = ratings.select(ratings.values >= mean)
+        rule = f"Items rated {liked.values.min():g} or higher count as liked; the mean rating is {mean:.2f}."
+    else:
+        liked = ratings.select(ratings.values > 0)
+        rule = "All items with a value above 0 count as liked."
+    if len(liked) < FEWEST or np.bincount(liked.users).max() < 2:
         raise ValueError(
-            f"of the latest {TEST_SHARE:.0%} of the ratings none is by a user with {FEWEST_TRAIN_RATINGS} before, of "
-            "an item rated before"
+            f"{source} is too small for the tables: they need at least {FEWEST} interactions that count as liked and "
+            f"a user with two of them, got {len(liked):,} of {np.unique(liked.users).size:,} users. {rule}"
         )
-    return Temporal(train, test, known)
+    return Data(source, ratings, liked, f"{columns} {rule}".strip(), titles)
 
 
-def tables(data: Data) -> Iterable[Table]:
-    """Run the experiments one after another."""
+def _are_ratings(ratings: Interactions) -> bool:
+    """Whether the values are ratings and not counts: not all alike, and none too large."""
+    values = ratings.values
+    return bool(len(values) and values.min() < values.max() and np.abs(values).max() <= GREATEST_RATING)
+
+
+def _read(path: Path) -> tuple[Interactions, str]:
+    """Read a file by the layout that its first lines show; return how its columns were taken."""
+    if not path.is_file():
+        return read_ratings(path), ""  # which says what is wrong with the path
+    try:
+        with path.open(encoding="utf-8-sig") as stream:
+            head = [line.rstrip("\r\n") for line in islice(filter(str.strip, stream), 2)]
+    except UnicodeDecodeError:
+        return read_ratings(path), ""  # which names the line
+    first, second = (*head, "", "")[:2]
+    separator = next((mark for mark in SEPARATORS if mark in first), None)
+    fields, below = (_fields(line, separator) for line in (first, second))
+    layout = "ratings.dat" if "::" in first else KNOWN_HEADERS.get(first)
+    if layout or not head:
+        return read_ratings(path, layout), ""
+    if len(fields) < 2:
+        raise ValueError(
+            f"file {path}, line 1: expected a user and an item separated by a tab, comma, semicolon or space, "
+            f"got {first!r:.100}"
+        )
+    has_names = _number(fields[2]) is None if len(fields) > 2 else not _has_digit(first) and all(map(_has_digit, below))
+    if separator in (None, "\t") and len(first.split()) == len(fields) <= 4 and not has_names:
+        return read_ratings(path, "u.data" if path.name == "u.data" and len(fields) == 4 else "text"), ""
+    return _read_table(path, separator, fields if has_names else None, len(fields))
+
+
+def _read_table(path: Path, separator: str | None, names: list[str] | None, width: int) -> tuple[Interactions, str]:
+    """Read a table by the position of its columns: user, item, value, time, and others, which are left out."""
+    columns: list[list[Any]] = [[] for _ in range(min(width, 4))]
+    with path.open(newline="", encoding="utf-8-sig") as stream:
+        rows = csv.reader(stream, delimiter=separator) if separator else map(str.split, stream)
+        numbered = ((number, row) for number, row in enumerate(rows, start=1) if row)
+        for number, row in islice(numbered, int(names is not None), None):
+            if len(row) != width:
+                raise ValueError(f"file {path}, line {number}: expected {width} fields as in line 1, got {len(row)}")
+            number_in_row = _number(row[2]) if width > 2 else 1.0
+            if number_in_row is None or not abs(number_in_row) <= GREATEST_FLOAT:
+                raise ValueError(f"file {path}, line {number}: the value must be a finite number, got {row[2]!r:.100}")
+            for column, field in zip(columns, row, strict=False):
+                column.append(field.strip())
+    if not columns[0]:
+        raise ValueError(f"file {path} holds no interactions below the names of its columns")
+    values = np.array(columns[2], np.float32) if width > 2 else None
+    times = _times(columns[3]) if width > 3 else None
+    labels = names or [f"column {place}" for place in range(1, width + 1)]
+    n_used = min(width, 3 if times is None else 4)
+    used = [f"{label} as {role}" for label, role in zip(labels[:n_used], ROLES, strict=False)] if names else []
+    said = [f"{what}: {', '.join(some)}." for what, some in (("Columns", used), ("Left out", labels[n_used:])) if some]
+    users, items = map(_ids, columns[:2])
+    return Interactions.from_triplets(users, items, values, times), " ".join(said)
+
+
+def _fields(line: str, separator: str | None) -> list[str]:
+    if separator is None:
+        return line.split()
+    return [field.strip() for row in csv.reader([line], delimiter=separator) for field in row]
+
+
+def _number(field: str) -> float | None:
+    try:
+        return float(field)
+    except ValueError:
+        return None
+
+
+def _has_digit(field: str) -> bool:
+    return any(map(str.isdigit, field))
+
+
+def _ids(column: list[str]) -> np.ndarray:
+    """Return ids as numbers where all are, else as strings."""
+    try:
+        return np.array([int(field) for field in column], np.int64)
+    except (ValueError, OverflowError):
+        return np.array(column)
+
+
+def _times(column: list[str]) -> np.ndarray | None:
+    """Return numbers or dates as integers that order them, None where a field is neither."""
+    for dtype in ("int64", "float64", "datetime64[s]"):
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", UserWarning)  # NumPy converts times with a zone, and warns
+                times = np.array(column, dtype)
+        except (ValueError, OverflowError):
+            continue
+        if dtype == "float64" and not (np.abs(times) < 2.0**63).all():  # NaN too
+            return None
+        return None if dtype == "datetime64[s]" and np.isnat(times).any() else times.astype(np.int64)
+    return None
+
+
+# --- tables ----------------------------------------------------------------------------------------------------------
+
+
+def tables(data: Data) -> Iterator[Table]:
+    """Measure the models, table by table."""
     yield ranking(data)
-    yield rating_errors(data)
-    yield sign_accuracies(data)
-    yield small_example()
-    yield speed(data)
-    yield recommendations(data, recommender(data))
+    if _are_ratings(data.ratings):
+        yield rating_errors(data)
 
 
-# --- ranking ---------------------------------------------------------------------------------------------------------
-
-
-_R_ALS = (0.1316, 0.0675)
-
-
-def ranking(data: Data, ties: Sequence[str] = TIES) -> Table:
-    """Compare recommenders by the rank of the one positive that each user had held out.
-
-    Parameters
-    ----------
-    data : Data
-    ties : sequence of str
-        Rules for which of a user's ratings with the same time is the last: two columns for each.
-    """
-    models: list[tuple[str, Callable[[int], Any], float, float]] = [
-        ("Random", lambda seed: Random(random_state=seed), 0.0096, 0.0036),
-        ("Popularity", lambda _: Popularity(), 0.0817, 0.0399),
-        ("ImplicitALS, the text's parameters", lambda seed: ImplicitALS(**TEXT_IMPLICIT, random_state=seed), *_R_ALS),
-        ("ImplicitALS, tuned", lambda seed: ImplicitALS(**TUNED_IMPLICIT, random_state=seed), *_R_ALS),
-    ]
+def ranking(data: Data) -> Table:
+    """Compare recommendations on held-out items with those of popularity and of chance."""
+    train, test = split(data)
+    how = (
+        f"One of every {round(1 / TEST_SHARE)} liked interactions was held out, drawn at random"
+        if data.liked.times is None
+        else "The last liked item of each user was held out"
+    )
+    R, held_out = ones(train), ones(test)
     rows: list[tuple[Cell, ...]] = []
-    for name, make, *figures in models:
-        scores = [ranking_scores(make, *data.held_out[rule]) for rule in ties]
-        rows.append((name, *_reference(data, *figures), *(number for pair in scores for number in pair)))
-    n_test_users = len(data.held_out["file"][1])
+    models: dict[str, Any] = {
+        "Random": Random(random_state=0),
+        "Popularity": Popularity(),
+        "ImplicitALS": ImplicitALS(**IMPLICIT, random_state=0),
+    }
+    for name, model in models.items():
+        found = evaluate(model.fit(R), held_out, 10)
+        row: list[Cell] = [name]
+        for values in found.per_user.values():
+            row += [float(values.mean()), float(values.std() / np.sqrt(len(values)))]
+        rows.append(tuple(row))
     return Table(
         "ranking",
-        "Implicit feedback: leave the last positive out",
-        (
-            "model",
-            "R text",
-            "N text",
-            *(f"{metric} {rule.replace('item_descending', 'desc')}" for rule in ties for metric in ("R", "N")),
-        ),
+        "Do ten recommendations contain what users went on to like?",
+        ("model", "Recall@10", "+-", "NDCG@10", "+-"),
         rows,
-        f"R is Recall@10, N is NDCG@10 over {n_test_users} users with one held-out item each, all items ranked less "
-        f"the user's training positives; mean of {len(STARTS)} starts. Many ratings of a user have the same time, and "
-        "a rule says which of these is the last: the last in the file, the first, the one with the highest item id, or "
-        "the lowest (desc). The text does not say which it used. With so few users the standard error of R is 0.01.",
+        f"{how}, and the models learned from the rest. Recall@10 is the share of the held-out items among a user's ten "
+        f"recommendations; NDCG@10 counts those near the top for more. Averages over {len(found.users):,} users; +- is "
+        "the standard error of the average.",
     )
 
 
-def ranking_scores(
-    make: Callable[[int], Any], train: Ratings, test: Ratings, seeds: Iterable[int] = STARTS
-) -> tuple[float, float]:
-    """Return Recall@10 and NDCG@10, the mean over some starts.
-
-    Parameters
-    ----------
-    make : callable seed -> model
-    train, test : Ratings
-        As from `leave_last_positive_out`.
-    seeds : iterable of int
-    """
-    users = np.unique(test.users)
-    R, held_out = ones(train), ones(test)[users]
-    scores = []
-    for seed in seeds:
-        ids, _ = make(seed).fit(R).recommend(users, 10)
-        metrics = ranking_metrics(ids, held_out, metrics=("recall", "ndcg"), train=R[users])
-        scores.append((metrics["recall"], metrics["ndcg"]))
-    recall, ndcg = np.mean(scores, axis=0)
-    return float(recall), float(ndcg)
-
-
-# --- ratings ---------------------------------------------------------------------------------------------------------
+def split(data: Data) -> tuple[Interactions, Interactions]:
+    """Hold out the last liked item of each user, or a share at random where there are no times."""
+    if data.liked.times is None:
+        return split_random(data.liked, TEST_SHARE, random_state=0)
+    return split_leave_last_out(data.liked)
 
 
 def rating_errors(data: Data) -> Table:
-    """Compare predictions of the latest ratings by their root mean squared error."""
-    train = data.temporal.train.matrix()
-    weaker = {"weight_fn": lambda counts: linear_weight_fn(counts, w0=0.5, wk=0.2)}
-    models: list[tuple[str, list[Predict], float | None, float | None]] = [
-        ("GlobalMean", [GlobalMean().fit(train).predict], 1.1280, None),
-        ("ItemBias", [ItemBias().fit(train).predict], 1.0298, None),
-        ("plain ALS, zeros are data", [_loop(als_with_regularization, train, **TEXT_RATINGS)], 3.1226, None),
-        ("WALS, linear weights", [_loop(weighted_als, train, **TEXT_RATINGS)], 1.2019, None),
-        ("WALS, linear weights w0=0.5 wk=0.2", [_loop(weighted_als, train, **weaker, **TEXT_RATINGS)], 1.1760, None),
-        ("Surprise SVD", [], None, 0.9774),
-        (
-            "ExplicitALS, biases, tuned",
-            [model.predict for model in explicit_models(TUNED_RATINGS, train)],
-            None,
-            0.9774,
-        ),
-    ]
-    return _temporal_table(
-        data,
-        "ratings",
-        "Explicit ratings: the latest fifth held out, RMSE",
-        rmse,
-        models,
-        lambda values: values,
-        "WALS has the text's parameters: rank 10, 100 iterations, ridge 1.5, its start.",
-    )
-
-
-def sign_accuracies(data: Data) -> Table:
-    """Compare predictions of whether the latest ratings are positive."""
-    train = data.temporal.train.matrix(signs(data.temporal.train.values))
-    exponential = {"weight_fn": exponential_weight_fn}
-    models: list[tuple[str, list[Predict], float | None, float | None]] = [
-        ("GlobalMean", [GlobalMean().fit(train).predict], 0.5461, None),
-        ("ItemBias", [ItemBias().fit(train).predict], 0.6703, None),
-        ("plain ALS, zeros are data", [_loop(als_with_regularization, train, **TEXT_SIGNS)], 0.6550, None),
-        ("WALS, linear weights", [_loop(weighted_als, train, **TEXT_SIGNS)], 0.5461, None),
-        ("WALS, exponential weights", [_loop(weighted_als, train, **exponential, **TEXT_SIGNS)], 0.5461, None),
-        (
-            "WALS, exponential weights, -1 kept",
-            [_loop(weighted_als, train, **exponential, **TEXT_SIGNS, zero_means_missing=False)],
-            None,
-            None,
-        ),
-        ("Surprise SVD", [], None, 0.6831),
-        ("ExplicitALS, biases, tuned", [model.predict for model in explicit_models(TUNED_SIGNS, train)], None, 0.6831),
-    ]
-    return _temporal_table(
-        data,
-        "signs",
-        "The same split, ratings as +1 (4 and 5) and -1: share of right signs",
-        sign_accuracy,
-        models,
-        signs,
-        "WALS has the text's parameters: rank 10, 100 iterations, ridge 10. Its mask `R > 0` drops the -1 cells, so it "
-        "learns and predicts +1 everywhere; the row below keeps them.",
-    )
-
-
-def signs(values: np.ndarray) -> np.ndarray:
-    """Return +1 for positive ratings and -1 for the others."""
-    return np.where(values >= POSITIVE, 1.0, -1.0)
-
-
-def _loop(function: Callable[..., Any], train: Matrix, **arguments: Any) -> Predict:
-    """Return the predictions of a function that takes a matrix and gives factors first."""
-    U, V, *_ = function(train, **arguments)
-    return lambda users, items: np.einsum("nk,nk->n", U[users], V[items])
-
-
-def explicit_models(parameters: dict[str, Any], train: Matrix, seeds: Iterable[int] = STARTS) -> list[ExplicitALS]:
-    """Return one fitted model for each start.
-
-    Parameters
-    ----------
-    parameters : dict
-        Of ExplicitALS.
-    train : csr_array, shape (n_users, n_items)
-    seeds : iterable of int
-    """
-    return [ExplicitALS(**parameters, random_state=seed).fit(train) for seed in seeds]
-
-
-def _temporal_table(
-    data: Data,
-    name: str,
-    title: str,
-    metric: Callable[[np.ndarray, np.ndarray], float],
-    models: list[tuple[str, list[Predict], float | None, float | None]],
-    target: Callable[[np.ndarray], np.ndarray],
-    note: str,
-) -> Table:
-    """Measure each model on both sets of test rows; several predictions for one model are its starts."""
-    tests = data.temporal.test, data.temporal.test_known
+    """Compare predicted ratings with those of two simple baselines."""
+    train, test = split_random(data.ratings, TEST_SHARE, random_state=0)
     rows: list[tuple[Cell, ...]] = []
-    for model, predictions, *figures in models:
-        row: list[Cell] = [model]
-        for test, figure in zip(tests, _reference(data, *figures), strict=True):
-            scores = [metric(target(test.values), predict(test.users, test.items)) for predict in predictions]
-            row += [float(np.mean(scores)) if scores else None, figure]
-        rows.append(tuple(row))
-    columns = ("model", *(column for test in tests for column in (f"{len(test):,} rows", "text")))
+    models: dict[str, Any] = {
+        "Mean of all ratings": GlobalMean(),
+        "Mean of each item": ItemBias(),
+        "ExplicitALS": ExplicitALS(random_state=0),
+    }
+    for name, model in models.items():
+        errors = evaluate_ratings(model.fit(train), test)
+        rows.append((name, errors["rmse"], errors["mae"]))
+    values = data.ratings.values
     return Table(
-        name,
-        title,
-        columns,
+        "ratings",
+        "How far are predicted ratings from the true ones?",
+        ("model", "RMSE", "MAE"),
         rows,
-        f"Trained on the {len(data.temporal.train):,} earliest ratings, tested on later ones of users with at least "
-        f"{FEWEST_TRAIN_RATINGS} before: {len(tests[0]):,} rows, or {len(tests[1]):,} without items that have no "
-        f"training rating, which is where the SVD was measured. {note} ExplicitALS: mean of {len(STARTS)} starts.",
+        f"{test.nnz:,} ratings drawn at random were held out, and the models learned from the other {train.nnz:,}. "
+        "RMSE is the root of the mean squared error and MAE the mean absolute error, on ratings from "
+        f"{values.min():g} to {values.max():g}; smaller is better.",
     )
-
-
-# --- small and fast --------------------------------------------------------------------------------------------------
-
-
-def small_example() -> Table:
-    """Fill in the missing cells of text E's example."""
-    R = np.array(TEXT_EXAMPLE, dtype=np.float64)  # None becomes NaN, which marks what is not rated
-    model = ExplicitALS(
-        factors=2,
-        regularization=0.1,
-        biases=False,
-        regularization_exponent=0.0,
-        iterations=100,
-        dtype="float64",
-        random_state=0,
-    ).fit(R)
-    users, items = np.indices(R.shape).reshape(2, -1)
-    predicted = model.predict(users, items).reshape(R.shape)
-    rated = ~np.isnan(R)
-    rows: list[tuple[Cell, ...]] = [
-        (
-            f"user {u + 1}",
-            *(int(R[u, i]) if rated[u, i] else float(predicted[u, i]) for i in range(R.shape[1])),
-        )
-        for u in range(R.shape[0])
-    ]
-    return Table(
-        "example",
-        "A 4 x 4 matrix filled in",
-        ("", *(f"film {i + 1}" for i in range(R.shape[1]))),
-        rows,
-        "Whole numbers are the ratings of the text, the others are filled in: 2 factors, ridge 0.1, no biases. On the "
-        f"ratings themselves the RMSE is {rmse(R[rated], predicted[rated]):.4f}.",
-    )
-
-
-def numpy_wals(
-    R: np.ndarray, rank: int, iterations: int, ridge: float, seed: int = 42
-) -> tuple[np.ndarray, np.ndarray]:
-    """Weighted ALS as text W has it: a NumPy solve for each row over all columns, linear weights, float32.
-
-    Parameters
-    ----------
-    R : ndarray of float32, shape (n_users, n_items)
-        0 marks what is not observed.
-    rank, iterations : int
-    ridge : float
-    seed : int, default 42
-
-    Returns
-    -------
-    users, items : ndarray of float32, shapes (n_users, rank), (n_items, rank)
-    """
-    rng = np.random.default_rng(seed)
-    users = rng.normal(size=(R.shape[0], rank)).astype(np.float32)
-    items = rng.normal(size=(R.shape[1], rank)).astype(np.float32)
-    observed = (R > 0).astype(np.float64)
-    weights = observed * linear_weight_fn(observed.sum(axis=0))
-    diagonal = ridge * np.eye(rank, dtype=np.float32)
-    for _ in range(iterations):
-        for solved, fixed, ratings, row_weights in ((users, items, R, weights), (items, users, R.T, weights.T)):
-            for row, w in enumerate(row_weights):
-                A = fixed.T @ (fixed * w[:, None]) + diagonal
-                solved[row] = np.linalg.solve(A, (ratings[row] * w) @ fixed)
-    return users, items
-
-
-def speed(data: Data, iterations: int = 50) -> Table:
-    """Time weighted ALS against the NumPy loop: same start, same iterations, same answer.
-
-    Parameters
-    ----------
-    data : Data
-    iterations : int, default 50
-        Of both; the loop's are all alike.
-    """
-    n_rows = max(1, LOOP_CELLS // data.ratings.shape[1])
-    sparse_train = data.temporal.train.matrix()[:n_rows]
-    dense_train = sparse_train.toarray()
-    rank, ridge = TEXT_RATINGS["rank"], TEXT_RATINGS["reg"]
-    weighted_als(sparse_train, rank, 1, ridge)  # compiles
-    theirs, (U, V) = _timed(lambda: numpy_wals(dense_train, rank, iterations, ridge))
-    runs = [_timed(lambda: weighted_als(sparse_train, rank, iterations, ridge)) for _ in range(OUR_RUNS)]
-    ours = float(np.median([seconds for seconds, _ in runs]))
-    our_U, our_V, *_ = runs[0][1]
-    difference = max(float(np.abs(a - b).max()) for a, b in ((U, our_U), (V, our_V)))
-    n_users, n_items = sparse_train.shape
-    return Table(
-        "speed",
-        "Weighted ALS against the NumPy loop of the text",
-        ("", "seconds", "seconds an iteration", "times as fast"),
-        [
-            ("NumPy loop, measured here", theirs, theirs / iterations, 1),
-            ("fastals.compat.wals.weighted_als", ours, ours / iterations, round(theirs / ours)),
-        ],
-        f"{n_users:,} x {n_items:,}, {sparse_train.nnz:,} ratings, rank {rank}, {iterations} iterations of both from "
-        f"the same start, on {available()} CPUs; compilation is not timed; ours is the median of {OUR_RUNS} runs. "
-        f"The factors differ by at most {difference:.1g} (float32, the largest is {np.abs(U).max():.1f})."
-        + (" The text reports 12.05 s for 100 iterations." if data.is_movielens_100k else ""),
-    )
-
-
-def _timed(function: Callable[[], Any]) -> tuple[float, Any]:
-    start = time.perf_counter()
-    result = function()
-    return time.perf_counter() - start, result
 
 
 def recommender(data: Data) -> ImplicitALS:
-    """Return the tuned model, fitted on all positive ratings."""
-    return ImplicitALS(**TUNED_IMPLICIT, random_state=0).fit(positives(data))
+    """Return a model fitted on all liked interactions, with the ids of the file."""
+    return ImplicitALS(**IMPLICIT, random_state=0).fit(ones(data.liked))
 
 
-def positives(data: Data) -> Matrix:
-    """Return the matrix that stores 1 for each positive rating."""
-    return ones(data.ratings.select(data.ratings.values >= POSITIVE))
+def ones(ratings: Interactions) -> Interactions:
+    """Return interactions with ids that store 1 for each rating."""
+    matrix = ratings.matrix(np.ones(len(ratings)))
+    return Interactions(matrix, user_ids=ratings.user_ids, item_ids=ratings.item_ids)
 
 
-def search(data: Data) -> SearchResult:
-    """Try weights of unobserved cells and regularizations on a validation part of the training data, for a picture."""
-    train, validation = data.validation
-    model = ImplicitALS(**TUNED_IMPLICIT | {"factors": 32}, random_state=0)
-    return grid_search(model, SEARCHED, (ones(train), ones(validation)), "ndcg@10", refit=False)
-
-
-def recommendations(data: Data, model: ImplicitALS, user: int = 0) -> Table:
-    """List ten items for one user that this user has not rated positive.
+def recommendations(data: Data, model: ImplicitALS, user: Any = None) -> Table:
+    """List ten items for one user.
 
     Parameters
     ----------
     data : Data
     model : ImplicitALS
         What `recommender` gives.
-    user : int, default 0
-        The user's code, not the id in the file.
+    user : str or int, optional
+        The user's id in the file; by default that of `first_user`.
     """
+    liked = data.liked
+    user = first_user(data) if user is None else user
     ids, scores = model.recommend(user, 10)
-    found = ids >= 0
+    known = np.isfinite(scores)
     rows: list[tuple[Cell, ...]] = [
         (rank, title(data, item), float(score))
-        for rank, (item, score) in enumerate(zip(ids[found], scores[found], strict=True), start=1)
+        for rank, (item, score) in enumerate(zip(ids[known], scores[known], strict=True), start=1)
     ]
-    ratings = data.ratings
-    liked = np.flatnonzero((ratings.users == user) & (ratings.values == ratings.values.max()))
-    some = "; ".join(title(data, item) for item in ratings.items[liked[:5]])
+    has = liked.items[data.user_ids[liked.users] == user]
+    some = "; ".join(title(data, item) for item in data.item_ids[has[-5:]])
     return Table(
         "recommendations",
-        f"Ten recommendations for user {ratings.user_ids[user]}",  # type: ignore[index]
+        f"Ten recommendations for user {user}",
         ("", "item", "score"),
         rows,
-        f"Among the {len(liked)} items that this user rated highest: {some}.",
+        f"This user liked {len(has)} items, for example: {some}."
+        + (
+            ""
+            if data.titles
+            else " Titles are shown where a file u.item, movies.dat or movies.csv lies beside the data."
+        ),
     )
 
 
-def title(data: Data, item: int) -> str:
+def first_user(data: Data) -> Any:
+    """Return the id of the first user who liked something."""
+    return data.user_ids[int(data.liked.users.min())]
+
+
+def title(data: Data, item: Any) -> str:
     """Return the title of an item, or its id where there is none.
 
     Parameters
     ----------
     data : Data
-    item : int
-        The item's code, not the id in the file.
+    item : str or int
+        The item's id in the file.
     """
-    identity = data.ratings.item_ids[item]  # type: ignore[index]
-    return data.titles.get(identity, f"item {identity}")
+    return data.titles.get(item) or f"item {item}"
 
 
-def _reference(data: Data, *figures: float | None) -> tuple[float | None, ...]:
-    """Return a text's figures, or blanks on other data than theirs."""
-    return figures if data.is_movielens_100k else (None,) * len(figures)
+def cell_text(cell: Cell) -> str:
+    """Return a cell as it is printed: four decimals, or nothing for None."""
+    return "" if cell is None else f"{cell:.4f}" if isinstance(cell, float) else str(cell)
+
+
+def text(table: Table) -> str:
+    """Return a table as aligned text with its title above and its note below."""
+    lines = [table.columns, *(tuple(map(cell_text, row)) for row in table.rows)]
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    numeric = [not any(isinstance(row[place], str) for row in table.rows) for place in range(len(table.columns))]
+    aligned = [
+        "  ".join(
+            cell.rjust(width) if right else cell.ljust(width)
+            for cell, width, right in zip(line, widths, numeric, strict=True)
+        ).rstrip()
+        for line in lines
+    ]
+    rule = "  ".join("-" * width for width in widths)
+    return "\n".join([table.title, "", aligned[0], rule, *aligned[1:], "", textwrap.fill(table.note, WIDTH)])

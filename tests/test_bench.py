@@ -222,10 +222,12 @@ def test_rewrite_replaces_only_what_stands_between_the_markers() -> None:
         report.rewrite(text, "c", "new")
 
 
-def test_readme_has_a_place_for_every_table() -> None:
-    text = report.README.read_text()
+def test_every_table_has_one_place() -> None:
+    readme, benchmarks = report.README.read_text(), report.BENCHMARKS.read_text()
     for name in (*report.TABLES, *bench_quality.EXPERIMENTS):
-        report.rewrite(text, name, "")
+        here, there = (readme, benchmarks) if name in report.IN_README else (benchmarks, readme)
+        report.rewrite(here, name, "")
+        assert f"table:{name} " not in there
 
 
 def test_drawn_candidates_keep_the_ridge_of_the_average_row() -> None:
@@ -249,21 +251,29 @@ def test_somebodys_factors_are_ranked_without_what_users_have() -> None:
     np.testing.assert_array_equal(ids, [[2, 1, -1], [1, 2, 0]])
 
 
-def test_report_from_results_fills_the_readme(
+def test_report_from_results_fills_both_files(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    results, readme = tmp_path / "results.json", tmp_path / "README.md"
+    results = tmp_path / "results.json"
     results.write_text(json.dumps({"benchmarks": RUNS}))
-    places = "".join(f"<!-- table:{name} -->\n<!-- /table:{name} -->\n" for name in report.TABLES)
-    readme.write_text(places)
-    monkeypatch.setattr(report, "README", readme)
-    arguments = ["--only", "time-to-loss", "--json", str(results)]
+    files, places = {}, {}
+    for file, names in (("README", report.IN_README), ("BENCHMARKS", report.TABLES.keys() - report.IN_README)):
+        files[file] = tmp_path / f"{file}.md"
+        places[file] = "".join(f"<!-- table:{name} -->\n<!-- /table:{name} -->\n" for name in names)
+        files[file].write_text(places[file])
+        monkeypatch.setattr(report, file, files[file])
+    arguments = ["--only", "time-to-loss", "iteration", "--json", str(results)]
     assert report.main([*arguments, "--quick"]) == 0
-    assert readme.read_text() == places
+    assert {name: file.read_text() for name, file in files.items()} == places
     assert report.main(arguments) == 0
-    table = report.time_to_loss_table(RUNS)
-    assert table in readme.read_text()
-    assert table in capsys.readouterr().out
+    printed = capsys.readouterr().out
+    for file, table in (
+        ("README", report.time_to_loss_table(RUNS)),
+        ("BENCHMARKS", report.iteration_table(RUNS)),
+        ("BENCHMARKS", report.machine_table(RUNS)),
+    ):
+        assert table in files[file].read_text()
+        assert table in printed
 
 
 def test_short_rows_table_tells_how_time_grows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
