@@ -50,6 +50,7 @@ LAYERS = [
     {"engine.panel", "engine.problem", "engine.threads", "engine.blas"},
     {"engine.simd"},
     {"engine.jit"},
+    {"engine.forks"},
 ]
 SOURCES = {
     ".".join(path.relative_to(PACKAGE).with_suffix("").parts): ast.parse(path.read_text(encoding="utf-8"))
@@ -164,16 +165,15 @@ before = state()
 import fastals
 same = before == state()
 from numba.core.dispatcher import Dispatcher
-from fastals.engine.jit import Jitted
 functions = [
-    (f"{module}.{name}", value)
+    value
     for module in list(sys.modules) if module.startswith("fastals")
-    for name, value in vars(sys.modules[module]).items()
-    if isinstance(value, (Dispatcher, Jitted))
+    for value in vars(sys.modules[module]).values()
+    if isinstance(value, Dispatcher)
 ]
-dispatchers = [name for name, value in functions if isinstance(value, Dispatcher) or value._dispatcher]
+compiled = [function.__name__ for function in functions if function.signatures]
 heavy = [name for name in ("tqdm", "matplotlib", "pandas", "dask", "sklearn") if name in sys.modules]
-print(json.dumps([same, len(functions) > 20, dispatchers, heavy]))
+print(json.dumps([same, len(functions) > 20, compiled, heavy]))
 """
 
 

@@ -1,13 +1,11 @@
 """The flags, the cache and its fallback, and the counter that threads draw their blocks from."""
 
-import copy
 import os
 import shutil
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from time import sleep
 
 import numba
 import numpy as np
@@ -91,13 +89,15 @@ def test_next_block_refuses_other_counters(counter):
         numba.njit(lambda counter: jit.next_block(counter))(counter)
 
 
-def test_a_literal_is_compiled_as_any_number():
-    @jit.inner
-    def power(x, n):
-        return x**n
-
-    assert numba.njit(lambda x, n: power(x, 2) + power(x, n) + power(x, n=1))(1.5, 3) == 1.5**2 + 1.5**3 + 1.5
-    assert len(power.signatures) == 1
+# Two functions with a cache each.
+SUM = """
+import numpy as np
+from fastals.engine import basis, cholesky, jit
+C = np.zeros((64, 64))
+jit.kernel(cholesky.gram_add.py_func)(C, True, 1.0, np.ones((3, 64)), 3, 3, 64, 64)
+jit.kernel(basis._add.py_func)(C.reshape(-1), 63, C.reshape(-1), 63, 1)
+print(C[0, 63])
+"""
 
 
 def run_python(code, folder=None, **environment):
@@ -111,56 +111,91 @@ def run_python(code, folder=None, **environment):
     )
 
 
-def test_without_a_writable_cache_there_is_one_warning_and_no_error(tmp_path):
-    """Every folder that Numba would try lies where a file is, which stops root as well."""
-    shutil.copytree(PACKAGE, tmp_path / "fastals", ignore=shutil.ignore_patterns("__pycache__"))
-    for folder in [folder for folder in (tmp_path / "fastals").rglob("*") if folder.is_dir()] + [tmp_path / "fastals"]:
-        (folder / "__pycache__").touch()
-    occupied = tmp_path / "file"
+def package_of(folder):
+    """A copy of the package, none of whose folders can hold a cache: where Numba would make one lies a file.
+
+    Permissions would not stop root.
+    """
+    shutil.copytree(PACKAGE, folder / "fastals", ignore=shutil.ignore_patterns("__pycache__"))
+    for inside in [*(folder / "fastals").rglob("*"), folder / "fastals"]:
+        if inside.is_dir():
+            (inside / "__pycache__").touch()
+
+
+def elsewhere(folder):
+    """An environment in which Numba finds no other folder for a cache."""
+    occupied = folder / "file"
     occupied.touch()
-    done = run_python(
-        "import numba, numpy as np\n"
-        "from fastals.engine import cholesky, jit\n"
-        "compiled = jit.kernel(cholesky.gram_add.py_func)\n"
-        "C = np.zeros((64, 64))\n"
-        "compiled(C, True, 1.0, np.ones((3, 64)), 3, 3, 64, 64)\n"
-        "print(C[0, 63], jit.__file__)\n",
-        folder=tmp_path,
-        NUMBA_CACHE_DIR=str(occupied / "cache"),
-        XDG_CACHE_HOME=str(occupied / "xdg"),
-        HOME=str(occupied / "home"),
-        LOCALAPPDATA=str(occupied / "appdata"),
-    )
-    assert done.stdout.split() == ["3.0", str(tmp_path / "fastals" / "engine" / "jit.py")]
-    assert done.stderr.count("NUMBA_CACHE_DIR") == 1
+    places = {"NUMBA_CACHE_DIR": "cache", "XDG_CACHE_HOME": "xdg", "HOME": "home", "LOCALAPPDATA": "appdata"}
+    return {name: str(occupied / place) for name, place in places.items()}
 
 
-def test_other_errors_of_numba_are_not_taken_for_a_missing_cache(monkeypatch):
-    def fail(**options):
-        raise RuntimeError("something else")
-
-    monkeypatch.setattr(numba, "njit", fail)
-    with pytest.raises(RuntimeError, match="something else"):
-        jit.kernel(lambda x: x)(1)
+def test_without_a_writable_cache_there_is_one_warning_and_no_error(tmp_path):
+    package_of(tmp_path)
+    done = run_python(SUM + "print(jit.__file__)\n", folder=tmp_path, **elsewhere(tmp_path))
+    assert done.stdout.split() == ["6.0", str(tmp_path / "fastals" / "engine" / "jit.py")]
+    assert done.stderr.count("RuntimeWarning") == done.stderr.count(str(tmp_path / "file" / "cache")) == 1
 
 
-def test_what_threads_need_first_at_the_same_time_is_made_once():
-    made = []
-
-    def make():
-        made.append(1)
-        sleep(0.05)
-        return lambda x: 2 * x
-
-    function = jit.Jitted(make)
-    assert made == []
-    with ThreadPoolExecutor(4) as pool:
-        assert list(pool.map(function, range(4))) == [0, 2, 4, 6]
-    assert len(made) == 1
+def cut(file):
+    file.write_bytes(file.read_bytes()[: file.stat().st_size // 2])
 
 
-def test_a_function_can_be_copied_before_it_is_compiled():
-    assert copy.copy(jit.kernel(lambda x: x + 1))(1) == 2
+def empty(file):
+    file.write_bytes(b"")
+
+
+def garble(file):
+    file.write_bytes(b"no pickle" * 100)
+
+
+@pytest.mark.parametrize("damage", [cut, empty, garble])
+@pytest.mark.parametrize("kind", ["nbi", "nbc"])
+def test_a_damaged_cache_is_named_once_and_replaced(tmp_path, kind, damage):
+    def run():
+        return run_python(SUM, NUMBA_CACHE_DIR=str(tmp_path))
+
+    assert run().stderr == ""
+    files = list(tmp_path.rglob(f"*.{kind}"))
+    assert len(files) >= 2
+    for file in files:
+        damage(file)
+    done = run()
+    assert done.stdout == "6.0\n"
+    assert done.stderr.count("RuntimeWarning") == done.stderr.count(str(tmp_path)) == 1
+    assert run().stderr == ""
+
+
+def test_a_full_disk_is_named_once(tmp_path):
+    """No file may grow beyond 100 bytes: as on a full disk, files can be made but not written."""
+    limit = "import resource, signal\nsignal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
+    limit += "resource.setrlimit(resource.RLIMIT_FSIZE, (100, 100))\n"
+    done = run_python(limit + SUM, NUMBA_CACHE_DIR=str(tmp_path))
+    assert done.stdout == "6.0\n"
+    assert done.stderr.count("RuntimeWarning") == done.stderr.count(str(tmp_path)) == 1
+    assert list(tmp_path.rglob("*.nbc")) == []
+    assert run_python(SUM, NUMBA_CACHE_DIR=str(tmp_path)).stderr == ""
+
+
+def test_a_numba_that_keeps_its_cache_elsewhere_is_asked_for_it(monkeypatch):
+    class Dispatcher:
+        def enable_caching(self):
+            self.enabled = True
+
+    monkeypatch.setattr(numba, "njit", lambda **options: lambda function: Dispatcher())
+    assert jit.kernel(lambda x: x).enabled
+
+
+def test_without_a_compiler_there_are_the_functions_themselves():
+    code = "from fastals.engine import jit\ndef f(x): return x\nprint(jit.kernel(f) is jit.inner(f) is f)"
+    assert run_python(code, NUMBA_DISABLE_JIT="1").stdout == "True\n"
+
+
+def test_a_numba_without_its_lock(monkeypatch):
+    assert jit.compiler_lock() is numba.core.compiler_lock.global_compiler_lock
+    monkeypatch.delattr(numba.core.compiler_lock, "global_compiler_lock")
+    with jit.compiler_lock():
+        pass
 
 
 def test_import_compiles_nothing():

@@ -1,7 +1,10 @@
 """How many threads, and that work is spread over them, whatever fails."""
 
 import os
+import subprocess
+import sys
 import threading
+from time import sleep
 
 import numpy as np
 import pytest
@@ -104,6 +107,138 @@ def test_a_forked_child_makes_its_own_pool():
     assert threads._pool is not None
     threads._forget_pool()
     assert threads._pool is None
-    calls = []
-    threads.spread(lambda counter: calls.append(True), 3)
+    calls, all_here = [], threading.Barrier(3)
+    threads.spread(lambda counter: calls.append(all_here.wait(timeout=30)), 3)
     assert len(calls) == 3
+
+
+def draw(counter, drawn):
+    """Draw 100 blocks as a kernel would, a moment each."""
+    while (block := int(counter[0])) < 100:
+        counter[0] += 1
+        drawn.append(block)
+        sleep(1e-5)
+
+
+@pytest.mark.parametrize("started", [0, 1])
+def test_where_no_thread_starts_the_calling_one_does_the_work(monkeypatch, started):
+    start, starts = threading.Thread.start, []
+
+    def few(thread):
+        if len(starts) == started:
+            raise RuntimeError("can't start new thread")
+        starts.append(thread)
+        start(thread)
+
+    threads._forget_pool()
+    monkeypatch.setattr(threading.Thread, "start", few)
+    came, drawn, all_here = set(), [], threading.Event()
+
+    def work(counter):
+        came.add(threading.get_ident())
+        if len(came) == 1 + started:
+            all_here.set()
+        assert all_here.wait(timeout=60)
+        draw(counter, drawn)
+
+    threads.spread(work, 4)
+    assert len(came) == 1 + started
+    assert set(drawn) == set(range(100))
+    assert threads._pool is None
+
+
+def test_who_comes_late_does_nothing():
+    ran = []
+    crew = threads._Crew(ran.append, None)
+    crew.wait()
+    crew._help()
+    crew.wait()
+    assert ran == []
+
+
+def interrupted(run, functions, stop):
+    """Run with Ctrl-C at the `stop`-th line or call in `functions`; tell whether it came to that."""
+    codes, lines = {function.__code__ for function in functions}, 0
+
+    def trace(frame, event, _):
+        nonlocal lines
+        if frame.f_code not in codes:
+            return None
+        if event in {"call", "line"}:
+            lines += 1
+            if lines == stop:
+                raise KeyboardInterrupt
+        return trace
+
+    sys.settrace(trace)
+    try:
+        run()
+    except KeyboardInterrupt:
+        return True
+    finally:
+        sys.settrace(None)
+    return False
+
+
+def test_ctrl_c_at_any_line_leaves_nobody_at_work():
+    at_work = []
+
+    def work(counter):
+        at_work.append(True)
+        sleep(2e-3)
+        at_work.pop()
+
+    crew, interrupts = threads._Crew, 0
+    functions = (threads.spread, crew.__init__, crew.call, crew.wait)
+    while interrupted(lambda: threads.spread(work, 3), functions, interrupts + 1):
+        assert at_work == []
+        interrupts += 1
+    assert interrupts > 20
+
+
+def test_ctrl_c_while_waiting_is_raised_once_all_are_done(monkeypatch):
+    bell, ended, here = threads.SimpleQueue, [], threading.Barrier(2)
+
+    class Bell:
+        def __init__(self):
+            self.bell, self.interrupts = bell(), 3
+            self.put = self.bell.put
+
+        def get(self):
+            if self.interrupts:
+                self.interrupts -= 1
+                raise KeyboardInterrupt
+            return self.bell.get()
+
+    def work(counter):
+        here.wait(timeout=30)
+        if threading.current_thread() is not threading.main_thread():
+            sleep(0.05)
+            ended.append(True)
+
+    monkeypatch.setattr(threads, "SimpleQueue", Bell)
+    with pytest.raises(KeyboardInterrupt):
+        threads.spread(work, 2)
+    assert ended == [True]
+
+
+LATE = """
+import atexit, threading, time
+import numpy as np, scipy.sparse as sp, fastals
+R = sp.random(3000, 2000, 0.05, "csr", random_state=0)
+def fit(name):
+    model = fastals.ImplicitALS(16, iterations=2, n_threads=2, random_state=0).fit(R)
+    print(name, bool((model.item_factors_ == first.item_factors_).all()), flush=True)
+first = fastals.ImplicitALS(16, iterations=2, n_threads=2, random_state=0).fit(R)
+atexit.register(fit, "atexit")
+def outlive():
+    threading.main_thread().join()
+    fit("outlived")
+threading.Thread(target=outlive).start()
+"""
+
+
+def test_a_fit_at_the_interpreters_end_gives_the_same_bits():
+    done = subprocess.run([sys.executable, "-c", LATE], capture_output=True, text=True, timeout=600)
+    assert done.stderr == ""
+    assert sorted(done.stdout.splitlines()) == ["atexit True", "outlived True"]

@@ -7,22 +7,28 @@ on busy CPUs a fit took 6.5 s, and 0.7 s with one BLAS thread. This is the only 
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Iterator
-from contextlib import contextmanager
+import time
 from functools import cache
-from threading import Lock
+from threading import RLock, get_ident
 from typing import Any
 
 import numpy as np
 
-_lock = Lock()
-_inside = 0
-_before = 1
+from . import forks
+
+# Reentrant, as a signal's handler or the garbage collector may run a fit or end a guard while this thread holds it.
+_lock = RLock()
+_inside: dict[int, int] = {}  # the thread of each guard that is entered, by the guard's id
+_outside: int | None = None  # threads that BLAS used before the first guard was entered; None while there is none
 
 
 @cache
 def _controls() -> tuple[Any, Any] | None:
-    """Return the functions that get and set the threads of NumPy's OpenBLAS; None where it has another BLAS."""
+    """Return the functions that get and set the threads of NumPy's OpenBLAS; None where it has another BLAS.
+
+    They hold for the whole process. NumPy offers no such function (its issue 11826), and OpenBLAS none for one thread.
+    Remove when one of them does.
+    """
     try:
         library = ctypes.CDLL(np.linalg._umath_linalg.__file__)  # type: ignore[attr-defined]
     except (AttributeError, OSError):
@@ -36,27 +42,66 @@ def _controls() -> tuple[Any, Any] | None:
     return None
 
 
-@contextmanager
-def one_blas_thread() -> Iterator[None]:
-    """Inside, NumPy's OpenBLAS uses one thread; what it used before comes back when the last caller leaves."""
-    global _inside, _before
+class one_blas_thread:  # noqa: N801  a context manager that is used like a function
+    """Inside, NumPy's OpenBLAS uses one thread; what it used before comes back when the last caller leaves.
+
+    An exception may strike between any two instructions, as Ctrl-C raises one. So each step sets BLAS by who is inside,
+    and can be done again: when it fails it is, and once more when Python drops the guard, as the exception may strike
+    before `__exit__` has begun.
+    """
+
+    def __enter__(self) -> None:
+        try:
+            _inside[id(self)] = get_ident()
+            _settle()
+        except BaseException:
+            self._leave()
+            raise
+
+    def __exit__(self, *_: object) -> None:
+        try:
+            self._leave()
+        except BaseException:
+            self._leave()
+            raise
+
+    def __del__(self) -> None:
+        if id(self) in _inside:
+            self._leave()
+
+    def _leave(self) -> None:
+        _inside.pop(id(self), None)
+        _settle()
+
+
+def _settle() -> None:
+    """Set BLAS to one thread if anyone is inside, otherwise to as many as before."""
+    global _outside
     controls = _controls()
     if controls is None:
-        yield
         return
     get, set_ = controls
     with _lock:
-        if _inside == 0:
-            _before = get()
-            set_(1)
-        _inside += 1
-    try:
-        yield
-    finally:
-        with _lock:
-            _inside -= 1
-            if _inside == 0:
-                set_(_before)
+        if _inside:
+            if _outside is None:
+                _outside = get()
+            if get() != 1:
+                set_(1)
+        elif _outside is not None:
+            set_(_outside)
+            _outside = None
+
+
+def _wait_for_others() -> None:
+    """Take the lock when no other thread is inside: BLAS has locks of its own, which a fork must not catch held."""
+    _lock.acquire()
+    while set(_inside.values()) - {get_ident()}:
+        _lock.release()
+        time.sleep(1e-4)
+        _lock.acquire()
+
+
+forks.hold(_wait_for_others, _lock.release)
 
 
 def eigh(matrix: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -8,10 +8,10 @@ Parallelism is by Python threads. Each runs the same kernel, which holds no GIL 
 shared counter with ``next_block``; there is no ``prange``, hence no threading layer that aborts or dies after a fork.
 """
 
+import os
 import warnings
 from collections.abc import Callable
-from functools import cache, partial
-from threading import Lock
+from threading import RLock
 from typing import Any
 
 import numba
@@ -21,6 +21,9 @@ from numba.core import cgutils
 from numba.core.errors import TypingError
 from numba.extending import intrinsic
 
+from . import forks
+
+config: Any = numba.config
 # What the compiler may do to a sum or a product beyond IEEE 754. Never ``nnan`` or ``ninf``: they allow the compiler to
 # delete the very tests that notice a non-finite result. No ``afn``: no function here is to be a guess.
 FASTMATH = frozenset(
@@ -57,45 +60,27 @@ INNER_OPTIONS = {
 }
 
 
-class Jitted:
-    """A function that Numba gets to see when Python calls it, or when the compiler asks for it.
+def compiler_lock() -> Any:
+    """Return the lock that Numba holds while it compiles, or one of no effect where Numba keeps it elsewhere.
 
-    Numba's own dispatchers, three dozen, and the compiler's contexts that the first of them makes were more than a
-    third of what importing this package takes beyond Numba: 9 of 25 ms. To the compiler an instance is the dispatcher
-    that it holds.
+    Numba does not document the lock, and does not look after it in a fork. Remove when it does.
     """
-
-    def __init__(self, make: Callable[[], Any]) -> None:
-        self._make, self._dispatcher = make, None
-
-    def __call__(self, *arguments: Any) -> Any:
-        """Call the function, compiled."""
-        return (self._dispatcher or self._made())(*arguments)
-
-    def __getattr__(self, name: str) -> Any:
-        """Return what the dispatcher has, such as the type by which the compiler knows it."""
-        if "_make" not in self.__dict__:  # `copy` and `pickle` ask an object that is not initialised yet
-            raise AttributeError(name)
-        return getattr(self._dispatcher or self._made(), name)
-
-    def _made(self) -> Any:
-        with _MAKING:  # the threads of a first fit call a kernel at the same time, and it is to be compiled once
-            if self._dispatcher is None:
-                self._dispatcher = self._make()
-        return self._dispatcher
+    module = getattr(numba.core, "compiler_lock", None)
+    return getattr(module, "global_compiler_lock", None) or RLock()
 
 
-_MAKING = Lock()
+COMPILING = compiler_lock()
+forks.hold(COMPILING.acquire, COMPILING.release)
 
 
 def kernel(function: Callable) -> Any:
     """Compile ``function``, on its first call, as an entry from Python."""
-    return Jitted(partial(_cached, function, KERNEL_OPTIONS))
+    return _cached(function, KERNEL_OPTIONS)
 
 
 def inner(function: Callable) -> Any:
     """Compile ``function``, when first needed, for callers that are jitted themselves."""
-    return Jitted(lambda: _without_literals(_cached(function, INNER_OPTIONS)))
+    return _cached(function, INNER_OPTIONS)
 
 
 def inlined(function: Callable) -> Any:
@@ -103,42 +88,76 @@ def inlined(function: Callable) -> Any:
 
     Without a cache, as it is never compiled by itself.
     """
-    return Jitted(lambda: numba.njit(**INNER_OPTIONS, inline="always")(function))
-
-
-def _without_literals(dispatcher: Any) -> Any:
-    """Give the dispatcher's callers one compiled function for numbers, whether written down or computed.
-
-    To Numba the 0 of ``f(0)`` is a type of its own, and it compiles f once for each: a cold first fit took 10.5 s
-    instead of 9.85.
-    """
-    template = dispatcher.get_call_template
-    dispatcher.get_call_template = lambda arguments, keywords: template(
-        tuple(map(types.unliteral, arguments)), {name: types.unliteral(kind) for name, kind in keywords.items()}
-    )
-    return dispatcher
+    return numba.njit(**INNER_OPTIONS, inline="always")(function)
 
 
 def _cached(function: Callable, options: dict[str, Any]) -> Any:
-    """Decorate with the on-disk cache, or without it where Numba finds no folder that it can write."""
-    try:
-        return numba.njit(cache=True, **options)(function)
-    except RuntimeError as error:
-        if "no locator available" not in str(error):
-            raise
-        _warn_uncached()
-        return numba.njit(**options)(function)
+    """Decorate with the on-disk cache."""
+    jitted = numba.njit(**options)(function)
+    if hasattr(jitted, "_cache"):
+        jitted._cache = Cache(jitted)
+    elif not config.DISABLE_JIT:  # a Numba that keeps its cache elsewhere
+        jitted.enable_caching()
+    return jitted
 
 
-@cache
-def _warn_uncached() -> None:
-    """Warn once a process, whatever the filters are: some dozens of functions would say the same."""
-    warnings.warn(
-        "Numba finds no writable folder for its cache, so every process compiles anew: "
-        "set NUMBA_CACHE_DIR to a folder that can be written",
-        RuntimeWarning,
-        stacklevel=2,
-    )
+class Cache:
+    """Numba's cache of one function, opened when it is first needed, and left out where it cannot be used.
+
+    Numba's own (0.68) makes its folder when the function is decorated, which is at import. And a file that is cut off
+    (its issue 10434) or a full disk makes it fail, in every later process too. Remove when it does neither, for
+    ``njit(cache=True)``.
+    """
+
+    def __init__(self, jitted: Any) -> None:
+        self._jitted = jitted
+        self._none = jitted._cache  # what a function without a cache has
+        self._opened: Any = None
+
+    @property
+    def cache_path(self) -> str | None:
+        """Return the folder, None where there is no cache."""
+        return self._use(lambda cache: cache.cache_path)
+
+    def load_overload(self, *arguments: Any) -> Any:
+        """Return what is compiled for some types already, None if nothing is."""
+        return self._use(lambda cache: cache.load_overload(*arguments))
+
+    def save_overload(self, *arguments: Any) -> None:
+        """Keep what has been compiled for some types."""
+        self._use(lambda cache: cache.save_overload(*arguments))
+
+    def _use(self, step: Callable[[Any], Any]) -> Any:
+        try:
+            if self._opened is None:
+                self._jitted.enable_caching()  # puts Numba's own in the place of this one
+                self._opened, self._jitted._cache = self._jitted._cache, self
+            return step(self._opened)
+        except Exception as error:  # of any kind: a damaged pickle may raise what it likes
+            source = self._jitted.py_func.__code__.co_filename
+            _warn(self._opened.cache_path if self._opened else config.CACHE_DIR or os.path.dirname(source), error)
+            try:
+                self._opened.flush()  # a damaged index; the function is then kept as if for the first time
+            except Exception:
+                self._opened = self._none
+            return None
+
+
+_warned = False
+
+
+def _warn(folder: str, error: Exception) -> None:
+    """Warn once a process: some dozens of functions would say the same."""
+    global _warned
+    if not _warned:
+        _warned = True
+        warnings.warn(
+            f"Numba's cache in {folder} cannot be used ({type(error).__name__}: {error}), so functions are compiled "
+            "anew, which takes some seconds; if every process says so, empty this folder or set NUMBA_CACHE_DIR to "
+            "one that can be written",
+            RuntimeWarning,
+            stacklevel=2,
+        )
 
 
 def _next_block(typingctx, counter):

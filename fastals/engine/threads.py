@@ -15,9 +15,12 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from pathlib import Path
+from queue import SimpleQueue
 from typing import Any
 
 import numpy as np
+
+from . import forks
 
 UNLIMITED = 2**31
 
@@ -69,7 +72,10 @@ def _cgroup_folders() -> list[tuple[Path, bool]]:
 
 
 def spread(work: Callable[[np.ndarray], Any], n_threads: int) -> None:
-    """Call `work(counter)` on `n_threads` threads at once and wait for all of them.
+    """Call `work(counter)` on up to `n_threads` threads at once and wait for all of them.
+
+    The calling thread works as well, alone where no other can be started: the system may have no thread left, or the
+    interpreter may be about to end. When this returns or raises, also by Ctrl-C, no thread is at work any more.
 
     Parameters
     ----------
@@ -82,27 +88,87 @@ def spread(work: Callable[[np.ndarray], Any], n_threads: int) -> None:
     if n_threads == 1:
         work(counter)
         return
-    pool = _threads(n_threads - 1)
-    others = [pool.submit(work, counter) for _ in range(n_threads - 1)]
+    crew, interrupt = _Crew(work, counter), None
     try:
+        crew.call(n_threads - 1)
         work(counter)
+    except BaseException:
+        counter[0] = UNLIMITED  # the others stop after their block
+        raise
     finally:
-        for other in others:
-            other.result()
+        while True:
+            try:
+                crew.wait()
+                break
+            except BaseException as error:  # Ctrl-C: the others still write into the caller's arrays
+                interrupt = error
+        if interrupt:
+            raise interrupt
+    if crew.errors:
+        raise crew.errors[0]
+
+
+CLOSED = object()
+
+
+class _Crew:
+    """The threads that help the calling one, of which any number may come late or never.
+
+    Whoever stands in the list before `CLOSED` takes part, and is waited for. Nothing else is counted, so that every
+    step can be interrupted and done again.
+    """
+
+    def __init__(self, work: Callable[[np.ndarray], Any], counter: np.ndarray) -> None:
+        self.errors: list[BaseException] = []
+        self._work, self._counter = work, counter
+        self._came: list[object] = []
+        self._went: list[object] = []
+        self._bell: SimpleQueue[None] = SimpleQueue()  # rung by each that goes
+
+    def call(self, size: int) -> None:
+        """Ask for the help of `size` threads."""
+        try:
+            pool = _threads(size)
+            for _ in range(size):
+                pool.submit(self._help)
+        except RuntimeError:  # no thread can be started
+            _forget_pool()  # it keeps what was submitted
+
+    def wait(self) -> None:
+        """Let nobody begin any more, and wait for those that have."""
+        self._came.append(CLOSED)
+        while len(self._went) < self._came.index(CLOSED):
+            self._bell.get()
+
+    def _help(self) -> None:
+        me = object()
+        self._came.append(me)
+        if CLOSED in self._came[: self._came.index(me)]:
+            return
+        try:
+            self._work(self._counter)
+        except BaseException as error:
+            self.errors.append(error)
+        finally:
+            self._went.append(me)
+            self._bell.put(None)
 
 
 def _threads(size: int) -> ThreadPoolExecutor:
     """Return a pool with room for `size` threads, kept between calls."""
     global _pool, _pool_size
-    if _pool is None and hasattr(os, "register_at_fork"):
-        os.register_at_fork(after_in_child=_forget_pool)
-    if _pool is None or _pool_size < size:
+    pool = _pool
+    if pool is None or _pool_size < size:
         # An outgrown pool ends by itself once its last task is done and nothing refers to it.
-        _pool, _pool_size = ThreadPoolExecutor(size, thread_name_prefix="fastals"), size
-    return _pool
+        pool = ThreadPoolExecutor(size, thread_name_prefix="fastals")
+        _pool, _pool_size = pool, size
+    return pool
 
 
 def _forget_pool() -> None:
-    """Drop the pool in a forked child, where its threads do not exist."""
-    global _pool, _pool_size
-    _pool, _pool_size = None, 0
+    """Drop the pool: in a forked child its threads do not exist."""
+    global _pool
+    _pool = None
+
+
+forks.in_child(_forget_pool)

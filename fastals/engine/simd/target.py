@@ -8,11 +8,14 @@ import math
 import re
 from dataclasses import dataclass
 from functools import cache
+from typing import Any
 
 import llvmlite.binding as llvm
+import numba
 import numpy as np
-from numba.core.registry import cpu_target
 from numpy.typing import DTypeLike, NDArray
+
+from ..jit import COMPILING
 
 CACHE_LINE = 64  # bytes; also the widest vector, so that an aligned row never straddles two lines
 
@@ -76,8 +79,20 @@ declare float @llvm.fma.f32(float, float, float)
 @cache
 def target() -> Target:
     """Return the CPU that Numba compiles for."""
-    triple, cpu, features = cpu_target.target_context.codegen().magic_tuple()
-    return describe(triple, cpu, features)
+    with COMPILING:  # a fork waits for it: LLVM has a lock of its own
+        return describe(*compiled_for())
+
+
+def compiled_for() -> tuple[str, str, str]:
+    """Return triple, name and features of the CPU that Numba compiles for, as its settings say."""
+    config: Any = numba.config
+    features = config.CPU_FEATURES
+    if features is None:
+        of_host = llvm.get_host_cpu_features()
+        if not config.ENABLE_AVX:
+            of_host.update({name: False for name in of_host if name.startswith("avx")})
+        features = of_host.flatten()
+    return llvm.get_process_triple(), config.CPU_NAME or llvm.get_host_cpu_name(), features
 
 
 def describe(triple: str, cpu: str, features: str) -> Target:
