@@ -31,7 +31,6 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from functools import cached_property
 from typing import TypeAlias
 
 import numpy as np
@@ -105,10 +104,13 @@ class Statistics:
     background: np.ndarray
     popularity_scale: float
 
-    @cached_property
+    @property
     def alike(self) -> bool:
         """Whether all items have the same weight and background."""
-        return bool((self.weight == self.weight[0]).all() and (self.background == self.background[0]).all())
+        kept = vars(self)  # not by `cached_property`: up to Python 3.11 it has a lock, which a fork may catch held
+        if "_alike" not in kept:
+            kept["_alike"] = all((numbers == numbers[0]).all() for numbers in (self.weight, self.background))
+        return kept["_alike"]
 
 
 @dataclass(frozen=True)

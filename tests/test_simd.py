@@ -14,7 +14,17 @@ from numba.core.registry import cpu_target
 
 from fastals.engine.jit import kernel
 from fastals.engine.simd import kernels, twins
-from fastals.engine.simd.target import CACHE_LINE, Target, aligned_empty, describe, in_strips, lanes, padded, target
+from fastals.engine.simd.target import (
+    CACHE_LINE,
+    Target,
+    aligned_empty,
+    compiled_for,
+    describe,
+    in_strips,
+    lanes,
+    padded,
+    target,
+)
 
 DTYPES = [np.float32, np.float64]
 HALF, BYTE = 2**15 - 1, 127  # the greatest numbers of 16 and of 8 bits
@@ -557,8 +567,18 @@ TARGETS = {
     "sandybridge": Target(vector_bytes=32, accumulators=8, fma=False, pair_bytes=16),
     "x86-64": Target(vector_bytes=16, accumulators=8, fma=False, pair_bytes=16),
 }
-TRIPLE = cpu_target.target_context.codegen().magic_tuple()[0]
+TRIPLE = compiled_for()[0]
 on_x86 = pytest.mark.skipif(not TRIPLE.startswith("x86_64"), reason="x86-64 only")
+
+
+def test_the_cpu_is_the_one_that_numba_compiles_for(monkeypatch):
+    codegen = cpu_target.target_context.codegen()
+    assert compiled_for() == codegen.magic_tuple()
+    monkeypatch.setattr(numba.config, "ENABLE_AVX", False)
+    assert compiled_for()[2] == codegen._get_host_cpu_features()
+    monkeypatch.setattr(numba.config, "CPU_FEATURES", "-fma")
+    monkeypatch.setattr(numba.config, "CPU_NAME", "haswell")
+    assert compiled_for() == (TRIPLE, "haswell", "-fma")
 
 
 @on_x86

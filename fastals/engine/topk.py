@@ -13,7 +13,6 @@ to 8 bits first, and then in full only those strips that may hold one of the bes
 
 from __future__ import annotations
 
-from functools import cached_property
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -36,10 +35,18 @@ class Rounding:
     def __init__(self, strips: np.ndarray, slack: float) -> None:
         self._strips = strips
         self._slack = slack
+        self._made: tuple[np.ndarray, np.ndarray] | None = None
 
-    @cached_property
+    @property
     def made(self) -> tuple[np.ndarray, np.ndarray]:
-        """The whole numbers and the terms of the bound.
+        """The whole numbers and the terms of the bound, see `_make`."""
+        # Not by `cached_property`: up to Python 3.11 it has a lock, which a fork may catch held.
+        if self._made is None:
+            self._made = self._make()
+        return self._made
+
+    def _make(self) -> tuple[np.ndarray, np.ndarray]:
+        """Return the whole numbers and the terms of the bound.
 
         The numbers are int8 of shape (n_strips, pairs of factors, width, 2), at most `BYTE`. The terms are T of shape
         (2, n_strips * width). The first is the unit of each column: what the number 1 stands for. The second is the
