@@ -35,6 +35,7 @@ from typing import TypeAlias
 
 import numpy as np
 
+from .data.frozen import derived
 from .data.interactions import Interactions
 from .engine.problem import BACKGROUND, OFFSET, RIDGE, WEIGHT, CellRule, Cells, RowProblem
 from .validation import check_number
@@ -104,13 +105,10 @@ class Statistics:
     background: np.ndarray
     popularity_scale: float
 
-    @property
+    @derived
     def alike(self) -> bool:
         """Whether all items have the same weight and background."""
-        kept = vars(self)  # not by `cached_property`: up to Python 3.11 it has a lock, which a fork may catch held
-        if "_alike" not in kept:
-            kept["_alike"] = all((numbers == numbers[0]).all() for numbers in (self.weight, self.background))
-        return kept["_alike"]
+        return all((numbers == numbers[0]).all() for numbers in (self.weight, self.background))
 
 
 @dataclass(frozen=True)

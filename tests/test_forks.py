@@ -55,9 +55,7 @@ going, wanted = True, None
 if state != "first fit":
     wanted = fit().item_factors_
     wanted.flags.writeable = False
-if state == "first fit":
-    threading.Thread(target=fit, daemon=True).start()
-elif state == "eigh":
+if state == "eigh":
     matrix = np.cov(np.random.default_rng(0).standard_normal((40, 80)))
     busy(lambda: blas.eigh(matrix))
 elif state == "update":
@@ -68,36 +66,44 @@ elif state == "spread":
 elif state == "fit":
     busy(lambda: fit(64))
 
-for number in range(forks):
-    time.sleep((number + 1) / forks * 0.5 if state == "first fit" else np.random.default_rng(number).random() * 1e-2)
+def ending(run):
+    # Fork, and tell how the child that runs this ended.
     pid = os.fork()
     if pid == 0:
+        status = 1
         try:
-            status = child()
+            status = run()
         except BaseException:
             import traceback
             traceback.print_exc()
-            status = 1
-        os._exit(status)
+        finally:
+            os._exit(status)
     deadline = time.monotonic() + limit
-    while True:
+    while time.monotonic() < deadline:
         done, status = os.waitpid(pid, os.WNOHANG)
         if done:
-            break
-        if time.monotonic() > deadline:
-            os.kill(pid, 9)
-            os.waitpid(pid, 0)
-            status = -1
-            break
+            return os.waitstatus_to_exitcode(status)
         time.sleep(1e-3)
-    print(number, "hangs" if status < 0 else os.waitstatus_to_exitcode(status), flush=True)
+    os.kill(pid, 9)
+    os.waitpid(pid, 0)
+    return 9
+
+def in_first_fit():
+    # As a process that has not fitted yet, fork while a thread does.
+    threading.Thread(target=fit, daemon=True).start()
+    time.sleep(np.random.default_rng(number).random() * 0.3)
+    return ending(child)
+
+for number in range(forks):
+    time.sleep(np.random.default_rng(number).random() * 1e-2)
+    print(ending(in_first_fit if state == "first fit" else child), flush=True)
 going = False
 os._exit(0)
 """
 
 
 def fork(state, n_forks, **environment):
-    """How each child of a process in a state ended: 0 where all was well."""
+    """How each child of a process in a state ended: 0 where all was well, 9 where it hung."""
     done = subprocess.run(
         [sys.executable, "-c", FORKING, state, str(n_forks)],
         env=os.environ | environment,
@@ -107,7 +113,7 @@ def fork(state, n_forks, **environment):
     )
     assert done.stderr == ""
     assert done.returncode == 0
-    return [line.split()[1] for line in done.stdout.splitlines()]
+    return done.stdout.split()
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this system")

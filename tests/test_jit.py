@@ -191,6 +191,12 @@ def test_without_a_compiler_there_are_the_functions_themselves():
     assert run_python(code, NUMBA_DISABLE_JIT="1").stdout == "True\n"
 
 
+def test_a_numba_without_the_option_that_leaves_out_its_runtime(monkeypatch):
+    assert jit.without_runtime() == {"_nrt": False}
+    monkeypatch.setattr(jit.cpu, "CPUTargetOptions", object)
+    assert jit.without_runtime() == {}
+
+
 def test_a_numba_without_its_lock(monkeypatch):
     assert jit.compiler_lock() is numba.core.compiler_lock.global_compiler_lock
     monkeypatch.delattr(numba.core.compiler_lock, "global_compiler_lock")
