@@ -52,8 +52,12 @@ class one_blas_thread:  # noqa: N801  a context manager that is used like a func
 
     def __enter__(self) -> None:
         try:
-            _inside[id(self)] = get_ident()
-            _settle()
+            if _is_inside():  # BLAS uses one thread already; a fork may hold the lock until this thread is outside
+                _inside[id(self)] = get_ident()
+            else:
+                with _lock:
+                    _inside[id(self)] = get_ident()
+                    _settle()
         except BaseException:
             self._leave()
             raise
@@ -71,7 +75,12 @@ class one_blas_thread:  # noqa: N801  a context manager that is used like a func
 
     def _leave(self) -> None:
         _inside.pop(id(self), None)
-        _settle()
+        if not _is_inside():
+            _settle()
+
+
+def _is_inside() -> bool:
+    return get_ident() in list(_inside.values())
 
 
 def _settle() -> None:
@@ -93,15 +102,14 @@ def _settle() -> None:
 
 
 def _wait_for_others() -> None:
-    """Take the lock when no other thread is inside: BLAS has locks of its own, which a fork must not catch held."""
+    """Let nobody in any more, and wait until no other thread is inside: a fork must not catch BLAS's own locks held."""
     _lock.acquire()
-    while set(_inside.values()) - {get_ident()}:
-        _lock.release()
+    while set(list(_inside.values())) - {get_ident()}:
         time.sleep(1e-4)
-        _lock.acquire()
 
 
 forks.hold(_wait_for_others, _lock.release)
+forks.in_child(_settle)
 
 
 def eigh(matrix: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
