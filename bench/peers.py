@@ -343,10 +343,17 @@ class FastalsCG(_Fastals):
     solver = "cg"
 
 
+class FastalsPlain(_Fastals):
+    """The textbook's loop: what all the rest of the engine gains."""
+
+    solver = "plain"
+
+
 CONTENDERS: dict[str, type[Contender]] = {
     "fastals-auto": FastalsAuto,
     "fastals-cg": FastalsCG,
     "fastals-cholesky": FastalsCholesky,
+    "fastals-plain": FastalsPlain,
     "implicit-cg": ImplicitCG,
     "implicit-cholesky": ImplicitCholesky,
     "irspack-cg": IrspackCG,

@@ -6,6 +6,7 @@ import copy
 import os
 import threading
 from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, TypeVar
 
 import numpy as np
@@ -14,10 +15,12 @@ from . import start as starts
 from .data.interactions import Interactions, MatrixLike, as_interactions, canonical_row
 from .data.types import Columns
 from .engine import alternation as engine
-from .engine import basis
+from .engine import plain, plain_answers
+from .engine.fallback import is_plain
 from .engine.panel import aligned_zeros
-from .engine.problem import BACKGROUND, OFFSET, Cells, Model, RowProblem, first_failure
+from .engine.problem import BACKGROUND, OFFSET, Cells, Failure, Model, RowProblem, first_failure
 from .engine.simd.target import padded
+from .engine.sketch import sketch
 from .engine.threads import available
 from .errors import solve_error
 from .fitted import Fitted, Rows, Side, SideName
@@ -40,7 +43,7 @@ if TYPE_CHECKING:
 __all__ = ["Base"]
 
 MOST_THREADS = 1024  # more is a slip: no machine has them
-SOLVERS = ("auto", "cholesky", "cg")
+SOLVERS = ("auto", "cholesky", "cg", "plain")
 
 Self = TypeVar("Self", bound="Base")
 Callback = Callable[[int, Any], Any]
@@ -244,6 +247,11 @@ class Base(Params):
             raise ValueError(f"n_threads must be at most {MOST_THREADS}, got {n_threads}; None takes what is there")
         return n_threads
 
+    @property
+    def _plain(self) -> bool:
+        """Whether the plain engine serves."""
+        return is_plain(self.solver)
+
     def _interactions(self, R: MatrixLike, dtype: np.dtype, **expected: Any) -> Interactions:
         return as_interactions(R, dtype, missing=self._missing, **expected)
 
@@ -419,11 +427,16 @@ class Base(Params):
                 stop = bool(callback(iteration, self._with(record(model.X.copy(), model.Y.copy()))))
             return stop or (iteration > 0 and history[-2] - loss <= checked.tol * history[-2] and checked.tol > 0)
 
-        alternation = engine.Alternation(model, checked.solver, checked.n_threads)
-        begin = starts.begin(alternation, checked.rng, start, objective, cells)
+        run: Callable[..., Failure | None]
+        if self._plain:
+            draw, run = partial(plain.start, model, checked.rng), partial(plain.fit, model, checked.n_threads)
+        else:
+            alternation = engine.Alternation(model, checked.solver, checked.n_threads)
+            draw, run = partial(sketch, alternation, checked.rng), alternation.fit
+        begin = starts.begin(model, draw, start, objective, cells)
         report = Progress(checked.iterations) if progress else None
         try:
-            failure = alternation.fit(begin, checked.iterations, after)
+            failure = run(begin, checked.iterations, after)
         finally:
             if report is not None:
                 report.close()
@@ -458,8 +471,12 @@ class Base(Params):
         if other.biased:
             problem.columns[:, OFFSET] = other.biases
         solver = check_option("solver", self.solver, SOLVERS)
-        fixed: basis.Fixed = other.fixed(problem.columns[:, BACKGROUND], self._threads)
-        X, status = engine.fold_in(problem, fixed, other.width, solver, self._threads)
+        if self._plain:
+            X = np.zeros((problem.cells.n_rows, other.base.shape[1]), fitted.dtype)
+            status = plain.half_step(problem, other.regressors, other.width, X, self._threads).status
+        else:
+            fixed = other.fixed(problem.columns[:, BACKGROUND], self._threads)
+            X, status = engine.fold_in(problem, fixed, other.width, solver, self._threads)
         failure = first_failure(name, status)
         if failure is not None:
             raise solve_error(failure, problem.cells, X.dtype)
@@ -561,4 +578,4 @@ class Base(Params):
             users.width,
             users.k if users.biased else -1,
         )
-        return engine.loss(model, self._threads)
+        return plain_answers.loss(model) if self._plain else engine.loss(model, self._threads)

@@ -8,8 +8,8 @@ import numpy as np
 from scipy import sparse
 
 from .data.interactions import Interactions, as_named_interactions
-from .engine.topk import Columns, Lists
-from .fitted import Side
+from .engine.topk import Lists
+from .fitted import Columns, Side
 
 __all__ = ["EVERYTHING", "Choice", "choice_of", "lists_of"]
 

@@ -12,22 +12,23 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal, NamedTuple, TypeVar
+from typing import Any, Literal, NamedTuple, TypeAlias, TypeVar
 
 import numpy as np
 
 from .data.ids import Ids
 from .data.interactions import transpose
-from .engine import basis, equations, topk
+from .engine import basis, equations, plain_answers, topk
 from .engine.panel import aligned_zeros, as_panel
 from .engine.problem import Cells
-from .engine.topk import Columns, Lists
+from .engine.topk import Lists
 from .objectives import Objective, Statistics
 from .validation import check_ids
 
-__all__ = ["Fitted", "Row", "Rows", "Side", "SideName"]
+__all__ = ["Columns", "Fitted", "Row", "Rows", "Side", "SideName"]
 
 SideName = Literal["user", "item"]
+Columns: TypeAlias = topk.Columns | plain_answers.Columns
 T = TypeVar("T")
 
 # Rows gathered one by one, where the others are not needed.
@@ -258,25 +259,26 @@ class Side(Derived):
 
     # What is made of it.
 
-    def columns(self) -> Columns:
+    def columns(self, plain: bool) -> Columns:
         """Pack the rows for the top n by inner product."""
-        return self._once("columns", lambda: topk.pack(self.factors, self.biases))
+        return self._once(f"columns, plain={plain}", lambda: pack(self.factors, self.biases, plain))
 
-    def unit_columns(self) -> Columns:
+    def unit_columns(self, plain: bool) -> Columns:
         """Pack the rows for the top n by cosine."""
-        return self._once("unit columns", lambda: topk.pack(unit_rows(self.factors)))
+        return self._once(f"unit columns, plain={plain}", lambda: pack(unit_rows(self.factors), None, plain))
+
+    @property
+    def regressors(self) -> np.ndarray:
+        """The panel as a half-step of the other side wants it: a bias is offset by the row's own, times 1."""
+        if not self.biased:
+            return self.panel
+        panel = self.panel.copy()
+        panel[:, self.k] = 1
+        return panel
 
     def fixed(self, background: np.ndarray, n_threads: int) -> basis.Fixed:
-        """Return the side as a half-step of the other one wants it; the background's weights are always the same."""
-
-        def fix() -> basis.Fixed:
-            panel = self.panel
-            if self.biased:
-                panel = panel.copy()
-                panel[:, self.k] = 1
-            return basis.fix(panel, background, self.width, n_threads)
-
-        return self._once("fixed", fix)
+        """Return the regressors in the eigenbasis of their background, whose weights are always the same."""
+        return self._once("fixed", lambda: basis.fix(self.regressors, background, self.width, n_threads))
 
     def numbers(self, name: str, ids: Any) -> np.ndarray:
         """Return the row numbers of ids, or check row numbers where there are no ids; one becomes an array of one."""
@@ -362,13 +364,19 @@ class Fitted(Derived):
             return self.by_item
         return self._once("by_item", lambda: by_user.transposed(len(self.items)))
 
-    def gram(self, name: SideName) -> np.ndarray | None:
+    def gram(self, name: SideName, plain: bool) -> np.ndarray | None:
         """Return the Gram matrix of the background that a side is for the other; None where there is no background."""
         side = self.side(name)
         if self.objective.unobserved_weight == 0 or side.gram is not None:
             return side.gram
         weights = self.statistics.background if name == "item" else np.ones(1)
-        return side._once("gram", lambda: basis.gram(side.panel, weights.astype(self.dtype), side.k, 1))
+
+        def make() -> np.ndarray:
+            if plain:
+                return equations.gram(side.factors, weights)
+            return basis.gram(side.panel, weights.astype(self.dtype), side.k, 1)
+
+        return side._once(f"gram, plain={plain}", make)
 
     def explaining_gram(self) -> np.ndarray | None:
         """Return `gram("item")` in float64 throughout: where a model explains all but little, that little counts."""
@@ -377,9 +385,17 @@ class Fitted(Derived):
             return None
         return self._once("explaining gram", lambda: equations.gram(self.items.factors, weights))
 
-    def popularity(self) -> Columns:
+    def popularity(self, plain: bool) -> Columns:
         """Pack the items' numbers of interactions for the top n."""
-        return self._once("popularity", lambda: topk.pack(self.item_counts.astype(self.dtype)[:, None]))
+        counts = self.item_counts.astype(self.dtype)[:, None]
+        return self._once(f"popularity, plain={plain}", lambda: pack(counts, None, plain))
+
+
+def pack(Y: np.ndarray, offsets: np.ndarray | None, plain: bool) -> Columns:
+    """Return factors of shape (n, k), and offsets of shape (n,), for the top n of either engine."""
+    if not plain:
+        return topk.pack(Y, offsets)
+    return plain_answers.Columns(Y, np.zeros(len(Y), Y.dtype) if offsets is None else offsets)
 
 
 def unit_rows(factors: np.ndarray) -> np.ndarray:

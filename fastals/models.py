@@ -43,11 +43,12 @@ class ImplicitALS(_ALS):
     regularization_exponent : float, default 0.0
         nu: the ridge of a row with n cells is `regularization * (n + unobserved_weight * N)^nu`, N rows on the other
         side. 0: the plain ridge; 1: as ALS-WR and iALS have it.
-    solver : {'auto', 'cholesky', 'cg'}, default 'auto'
+    solver : {'auto', 'cholesky', 'cg', 'plain'}, default 'auto'
         How rows are solved. 'cholesky': exactly, throughout. 'cg': by conjugate gradients, 3 steps from the previous
         iterate. 'auto': each row in the cheaper way. In the last half-step, and so in what is stored and folded in,
         'cg' and 'auto' go on until what a row's loss can still fall by is at most 1e-10 (float64: 1e-28) of what it
-        fell by so far, beside rounding; a row that does not get there within 32 steps is finished by Cholesky.
+        fell by so far, beside rounding; a row that does not get there within 32 steps is finished by Cholesky. 'plain':
+        the textbook's loop from a random start, each row by a k x k Cholesky, in code to read and to debug.
     dtype : {'float32', 'float64'}, default 'float32'
         Of the factors and of the arithmetic.
     tol : float, default 0.0

@@ -8,10 +8,10 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from .base import Base
-from .engine import topk
-from .engine.topk import Columns, Lists
+from .engine import plain_answers, topk
+from .engine.topk import Lists
 from .filters import Choice, choice_of
-from .fitted import Fitted, Rows, SideName, unit_rows
+from .fitted import Columns, Fitted, Rows, SideName, unit_rows
 from .validation import check_flag, check_integer, check_number
 
 __all__ = ["IndexVectors", "Ranking"]
@@ -37,21 +37,30 @@ class Request(NamedTuple):
     min_score: float | None
     seen: Rows | None  # what the users have, by the numbers of the users; None: nothing is left out
     n_threads: int
+    plain: bool  # whether the plain engine serves
 
     def best(
         self, X: np.ndarray, columns: Columns, rows: np.ndarray, users: np.ndarray, offsets: np.ndarray | None = None
     ) -> tuple[np.ndarray, np.ndarray]:
         """Return column numbers and scores of the best for some rows of X, which are those of these users."""
-        return topk.top_n(
-            X,
-            self.choice.of(columns),
-            self.n,
-            self.n_threads,
-            rows=rows,
-            row_offsets=offsets,
-            excluded=self.choice.excluded_and(None if self.seen is None else self.seen.lists(users)),
-            allowed=self.choice.allowed,
-        )
+        excluded = self.choice.excluded_and(None if self.seen is None else self.seen.lists(users))
+        return top_n(X, self.choice.of(columns), self.n, self.n_threads, rows, offsets, excluded, self.choice.allowed)
+
+
+def top_n(
+    X: np.ndarray,
+    columns: Columns,
+    n: int,
+    n_threads: int,
+    rows: np.ndarray,
+    offsets: np.ndarray | None,
+    excluded: tuple[Lists, ...],
+    allowed: Lists | None,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return ids and scores of the `n` best columns of each row of X, see `engine.topk.top_n`."""
+    if isinstance(columns, plain_answers.Columns):
+        return plain_answers.top_n(X, columns, n, rows, offsets, excluded, allowed)
+    return topk.top_n(X, columns, n, n_threads, rows=rows, row_offsets=offsets, excluded=excluded, allowed=allowed)
 
 
 class Ranking(Base):
@@ -175,7 +184,7 @@ class Ranking(Base):
             fitted.seen(
                 "pass exclude=R_rows, a sparse matrix with a row for each user asked for, or exclude_seen=False"
             )
-        return Request(n, choice, min_score, seen, self._threads)
+        return Request(n, choice, min_score, seen, self._threads, self._plain)
 
     def recommend_blocks(
         self,
@@ -292,14 +301,9 @@ class Ranking(Base):
         if not check_flag("include_self", include_self):
             every = np.arange(len(numbers) + 1)
             itself = Lists(every, numbers.astype(np.int32), every[:-1].astype(np.intp))
-        ids, cosines = topk.top_n(
-            unit_rows(side.factors[numbers]),
-            choice.of(side.unit_columns()),
-            n,
-            self._threads,
-            excluded=choice.excluded_and(itself),
-            allowed=choice.allowed,
-        )
+        queries, columns = unit_rows(side.factors[numbers]), choice.of(side.unit_columns(self._plain))
+        every, excluded = np.arange(len(numbers)), choice.excluded_and(itself)
+        ids, cosines = top_n(queries, columns, n, self._threads, every, None, excluded, choice.allowed)
         ids = side.names(ids)
         return (ids[0], cosines[0]) if np.ndim(given) == 0 else (ids, cosines)
 
@@ -358,7 +362,7 @@ def _answer(
     if fitted.items.biased:
         offsets = panel[rows, k] + panel.dtype.type(fitted.mean)
     X = panel[:, :k]
-    ids, scores = request.best(X, fitted.items.columns(), rows, users, offsets)
+    ids, scores = request.best(X, fitted.items.columns(request.plain), rows, users, offsets)
     popular = np.zeros(0, np.intp)
     if offsets is None and np.count_nonzero(scores[:, 0]) < len(scores):
         popular = np.flatnonzero(scores[:, 0] == 0)
@@ -370,5 +374,5 @@ def _answer(
         part = request._replace(choice=request.choice.part(popular))
         ones = np.ones((len(popular), 1), fitted.dtype)
         every = np.arange(len(popular), dtype=np.intp)
-        ids[popular], scores[popular] = part.best(ones, fitted.popularity(), every, users[popular])
+        ids[popular], scores[popular] = part.best(ones, fitted.popularity(request.plain), every, users[popular])
     return ids, scores

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
 
 from .data.interactions import Interactions
 from .engine import basis
-from .engine.alternation import Alternation, Begin
+from .engine.alternation import Begin
 from .engine.problem import Model
-from .engine.sketch import sketch
 from .fitted import Fitted
 from .objectives import Objective
 
@@ -18,8 +18,8 @@ __all__ = ["begin"]
 
 
 def begin(
-    alternation: Alternation,
-    rng: np.random.Generator,
+    model: Model,
+    draw: Callable[[], Begin],
     start: Fitted | None,
     objective: Objective,
     cells: Interactions,
@@ -28,11 +28,11 @@ def begin(
 
     Parameters
     ----------
-    alternation : Alternation
-    rng : numpy.random.Generator
-        Of the sketch.
+    model : Model
+    draw : callable () -> Begin
+        Puts a start of its own into the panels, as `sketch` does.
     start : Fitted, optional
-        Where to go on from; None: the sketch is the start.
+        Where to go on from; None: what `draw` draws.
     objective : Objective
     cells : Interactions
         What is to be fitted.
@@ -47,10 +47,9 @@ def begin(
     ValueError
         `cells` lack users or items of the start, or the start has more factors than are wanted.
     """
-    model = alternation.model
     factors = model.width - (model.bias >= 0)
     if start is None:
-        return sketch(alternation, rng)
+        return draw()
     if start.items.k > factors:
         raise ValueError(
             f"factors is {factors} and the model to start from has {start.items.k}: at least as many are wanted"
@@ -58,7 +57,7 @@ def begin(
     places = _places(start, cells)
     more = factors > start.items.k
     if more:
-        sketch(alternation, rng)
+        draw()
     _go_on_from(start, places, model, factors)
     if more:
         return Begin("absent")
@@ -101,7 +100,7 @@ def _is_solved(start: Fitted, objective: Objective, cells: Interactions) -> bool
 def _go_on_from(start: Fitted, places: list[np.ndarray], model: Model, factors: int) -> None:
     """Put the factors of a start into the panels; new users and items stay 0.
 
-    More factors than the start has come from the sketch that the panels then hold: what of it lies outside the span of
+    More factors than the start has come from what was drawn into the panels before: what of it lies outside the span of
     the start's factors, along its principal axes.
     """
     k = start.items.k

@@ -217,7 +217,7 @@ class Updating(Base):
         )
         weight, background = statistics.weight[[item]], statistics.background[[item]]
         own = replace(statistics, weight=weight, background=background)
-        gram_x, gram_y = fitted.gram("user"), fitted.gram("item")
+        gram_x, gram_y = fitted.gram("user", self._plain), fitted.gram("item", self._plain)
         if user == len(users):
             users = users.with_rows(np.array([user]), np.zeros((1, users.width)), gram_x)
         problem = objective.item_problem(of_item.cells, own, len(users))

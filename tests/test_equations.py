@@ -21,7 +21,7 @@ def problem_of(case: Case, R: np.ndarray, dtype: str = "float64"):
 
 
 def one_row(problem, u: int):
-    return problem._replace(cells=problem.cells.row(u), rows=problem.rows[u : u + 1])
+    return problem._replace(cells=problem.cells.part(u, u + 1), rows=problem.rows[u : u + 1])
 
 
 def fixed_side(reference, n: int, k: int = 4):

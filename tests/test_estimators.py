@@ -757,8 +757,18 @@ INTEGER, NUMBER = r"must be an integer, got {} of type {}", r"must be a number, 
             ValueError,
             "regularization_exponent must be at least 0, got -1",
         ),
-        (ImplicitALS, {"solver": "lu"}, ValueError, "solver must be one of 'auto', 'cholesky', 'cg', got 'lu'"),
-        (ImplicitALS, {"solver": None}, ValueError, "solver must be one of 'auto', 'cholesky', 'cg', got None"),
+        (
+            ImplicitALS,
+            {"solver": "lu"},
+            ValueError,
+            "solver must be one of 'auto', 'cholesky', 'cg', 'plain', got 'lu'",
+        ),
+        (
+            ImplicitALS,
+            {"solver": None},
+            ValueError,
+            "solver must be one of 'auto', 'cholesky', 'cg', 'plain', got None",
+        ),
         (ImplicitALS, {"dtype": "float16"}, ValueError, "dtype must be 'float32' or 'float64', got 'float16'"),
         (ImplicitALS, {"dtype": int}, ValueError, "dtype must be 'float32' or 'float64', got <class 'int'>"),
         (ImplicitALS, {"dtype": None}, ValueError, "dtype must be 'float32' or 'float64', got None"),
@@ -1124,7 +1134,7 @@ def test_the_last_loss_is_that_of_the_model_where_weights_hardly_exceed_the_back
 
 def test_folding_in_checks_a_solver_set_since():
     model = fitted().set_params(solver="lu")
-    with pytest.raises(ValueError, match=r"^solver must be one of 'auto', 'cholesky', 'cg', got 'lu'"):
+    with pytest.raises(ValueError, match=r"^solver must be one of 'auto', 'cholesky', 'cg', 'plain'"):
         model.fold_in_users(GOOD)
 
 

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..engine import basis, sweep
+from ..engine import basis, plain, sweep
+from ..engine.fallback import is_plain
 from ..engine.panel import as_panel
 from ..engine.plan import plan_for
 from ..engine.problem import BACKGROUND, RowProblem, first_failure
@@ -56,17 +57,22 @@ class HalfStep:
             A row's equations have no solution; the message names row and remedy.
         """
         problem, width, n_threads = self._problem, self._factors, self._n_threads
+        if is_plain("auto"):
+            return self._checked(plain.half_step(problem, Y, width, X, n_threads), X)
         fixed = basis.fix(Y, problem.columns[:, BACKGROUND], width, n_threads)
         if self._warm:
             basis.rotate(X, fixed.rotation, n_threads)
         if self._schedule is None:
             self._schedule = sweep.make_schedule(problem.cells.counts, Y, self._plan, n_threads)
         outcome = sweep.half_step(problem, fixed.panel, fixed.g, width, X, self._plan, n_threads, self._schedule)
-        failure = first_failure(self._side, outcome.status)
-        if failure is not None:
-            raise solve_error(failure, problem.cells, X.dtype)
         if fixed.rotation is not None:
             basis.rotate(X, fixed.rotation.T, n_threads)
+        return self._checked(outcome, X)
+
+    def _checked(self, outcome: sweep.Outcome, X: np.ndarray) -> float:
+        failure = first_failure(self._side, outcome.status)
+        if failure is not None:
+            raise solve_error(failure, self._problem.cells, X.dtype)
         return outcome.loss
 
 

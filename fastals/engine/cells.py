@@ -24,12 +24,12 @@ def gather_cells(
     row_weight, row_background = rows[u, WEIGHT], rows[u, BACKGROUND]
     if len(cells.values) == len(cells.weights) == len(columns) == 1:
         # All entries are alike, as in binary data: this takes an eighth of the time.
-        one, right, part = _cell(rule, cells.values[0], cells.weights[0] * row_weight, row_background, columns, 0)
+        one, right, part = cell(rule, cells.values[0], cells.weights[0] * row_weight, row_background, columns, 0)
         fill(w, m, one)
         fill(b, m, right)
         return m * np.float64(part), m * np.float64(one), m * (one < 0), m * (one == 0)
     # Each loop reads only what varies, so that LLVM makes a vector loop of it. w and b hold weights and values until
-    # `_cell` turns each pair into w and b.
+    # `cell` turns each pair into w and b.
     values, weights = b, w
     if len(cells.values) == 1:
         fill(values, m, cells.values[0])
@@ -44,12 +44,12 @@ def gather_cells(
     constant, negative, zero = 0.0, 0, 0
     if len(columns) == 1:
         for i in range(m):
-            w[i], b[i], part = _cell(rule, values[i], weights[i], row_background, columns, 0)
+            w[i], b[i], part = cell(rule, values[i], weights[i], row_background, columns, 0)
             constant += part
     else:
         for i in range(m):
             j = np.uintp(cells.indices[begin + i])
-            w[i], b[i], part = _cell(rule, values[i], weights[i], row_background, columns, j)
+            w[i], b[i], part = cell(rule, values[i], weights[i], row_background, columns, j)
             constant += part
     total = 0.0
     for i in range(m):
@@ -60,7 +60,15 @@ def gather_cells(
 
 
 @inlined
-def _cell(rule, value, weight, row_background, columns, j):  # -> w, b, confidence * target^2
+def cell(
+    rule,  # in  CellRule
+    value,  # in  T
+    weight,  # in  T               of the entry, times the row's
+    row_background,  # in  T
+    columns,  # in  T (n_columns, 3)
+    j,  # in  intp            row of `columns`
+):  # -> w, b, confidence * target^2
+    """Compute the numbers of one entry."""
     confidence = (rule.constant + rule.slope * abs(value)) * weight * columns[j, WEIGHT]
     target = rule.value_target * (value - rule.mean - columns[j, OFFSET]) + rule.sign_target * (value > 0)
     return confidence - row_background * columns[j, BACKGROUND], confidence * target, confidence * target * target

@@ -34,9 +34,10 @@ class Entries(NamedTuple):
 
 
 class Equations(NamedTuple):
-    """A x = Y'b."""
+    """A x = r with r = Y'b."""
 
     A: np.ndarray  # float64 (k, k)
+    r: np.ndarray  # float64 (k,)
     Y: np.ndarray  # float64 (m, k): the fixed rows of the entries
     b: np.ndarray  # float64 (m,)
 
@@ -80,26 +81,23 @@ def row_equations(
     if offsets is not None:
         Y = np.column_stack([Y, np.ones(len(Y))])
     numbers = entries(problem, offsets)
-    w = numbers.w
+    w, b = numbers.w, numbers.b
     with one_blas_thread():
         if w.min(initial=0) >= 0:
             Z = Y * np.sqrt(w)[:, None]
             A = Z.T @ Z  # which BLAS does in half the time of the product of two matrices
         else:
             A = (Y.T * w) @ Y
+        r = Y.T @ b
     A += problem.rows[0, RIDGE] * np.eye(Y.shape[1])
     if gram is not None:
         A += problem.rows[0, BACKGROUND] * gram
-    return Equations(A, Y, numbers.b)
+    return Equations(A, r, Y, b)
 
 
 def solve(equations: Equations) -> np.ndarray | None:
     """Return x, float64 (k,), by Cholesky; None where A is not positive definite. A row without entries is 0."""
-    A, Y, b = equations
-    if len(b) == 0:
-        return np.zeros(len(A))
-    with one_blas_thread():
-        return _cholesky_solve(A, Y.T @ b)
+    return _cholesky_solve(equations.A, equations.r) if len(equations.b) else np.zeros(len(equations.r))
 
 
 def contributions(equations: Equations, y: np.ndarray) -> np.ndarray | None:
@@ -108,12 +106,11 @@ def contributions(equations: Equations, y: np.ndarray) -> np.ndarray | None:
     x = A^-1 sum_j b_j y_j, so x.y is the sum of b_j y_j' A^-1 y (Hu, Koren, Volinsky: Collaborative filtering for
     implicit feedback datasets. ICDM 2008, section 5).
     """
-    A, Y, b = equations
-    if len(b) == 0:
-        return b
-    turned = _cholesky_solve(A, y)
+    if len(equations.b) == 0:
+        return equations.b
+    turned = _cholesky_solve(equations.A, y)
     with one_blas_thread():
-        return None if turned is None else b * (Y @ turned)
+        return None if turned is None else equations.b * (equations.Y @ turned)
 
 
 def _cholesky_solve(A: np.ndarray, r: np.ndarray) -> np.ndarray | None:

@@ -5,14 +5,16 @@ Three decorators: ``kernel`` is for functions that Python calls, ``inner`` for t
 importing this package compiles nothing.
 
 Parallelism is by Python threads. Each runs the same kernel, which holds no GIL and draws its blocks of rows from one
-shared counter with ``next_block``; there is no ``prange``, hence no threading layer that aborts or dies after a fork.
+shared counter with ``next_block``. Only ``parallel_kernel``, for the textbook's engine, has ``prange``: its threading
+layers abort when two Python threads launch at once, or die after a fork, which `launch` has to keep from them.
 """
 
 import os
 import warnings
 from collections.abc import Callable
 from threading import RLock
-from typing import Any
+from types import FunctionType
+from typing import Any, NamedTuple
 
 import numba
 from llvmlite import ir
@@ -99,6 +101,29 @@ def inlined(function: Callable) -> Any:
     Without a cache, as it is never compiled by itself.
     """
     return numba.njit(**INNER_OPTIONS, inline="always")(function)
+
+
+# Without FASTMATH: every sum in the order in which it stands, so that a loop has the same bits however it is compiled.
+STRICT_OPTIONS = {"error_model": "numpy", "nogil": True}
+
+
+class ParallelKernel(NamedTuple):
+    """A function with a loop over `numba.prange`, for `launch.launch`."""
+
+    parallel: Any  # on the threads of one of Numba's threading layers
+    serial: Any  # as a plain loop, to the same bits
+
+
+def parallel_kernel(function: Callable) -> ParallelKernel:
+    """Compile ``function``, on its first call, as an entry from Python whose ``prange`` runs on several threads."""
+    serial = FunctionType(function.__code__, function.__globals__, function.__name__)
+    serial.__qualname__ = f"{function.__qualname__}_serial"  # a cache of its own: Numba's key has no options
+    return ParallelKernel(_cached(function, {**STRICT_OPTIONS, "parallel": True}), _cached(serial, STRICT_OPTIONS))
+
+
+def strict(function: Callable) -> Any:
+    """Compile ``function``, when first needed, for a ``parallel_kernel``."""
+    return _cached(function, STRICT_OPTIONS)
 
 
 def _cached(function: Callable, options: dict[str, Any]) -> Any:

@@ -52,12 +52,12 @@ class Cells(NamedTuple):
         n = len(self.indices)
         return self.weights if len(self.weights) == n else np.broadcast_to(self.weights, n)
 
-    def row(self, number: int) -> Cells:
-        """Return one row as cells of their own."""
-        place = slice(self.indptr[number], self.indptr[number + 1])
+    def part(self, begin: int, end: int) -> Cells:
+        """Return the rows from `begin` to before `end` as cells of their own."""
+        indptr = self.indptr[begin : end + 1]
+        place = slice(indptr[0], indptr[-1])
         values, weights = (part if len(part) == 1 else part[place] for part in (self.values, self.weights))
-        indices = self.indices[place]
-        return Cells(np.array([0, len(indices)]), indices, values, weights)
+        return Cells(indptr - indptr[0], self.indices[place], values, weights)
 
 
 class CellRule(NamedTuple):

@@ -89,6 +89,11 @@ class Columns(NamedTuple):
     height: int  # rows of a tile of registers
     lanes: int  # lanes of a vector
 
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Columns and factors."""
+        return len(self.places), self.strips.shape[1]
+
     def less(self, barred: np.ndarray) -> Columns:
         """Return the columns without those that are True in `barred`, of shape (n,): their offset becomes -inf."""
         offsets = self.offsets.copy()

@@ -54,14 +54,17 @@ import numpy as np
 from scipy import linalg, sparse
 
 from ...data.interactions import Interactions, MatrixLike, as_named_interactions
-from ...engine import topk
 from ...engine.equations import gram, row_equations
+from ...engine.fallback import is_plain
 from ...engine.loss import ridge
 from ...engine.panel import aligned_zeros, as_panel
 from ...engine.simd.target import padded
 from ...engine.threads import available
+from ...engine.topk import Lists
+from ...fitted import pack
 from ...objectives import Objective, Statistics
 from ...progress import Progress
+from ...ranking import top_n
 from ...storage import read_arrays, write_arrays
 from ...validation import (
     NotFittedError,
@@ -494,7 +497,7 @@ class AlternatingLeastSquares(Params):
         given = as_named_interactions("user_items", user_items, self.dtype)
         row = int(check_ids("userid", userid, given.shape[0])[0]) if given.shape[0] > 1 else 0
         self._check_columns("user_items", given, len(Y), "items")
-        cells, ones = given.by_user.row(row), np.ones(len(Y))
+        cells, ones = given.by_user.part(row, row + 1), np.ones(len(Y))
         problem = self._objective().user_problem(cells, Statistics(0.0, ones, ones, 1.0))
         system = row_equations(problem, Y[cells.indices], gram=gram(Y, ones) if user_weights is None else None)
         if user_weights is None:
@@ -735,8 +738,9 @@ def _rank(
     falling = candidates.left[::-1]
     indptr, indices = _skipped(liked, falling, len(X), len(Y))
     Y = Y[::-1] if len(falling) == len(Y) else Y[falling]
-    skipped = topk.Lists(indptr.astype(np.int64), indices.astype(np.int32), np.arange(len(X)))
-    found, scores = topk.top_n(X, topk.pack(Y), n, n_threads, excluded=(skipped,))
+    skipped = Lists(indptr.astype(np.int64), indices.astype(np.int32), np.arange(len(X)))
+    columns = pack(Y, None, is_plain("auto"))
+    found, scores = top_n(X, columns, n, n_threads, np.arange(len(X)), None, (skipped,), None)
     ids = np.append(falling, -1)[found].astype(candidates.id_dtype)
     scores[found < 0] = np.finfo(scores.dtype).min
     for row in np.flatnonzero((found < 0).any(axis=1)):

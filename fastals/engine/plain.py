@@ -1,0 +1,150 @@
+"""The engine as a textbook has it, to read from top to bottom and to step through with a debugger.
+
+Alternating least squares solves one side's rows for the other side's factors Y, then the sides change places. Rows do
+not depend on each other, so `numba.prange` spreads them over threads. Each is a k x k system:
+
+    A = background G + ridge I + sum_j w_j y_j y_j' ,   r = sum_j b_j y_j ,   A x = r ,   G = Y' diag(q) Y
+
+The entries that are not observed are all in G, which is summed once for all rows; an observed entry j adds what it
+weighs on top of that (`problem` says what w, b, background and ridge are, `objectives` what they are for each model).
+
+It runs with `solver="plain"`, and where the vector kernels of the fast engine cannot be compiled. It touches none of
+them: with NUMBA_DISABLE_JIT=1 all of it is plain Python. `tests/test_plain.py` holds the fast engine to it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+from numba import prange
+
+from .alternation import Begin, biases_as_offsets
+from .cells import cell
+from .equations import gram
+from .jit import parallel_kernel, strict
+from .launch import launch
+from .loss import ridge
+from .problem import BACKGROUND, NOT_FINITE, NOT_POSITIVE, OK, RIDGE, WEIGHT, Failure, Model, RowProblem, first_failure
+from .sweep import Outcome
+
+
+def start(model: Model, rng: np.random.Generator) -> Begin:
+    """Draw the items' factors; the users' are not part of the start."""
+    n, factors = len(model.Y), model.width - (model.bias >= 0)
+    model.Y[:, :factors] = rng.standard_normal((n, factors), model.Y.dtype) / np.sqrt(factors)
+    return Begin("absent")
+
+
+def fit(
+    model: Model, n_threads: int, begin: Begin, iterations: int, after: Callable[[int, float], bool]
+) -> Failure | None:
+    """Alternate from the factors in `model.Y`, or from those of both sides where the users are solved already.
+
+    `after(iteration, loss)` is called after each iteration; True ends the fit. Returns the first row that failed.
+    """
+    sides = {"user": (model.users, model.X, model.Y), "item": (model.items, model.Y, model.X)}
+    if begin.users != "solved":
+        failure, _ = _solve_side("user", *sides["user"], model, n_threads)
+        if failure:
+            return failure
+    for iteration in range(iterations):
+        for side in ("item", "user"):
+            failure, loss = _solve_side(side, *sides[side], model, n_threads)
+            if failure:
+                return failure
+        if after(iteration, loss + ridge(model.items, model.Y)):
+            break
+    return None
+
+
+def _solve_side(
+    side: str, problem: RowProblem, X: np.ndarray, Y: np.ndarray, model: Model, n_threads: int
+) -> tuple[Failure | None, float]:
+    with biases_as_offsets(problem, Y, model.bias):
+        outcome = half_step(problem, Y, model.width, X, n_threads)
+    return first_failure(side, outcome.status), outcome.loss
+
+
+def half_step(problem: RowProblem, Y: np.ndarray, width: int, X: np.ndarray, n_threads: int) -> Outcome:
+    """Overwrite X by the solutions for Y, as `sweep.half_step`; of both panels the first `width` columns count."""
+    G = gram(Y[:, :width], problem.columns[:, BACKGROUND]).astype(Y.dtype)
+    status, losses = np.zeros(len(X), np.int8), np.zeros(len(X))
+    launch(_solve_rows, n_threads, *problem, Y, G, X, status, losses)
+    return Outcome(losses, status)
+
+
+@parallel_kernel
+def _solve_rows(
+    cells,  # in    RowProblem, one by one, as a parallel loop takes no tuple of tuples
+    rule,
+    rows,
+    columns,
+    Y,  # in    T (n_columns, kp)
+    G,  # in    T (k, k)
+    X,  # out   T (n_rows, kp)
+    status,  # out   int8 (n_rows,)
+    losses,  # out   float64 (n_rows,)
+):
+    """Solve each row on its own; what a thread needs for that is made as it goes along."""
+    for u in prange(len(X)):
+        A = np.empty(G.shape, Y.dtype)
+        status[u], losses[u] = _solve_row(cells, rule, rows, columns, u, Y, G, A, X[u])
+
+
+@strict
+def _solve_row(cells, rule, rows, columns, u, Y, G, A, x):  # -> status, objective of the row
+    """Write out A and r, which takes the place of x, and solve."""
+    k, background = len(G), rows[u, BACKGROUND]
+    x[:] = 0
+    if cells.indptr[u] == cells.indptr[u + 1]:
+        return OK, 0.0
+    for p in range(k):  # of A, which is symmetric, the upper triangle will do
+        for q in range(p, k):
+            A[p, q] = background * G[p, q]
+        A[p, p] += rows[u, RIDGE]
+    constant = 0.0
+    for i in range(cells.indptr[u], cells.indptr[u + 1]):
+        j = cells.indices[i]
+        value = cells.values[min(i, len(cells.values) - 1)]  # one value, weight or column may stand for all
+        weight = cells.weights[min(i, len(cells.weights) - 1)] * rows[u, WEIGHT]
+        w, b, part = cell(rule, value, weight, background, columns, min(j, len(columns) - 1))
+        constant += np.float64(part)
+        y = Y[j, :k]
+        _add(x, b, y)
+        for p in range(k):
+            _add(A[p, p:], w * y[p], y[p:])
+    solved, gain = _cholesky_solve(A, x)
+    if solved and np.isfinite(gain):
+        return OK, constant - gain
+    x[:] = 0
+    return NOT_FINITE if solved else NOT_POSITIVE, 0.0
+
+
+@strict
+def _cholesky_solve(A, x):  # -> whether A is positive definite, r'A^-1 r
+    """Factor A = U'U in its upper triangle, then solve U'z = r and U x = z, all in the place of r."""
+    k, gain = len(A), 0.0
+    for p in range(k):
+        if not A[p, p] > 0:  # as where it is not a number
+            return False, 0.0
+        A[p, p] = np.sqrt(A[p, p])
+        for q in range(p + 1, k):
+            A[p, q] /= A[p, p]
+        for i in range(p + 1, k):
+            _add(A[i, i:], -A[p, i], A[p, i:])
+        x[p] /= A[p, p]
+        _add(x[p + 1 :], -x[p], A[p, p + 1 :])
+        gain += np.float64(x[p]) ** 2
+    for p in range(k - 1, -1, -1):
+        for q in range(p + 1, k):
+            x[p] -= A[p, q] * x[q]
+        x[p] /= A[p, p]
+    return True, gain
+
+
+@strict
+def _add(total, factor, part):
+    """Add `factor * part` to the first numbers of `total`; a function of its own, as only so it is a vector loop."""
+    for i in range(len(part)):
+        total[i] += factor * part[i]
