@@ -5,12 +5,12 @@ import sys
 
 import numpy as np
 import pytest
+from numba.core.dispatcher import Dispatcher
 from scipy import sparse
 
 from fastals import ImplicitALS, Interactions
 from fastals.data.interactions import as_interactions, canonical_row
 from fastals.data.matrix import checked_csr, unlocked
-from fastals.engine.jit import Jitted
 
 FORMATS = ("csr", "csc", "coo", "lil", "dok", "bsr", "dia")
 
@@ -155,11 +155,11 @@ def test_read_only_arrays_are_kept_and_look_writable_to_kernels():
 def test_kernels_are_not_compiled_again_for_read_only_data():
     def signatures():
         return {
-            (module, name): len(value._dispatcher.signatures)
+            (module, name): len(value.signatures)
             for module in list(sys.modules)
             if module.startswith("fastals")
             for name, value in vars(sys.modules[module]).items()
-            if isinstance(value, Jitted) and value._dispatcher
+            if isinstance(value, Dispatcher)
         }
 
     R = example()
