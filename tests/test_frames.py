@@ -112,9 +112,8 @@ def test_a_matrix_in_a_data_frame_is_told_how():
 
 def test_the_name_of_a_file_is_no_data():
     for given, kind in (("a/x.csv", "string"), (b"a/x.csv", "string"), (Path("a/x.csv"), "path")):
-        sentence = (
-            rf"takes data, got the {kind} 'a/x.csv'; read the file first: fastals.datasets.read_ratings\('a/x.csv'\)"
-        )
+        got = rf"or Interactions, got the {kind} 'a/x.csv'; read the file first: "
+        sentence = got + r"fastals.datasets.read_ratings\('a/x.csv'\)"
         for call in (
             Interactions,
             ImplicitALS(2).fit,

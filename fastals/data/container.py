@@ -280,7 +280,7 @@ class Interactions(Frozen):
         >>> Interactions.from_frame(orders, user="customer", item="product", value="pieces")
         Interactions(2 users x 2 items, 2 events, float32)
         """
-        refuse_source("from_frame", df)
+        refuse_source("df", df)
         columns: Columns = {"user": user, "item": item, "value": value, "time": time, "event": event}
         columns.update({"event_weights": weights, "half_life": half_life})
         return cls._of_frame(df, columns, check_dtype("dtype", dtype))

@@ -95,7 +95,8 @@ def refuse_source(name: str, data: Any) -> None:
     if "://" in shown:
         file, first = shown.rsplit("/", 1)[-1], "download it and read the file"
     raise TypeError(
-        f"{name} takes data, got the {'string' if isinstance(data, (str, bytes)) else 'path'} {shown!r}; {first}: "
+        f"{name} must be a SciPy sparse matrix, a 2-D array, a table or Interactions, got the "
+        f"{'string' if isinstance(data, (str, bytes)) else 'path'} {shown!r}; {first}: "
         f"fastals.datasets.read_ratings({file!r}), or a table by pandas, polars or Arrow, passed with user=... and "
         "item=..."
     )

@@ -216,6 +216,8 @@ def _check_parts(R: Any) -> None:
 
 
 def _from_sparse(name: str, R: Any, dtype: np.dtype, once: bool, sizes: tuple[Any, Any]) -> sparse.csr_array:
+    if R.ndim != 2:
+        raise ValueError(f"{name} must have 2 dimensions, users x items, got shape {R.shape}")
     _check_numeric(name, R.dtype)
     if R.dtype != _summed_as(R.dtype, dtype):
         R = copy.copy(R) if R.format in ("csr", "csc", "coo") else _to_csr(name, R)
@@ -331,7 +333,7 @@ def _ordered_weights(weights: Any, name: str, R: Any, matrix: sparse.csr_array) 
         return array[rows, matrix.indices]
     if not (dense or (sparse.issparse(R) and R.format == "csr")):
         raise ValueError(
-            f"weights is an array and {name} is neither CSR nor dense, so the order of its entries is not kept: "
+            f"weights is an array and {name} is neither CSR nor dense, so the order of its cells is not kept: "
             f"pass {name} as CSR or weights as a sparse matrix"
         )
     if array.shape != (matrix.nnz,):
