@@ -88,22 +88,19 @@ def spread(work: Callable[[np.ndarray], Any], n_threads: int) -> None:
     if n_threads == 1:
         work(counter)
         return
-    crew, interrupt = _Crew(work, counter), None
+    crew = _Crew(work, counter)
     try:
-        crew.call(n_threads - 1)
-        work(counter)
-    except BaseException:
-        counter[0] = UNLIMITED  # the others stop after their block
+        try:
+            crew.call(n_threads - 1)
+            work(counter)
+        except BaseException:
+            counter[0] = UNLIMITED  # the others stop after their block
+            raise
+        finally:
+            crew.wait()
+    except BaseException:  # Ctrl-C may have come before or in the wait, and the others write into the caller's arrays
+        crew.wait_in_any_case()
         raise
-    finally:
-        while True:
-            try:
-                crew.wait()
-                break
-            except BaseException as error:  # Ctrl-C: the others still write into the caller's arrays
-                interrupt = error
-        if interrupt:
-            raise interrupt
     if crew.errors:
         raise crew.errors[0]
 
@@ -139,6 +136,15 @@ class _Crew:
         self._came.append(CLOSED)
         while len(self._went) < self._came.index(CLOSED):
             self._bell.get()
+
+    def wait_in_any_case(self) -> None:
+        """Do so whatever is raised meanwhile."""
+        while True:
+            try:
+                self.wait()
+                break
+            except BaseException:  # Ctrl-C once more
+                continue
 
     def _help(self) -> None:
         me = object()
