@@ -170,7 +170,9 @@ def test_a_row_without_solution_is_named():
     R = np.full((3, 4), np.nan)
     R[1, :2] = 1.0
     model = fastals.ExplicitALS(4, regularization=0.0, biases=False, solver="plain", random_state=0)
-    with pytest.raises(np.linalg.LinAlgError, match=r"user 1 with 2 cells cannot be solved in float32: .*not positive"):
+    with pytest.raises(
+        np.linalg.LinAlgError, match=r"user 1 with 2 interactions cannot be solved in float32: .*not positive"
+    ):
         model.fit(stored(R))
     assert not hasattr(model, "user_factors_")
 

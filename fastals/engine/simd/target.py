@@ -97,6 +97,9 @@ def compiled_for() -> tuple[str, str, str]:
 
 def describe(triple: str, cpu: str, features: str) -> Target:
     """Return what a CPU has, by the code that LLVM makes for it: LLVM knows which name implies which features."""
+    # Numba has done so where it compiles, but with NUMBA_DISABLE_JIT=1 it does not.
+    llvm.initialize_native_target()
+    llvm.initialize_native_asmprinter()
     machine = llvm.Target.from_triple(triple).create_target_machine(cpu=cpu, features=features)
     assembly = machine.emit_assembly(llvm.parse_assembly(_PROBE))
     vector_bytes = 64 if "zmm" in assembly else 32 if "ymm" in assembly else 16
