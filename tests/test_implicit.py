@@ -336,7 +336,7 @@ def test_bad_data_is_refused_before_the_fit(R, message):
 
 
 def test_an_unsolvable_row_is_named():
-    with pytest.raises(np.linalg.LinAlgError, match=r"(user|item) 0 with 1 cells cannot be solved"):
+    with pytest.raises(np.linalg.LinAlgError, match=r"(user|item) 0 with 1 interactions cannot be solved"):
         fitted(np.ones((1, 1)), regularization=0.0, factors=2, use_cg=False)
 
 

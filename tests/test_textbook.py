@@ -75,5 +75,5 @@ def test_a_row_without_a_solution_is_named():
     cells = Interactions(np.array([[1.0, 1.0], [0.0, 2.0]]), "float64")
     objective = Objective(1.0, 0.0, 0.0, 1.0, (0.0, 0.0))
     problem = objective.user_problem(cells.by_user, objective.learn(cells))
-    with pytest.raises(np.linalg.LinAlgError, match="user 1 with 1 cells cannot be solved in float64"):
+    with pytest.raises(np.linalg.LinAlgError, match="user 1 with 1 interactions cannot be solved in float64"):
         solve(problem, np.eye(2), 1)

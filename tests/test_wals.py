@@ -153,5 +153,5 @@ def test_weights_that_are_not_finite_are_refused_with_their_item():
 
 
 def test_rows_without_a_solution_are_named():
-    with pytest.raises(np.linalg.LinAlgError, match=r"user \d+ with \d+ cells cannot be solved in float32"):
+    with pytest.raises(np.linalg.LinAlgError, match=r"user \d+ with \d+ interactions cannot be solved in float32"):
         wals.weighted_als(RATINGS, rank=19, reg=0.0)
