@@ -1271,8 +1271,8 @@ def test_a_model_saved_without_its_cells_says_so(tmp_path):
     loaded = fastals.load(tmp_path / "model.npz")
     sentence = (
         "this model was saved without its training interactions, so it does not know what users have: "
-        "save it with include_cells=True, or pass exclude=R_rows, a sparse matrix with a row for each user asked for, or "
-        "exclude_seen=False"
+        "save it with include_cells=True, or pass exclude=R_rows, a sparse matrix with a row for each user asked for, "
+        "or exclude_seen=False"
     )
     refused(sentence, ValueError, loaded, 0, method="recommend")
     rows = sparse.csr_array(np.nan_to_num(example()))

@@ -14,6 +14,8 @@ import pytest
 import fastals
 from fastals.engine import jit
 
+ROOT = Path(__file__).parent.parent
+
 PACKAGE = Path(fastals.__file__).parent
 
 
@@ -214,3 +216,36 @@ def test_import_compiles_nothing():
         "    print(target.cache_info().currsize)\n"
     )
     assert done.stdout.split() == ["0", "0"]
+
+
+FITTING = """
+import hashlib
+import numpy as np
+from scipy import sparse
+import fastals
+rng = np.random.default_rng(0)
+R = sparse.random(300, 120, 0.1, format="csr", random_state=0)
+R.data[:] = rng.integers(1, 6, R.nnz)
+found = hashlib.sha256()
+for kind, params in (
+    (fastals.ImplicitALS, {"unobserved_weight": 0.1, "popularity_exponent": 0.5}),
+    (fastals.WeightedALS, {"unobserved_weight": 0.1, "item_weights": fastals.LinearWeights()}),
+    (fastals.ExplicitALS, {}),
+):
+    for solver in ("auto", "cholesky", "cg"):
+        model = kind(24, iterations=3, dtype="float64", random_state=0, solver=solver, **params).fit(R)
+        for array in (model.user_factors_, model.item_factors_, model.loss_history_, model.loss(R)):
+            found.update(np.asarray(array).tobytes())
+print(found.hexdigest())
+"""
+
+
+def test_a_process_that_compiles_has_the_bits_of_one_that_loads_the_cache(tmp_path):
+    def run() -> str:
+        environment = os.environ | {"NUMBA_CACHE_DIR": str(tmp_path)}
+        command = [sys.executable, "-c", FITTING]
+        return subprocess.run(command, env=environment, cwd=ROOT, check=True, capture_output=True, text=True).stdout
+
+    cold = run()
+    assert len(cold) == 65
+    assert run() == cold

@@ -2,11 +2,11 @@
 
 import numpy as np
 
-from .jit import inlined, inner
+from .jit import fused, inlined, inner
 from .problem import BACKGROUND, OFFSET, WEIGHT
 
 
-@inner
+@fused
 def gather_cells(
     problem,  # in    RowProblem
     u,  # in    intp

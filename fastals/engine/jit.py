@@ -1,8 +1,8 @@
 """The only caller of ``numba.njit``: which flags this project compiles with, and why.
 
-Three decorators: ``kernel`` is for functions that Python calls, ``inner`` for those that only jitted functions call,
-``inlined`` for those that become part of each caller. None takes a signature: a signature compiles at import, and
-importing this package compiles nothing.
+Four decorators: ``kernel`` is for functions that Python calls, ``inner`` for those that only jitted functions call,
+``fused`` and ``inlined`` for those that become part of each caller, in LLVM or before. None takes a signature: a
+signature compiles at import, and importing this package compiles nothing.
 
 Parallelism is by Python threads. Each runs the same kernel, which holds no GIL and draws its blocks of rows from one
 shared counter with ``next_block``. Only ``parallel_kernel``, for the textbook's engine, has ``prange``: its threading
@@ -93,6 +93,16 @@ def kernel(function: Callable) -> Any:
 def inner(function: Callable) -> Any:
     """Compile ``function``, when first needed, for callers that are jitted themselves."""
     return _cached(function, INNER_OPTIONS)
+
+
+def fused(function: Callable) -> Any:
+    """Compile ``function``, when first needed, and have LLVM put it into the machine code of each caller.
+
+    An ``inner`` function that is called has two machine codes: its own, and the one compiled with a caller. A process
+    that compiles runs the one, a process that loads the cache has only the other. Where sums may be reassociated, the
+    two may differ in the last bits.
+    """
+    return _cached(function, {**INNER_OPTIONS, "forceinline": True})
 
 
 def inlined(function: Callable) -> Any:
