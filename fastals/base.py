@@ -414,7 +414,7 @@ class Base(Params):
 
         def record(X: np.ndarray, Y: np.ndarray) -> Fitted:
             users, items = Side(X, k, objective.biases, cells.user_ids), Side(Y, k, objective.biases, cells.item_ids)
-            counts = cells.by_item.counts
+            counts = objective.liked(cells.by_item)
             return Fitted(users, items, objective, statistics, counts, tuple(history), Rows(cells.by_user))
 
         def after(iteration: int, loss: float) -> bool:

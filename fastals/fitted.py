@@ -306,7 +306,7 @@ class Fitted(Derived):
         The one that was fitted; parameters set since then do not count.
     statistics : Statistics
     item_counts : ndarray of int64, shape (n_items,)
-        Number of interactions of each item: popularity.
+        Number of interactions of each item that are no dislikes: popularity.
     history : tuple of float
         The objective after each iteration.
     by_user : Rows or None

@@ -186,6 +186,23 @@ class Objective:
         rows[:, BACKGROUND] = background
         return self._problem(cells, statistics, rows, columns, self.regularization[1], n_users)
 
+    def liked(self, cells: Cells) -> np.ndarray:
+        """Return how many interactions of each row speak for it: all, but for those with a dislike (r < 0).
+
+        Parameters
+        ----------
+        cells : Cells
+
+        Returns
+        -------
+        ndarray of int64, shape (n_rows,)
+        """
+        values = cells.values
+        if self.sign_target == 0 or values.min(initial=1) > 0:
+            return cells.counts
+        total = np.concatenate([[0], np.cumsum(cells.all_values > 0)])
+        return total[cells.indptr[1:]] - total[cells.indptr[:-1]]
+
     def with_items(self, statistics: Statistics, items: np.ndarray, counts: np.ndarray) -> Statistics:
         """Return the statistics with those of `items`, some of them new, taken from the cells they have now."""
         added = max(0, int(items.max()) + 1 - len(statistics.weight))

@@ -134,7 +134,8 @@ class Ranking(Base):
         fitted state, whatever other threads do to the model meanwhile.
 
         Users without factors get the most popular items. Where the model has item biases these rank the items. Else
-        the items' numbers of training interactions do; they stand for the scores, and `min_score` does not count.
+        the items' numbers of training interactions do, dislikes left out; they stand for the scores, and `min_score`
+        does not count.
 
         Examples
         --------

@@ -161,7 +161,7 @@ class Updating(Base):
             fitted,
             items=fitted.items.with_rows(numbers, Y),
             statistics=objective.with_items(fitted.statistics, numbers, counts),
-            item_counts=_counted(fitted.item_counts, numbers, counts),
+            item_counts=_counted(fitted.item_counts, numbers, objective.liked(cells.by_item)),
             by_user=None if by_item is None else by_item.transposed(len(users)),
             by_item=by_item,
         )
@@ -230,7 +230,7 @@ class Updating(Base):
             users=replace(users, gram=_exchange(gram_x, 1.0, old, new)),
             items=replace(items, gram=gram_y),
             statistics=statistics,
-            item_counts=_counted(fitted.item_counts, np.array([item]), np.array([len(of_item.columns)])),
+            item_counts=_counted(fitted.item_counts, np.array([item]), objective.liked(of_item.cells)),
             by_user=by_user.with_rows({user: of_user}),
             by_item=by_item.with_rows({item: of_item}),
         )
@@ -295,7 +295,7 @@ def _rows_of(cells: Cells, numbers: np.ndarray) -> dict[int, Row]:
 
 
 def _counted(known: np.ndarray, items: np.ndarray, counts: np.ndarray) -> np.ndarray:
-    """Return how many interactions each item has, renewed for these items."""
+    """Return the items' numbers of interactions, renewed for these items."""
     counted = np.zeros(max(len(known), int(items.max()) + 1), np.int64)
     counted[: len(known)] = known
     counted[items] = counts

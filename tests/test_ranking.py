@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy import sparse
 
 import fastals
 from fastals import ExplicitALS, ImplicitALS, Interactions
@@ -351,3 +352,15 @@ def test_far_too_many_threads():
     model = fitted(n_threads=2).set_params(n_threads=10**6)
     with pytest.raises(ValueError, match="n_threads must be at most 1024, got 1000000; None takes what is there"):
         model.recommend()
+
+
+def test_dislikes_make_no_item_popular():
+    R = np.zeros((9, 4))
+    R[:, 0] = -1.0  # disliked by all
+    R[:2, 1], R[:3, 2] = 1.0, 2.0
+    model = ImplicitALS(2, random_state=0).fit(R)
+    newcomer = sparse.csr_array((1, 4))
+    assert model.recommend(newcomer, 4, fold_in=True)[0].tolist() == [[2, 1, 0, 3]]
+    assert model.recommend(newcomer, 4, fold_in=True)[1].tolist() == [[3, 2, 0, 0]]
+    model.update(8, 3, 1.0).update(8, 1, -2.0).partial_fit_items([0], np.ones((9, 1)))
+    assert model.recommend(newcomer, 4, fold_in=True)[1].tolist() == [[9, 3, 2, 1]]
