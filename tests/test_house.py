@@ -105,6 +105,25 @@ def test_no_circles():
     list(TopologicalSorter({name: set(own_imports(name)) for name in modules()}).static_order())
 
 
+COMPILED = {"kernel", "inner", "fused", "inlined", "strict", "parallel_kernel"}
+LONGER = {
+    "engine.simd.kernels",
+    "compat.implicit.als",
+    "compat.translate",
+}  # vector kernels are one idea, each with its table
+
+
+@every_source
+def test_files_and_functions_are_short(name):
+    """No file above 600 lines, and no function above 60 statements outside the compiled kernels."""
+    lines = (PACKAGE / f"{name.replace('.', '/')}.py").read_text(encoding="utf-8").count("\n")
+    assert name in LONGER or lines <= 600
+    for node in ast.walk(SOURCES[name]):
+        if isinstance(node, ast.FunctionDef) and not COMPILED & {ast.unparse(d) for d in node.decorator_list}:
+            statements = sum(isinstance(child, ast.stmt) for child in ast.walk(node)) - 1
+            assert statements <= 60, f"{node.name} of fastals.{name} has {statements} statements"
+
+
 def test_compilers_are_called_in_one_module():
     compilers = {"njit", "jit", "vectorize", "guvectorize", "generated_jit", "cfunc", "stencil"}
     for name, tree in SOURCES.items():
