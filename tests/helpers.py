@@ -10,6 +10,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+import pytest
+from hypothesis import settings
 from hypothesis import strategies as st
 from scipy import sparse
 
@@ -275,3 +277,32 @@ def split_of_liked() -> tuple[sparse.csr_array, sparse.csr_array]:
     return sparse.csr_array((liked & ~held_out).astype(np.float32)), sparse.csr_array(
         (liked & held_out).astype(np.float32)
     )
+
+
+# For the tests of the three models
+
+MODELS = (fastals.ImplicitALS, fastals.ExplicitALS, fastals.WeightedALS)
+SMALL = {"factors": 3, "iterations": 2, "dtype": "float64", "random_state": 0}
+GOOD = stored(example())
+
+every_case = pytest.mark.parametrize("case", CASES.values(), ids=CASES.keys())
+every_model = pytest.mark.parametrize("cls", MODELS)
+few = settings(max_examples=15)
+
+
+def fitted(cls: type = fastals.ImplicitALS, R: np.ndarray | None = None, **params: Any) -> Any:
+    """Return a small model of a small example."""
+    return cls(**(SMALL | params)).fit(stored(example() if R is None else R))
+
+
+def reference_of(cls: type) -> Objective:
+    """Return the reference of the first case of a model."""
+    return next(case.reference() for case in CASES.values() if case.model is cls)
+
+
+def refused(match: str, error: type[Exception], model: Any, *args: Any, method: str = "fit", **kwargs: Any) -> None:
+    """Check that a call is refused in these words, and that the model is what it was."""
+    before = model.__getstate__()
+    with pytest.raises(error, match=f"^{match}$"):
+        getattr(model, method)(*args, **kwargs)
+    assert model.__getstate__() == before

@@ -1,4 +1,4 @@
-"""Any matrix in, canonical cells both ways round out; the refusals' sentences are checked in test_estimators."""
+"""Any matrix in, canonical cells both ways round out; the refusals' sentences are checked in test_input."""
 
 import numpy as np
 import pytest
