@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import sparse
 
-from fastals import ExplicitALS, ImplicitALS, Interactions
+from fastals import ExplicitALS, ImplicitALS
 from fastals.ranking import PAIRS
 from tests.helpers import dtypes, observed, stored
 from tests.test_topk import full_sort
@@ -87,72 +87,7 @@ def test_pairs_go_in_pieces(n_pairs):
     assert np.array_equal(model.predict(users, items), scores[users, items])
 
 
-# Who may be recommended what.
-
-
-def wanted_for(scores, left_out, n, min_score=-np.inf):
-    ids, best = full_sort(np.where(left_out | (scores < min_score), -np.inf, scores), left_out, n)
-    ids[best == -np.inf] = -1
-    return ids, best
-
-
-def mask_of(per_user: list[list[int]], n_items: int) -> np.ndarray:
-    mask = np.zeros((len(per_user), n_items), bool)
-    for row, items in enumerate(per_user):
-        mask[row, items] = True
-    return mask
-
-
-@given(
-    biases=st.booleans(),
-    exclude=st.sampled_from([None, "all", "lists", "sparse", "interactions"]),
-    allow=st.sampled_from([None, "all", "lists", "sparse"]),
-    min_score=st.sampled_from([None, -1, 2.5]),
-    exclude_seen=st.booleans(),
-    seed=st.integers(0, 2**32 - 1),
-)
-def test_filters_are_masks(biases, exclude, allow, min_score, exclude_seen, seed):
-    model, scores, seen = exact_model(biases, "float32", seed)
-    rng = np.random.default_rng(seed)
-    users = rng.integers(0, 20, 9)
-    left_out = seen[users] if exclude_seen else np.zeros((9, 15), bool)
-    arguments = {}
-    for name, form in (("exclude", exclude), ("allow", allow)):
-        if form is None:
-            continue
-        listed = [rng.integers(0, 15, rng.integers(0, 9)).tolist() for _ in range(1 if form == "all" else 9)]
-        mask = np.broadcast_to(mask_of(listed, 15), (9, 15))
-        forms = {
-            "all": lambda listed=listed: np.array(listed[0], int),
-            "lists": lambda listed=listed: listed,
-            "sparse": lambda mask=mask: sparse.coo_array(mask.astype(np.float32)),
-            "interactions": lambda mask=mask: Interactions(mask.astype(np.float32)),
-        }
-        arguments[name] = forms[form]()
-        left_out = left_out | (mask if name == "exclude" else ~mask)
-    ids, best = model.recommend(users, 6, min_score=min_score, exclude_seen=exclude_seen, **arguments)
-    minimum = -np.inf if min_score is None else min_score
-    wanted_ids, wanted = wanted_for(scores[users], left_out, 6, minimum)
-    assert np.array_equal(ids, wanted_ids)
-    assert np.array_equal(best, wanted)
-
-
-def test_filters_that_leave_nothing_give_nothing():
-    model, _, _ = exact_model(True, "float32", 0)
-    everything = range(15)
-    for arguments in ({"allow": []}, {"exclude": everything}, {"allow": [3], "exclude": [3]}, {"min_score": 1e9}):
-        ids, scores = model.recommend([0, 1], 3, **arguments)
-        assert (ids == -1).all()
-        assert (scores == -np.inf).all()
-
-
-def test_one_user_with_filters_of_its_own():
-    model, _, _ = exact_model(False, "float32", 0)
-    ids, scores = model.recommend(3, 4, exclude=[1, 2])
-    for exclude in ([[2, 1, 1]], sparse.csr_array(mask_of([[1, 2]], 15))):
-        one = model.recommend(3, 4, exclude=exclude)
-        assert np.array_equal(one[0], ids)
-        assert np.array_equal(one[1], scores)
+# All users, and who has nothing, and who is new.
 
 
 @pytest.mark.parametrize("n_users", [1, 5000])
@@ -166,24 +101,6 @@ def test_all_users_and_blocks_of_them(n_users):
     assert np.array_equal(np.concatenate([block[1] for block in blocks]), ids)
     assert np.array_equal(np.concatenate([block[2] for block in blocks]), scores)
     assert max(len(users) for users, _, _ in blocks) <= 700
-
-
-@pytest.mark.parametrize("form", ["lists", "sparse"])
-def test_blocks_with_filters_of_each_user(form):
-    model, _, _ = exact_model(True, "float32", 0)
-    rng = np.random.default_rng(0)
-    users = rng.integers(0, 20, 9)
-    exclude, allow = ([rng.integers(0, 15, size).tolist() for size in range(start, 9 + start)] for start in (0, 5))
-    filters = {"exclude": exclude, "allow": allow}
-    if form == "sparse":
-        filters = {name: sparse.csr_array(mask_of(lists, 15)) for name, lists in filters.items()}
-    ids, scores = model.recommend(users, 4, **filters)
-    blocks = list(model.recommend_blocks(users, 4, block_size=4, **filters))
-    assert np.array_equal(np.concatenate([block[1] for block in blocks]), ids)
-    assert np.array_equal(np.concatenate([block[2] for block in blocks]), scores)
-
-
-# Who has nothing, and who is new.
 
 
 def test_users_without_cells_get_what_is_popular():
@@ -247,43 +164,6 @@ def test_wrong_requests(request_, error, sentence):
     model, _, _ = exact_model(False, "float32", 0)
     with pytest.raises(error, match=sentence):
         model.recommend(**({"users": [0, 1]} | request_))
-
-
-@pytest.mark.parametrize("form", ["csr", "csc"])
-@pytest.mark.parametrize("name", ["exclude", "allow"])
-@pytest.mark.parametrize("number", [5 * 10**8, 200, -5])
-def test_filters_that_point_outside_are_refused(form, name, number):
-    """SciPy takes such arrays, and neither it nor a kernel looks."""
-    model, _, _ = exact_model(False, "float32", 0)
-    cells = np.ones(1), np.array([number], np.int32)
-    if form == "csr":
-        given, side = sparse.csr_array((*cells, np.array([0, 1], np.int32)), shape=(1, 15)), "column"
-    else:
-        given, side = sparse.csc_array((*cells, np.array([0] + [1] * 15, np.int32)), shape=(1, 15)), "row"
-    with pytest.raises(ValueError, match=rf"{name} is not a valid {form.upper()} matrix .*: a {side} number is not in"):
-        model.recommend(3, 4, **{name: given})
-
-
-def test_filters_by_interactions_go_by_their_ids():
-    names = np.array([f"i{number:02}" for number in range(15)])
-    model = ImplicitALS(factors=3, iterations=1, random_state=0).fit(
-        Interactions(stored(observed(np.random.default_rng(0), 20, 15, 0.3)), user_ids=range(20, 40), item_ids=names)
-    )
-    order = np.random.default_rng(1).permutation(15)
-    mask = mask_of([[1, 2, 9], [4]], 15).astype(np.float32)
-    wanted = model.recommend([23, 24], 4, exclude=mask_to_lists(mask, names))
-    for exclude in (Interactions(mask[:, order], item_ids=names[order]), Interactions(sparse.csr_array(mask))):
-        assert np.array_equal(model.recommend([23, 24], 4, exclude=exclude)[0], wanted[0])
-    few = Interactions(np.ones((1, 2)), item_ids=names[[7, 4]])
-    assert set(model.recommend(23, 2, allow=few, exclude_seen=False)[0]) == set(names[[7, 4]])
-    with pytest.raises(ValueError, match=r"exclude: item_ids\[0\] is 'x', which is not among the 15 ids"):
-        model.recommend(23, 2, exclude=Interactions(np.ones((1, 1)), item_ids=["x"]))
-    alike = model.similar_users(23, 3, allow=Interactions(np.ones((1, 3)), item_ids=[39, 21, 30]))[0]
-    assert set(alike) == {39, 21, 30}
-
-
-def mask_to_lists(mask: np.ndarray, names: np.ndarray) -> list[np.ndarray]:
-    return [names[row > 0] for row in mask]
 
 
 def test_nobody_is_folded_in_for_a_wrong_request(monkeypatch):
