@@ -309,14 +309,15 @@ def _solved(
     rows = fixed.rows(problem.cells.indices)
     biases = rows[:, fixed.k] if fixed.biased else None
     solution = equations.solve(equations.row_equations(problem, rows[:, : fixed.k], biases, gram))
-    if solution is None:
+    with np.errstate(over="ignore"):
+        new = None if solution is None else solution.astype(side.base.dtype)
+    if new is None or not np.isfinite(new).all():
         raise np.linalg.LinAlgError(
             f"{name} {number} with {len(problem.cells.indices)} interactions cannot be solved: its equations are not "
-            "positive definite; raise regularization"
+            f"positive definite, or its solution is beyond {side.base.dtype}; raise regularization"
         )
     place = np.array([number])
     old = side.rows(place)[0, : side.width] if number < len(side) else np.zeros(side.width, side.base.dtype)
-    new = solution.astype(side.base.dtype)
     return side.with_rows(place, new[None]), old, new
 
 

@@ -1,4 +1,4 @@
-"""Rows solved again, single events, fits that go on: each against a fold-in or a fit of the whole."""
+"""Rows solved again and single events: each against a fold-in or a fit of the whole."""
 
 from __future__ import annotations
 
@@ -13,8 +13,6 @@ from scipy import sparse
 
 import fastals
 from fastals import ExplicitALS, ImplicitALS, Interactions, NotFittedError, WeightedALS
-from fastals.engine.alternation import Alternation
-from fastals.fitted import Rows
 from tests.helpers import CASES, assert_rows_close, dtypes, half_step, observed, same_bits, same_model, sides, stored
 
 SMALL = {"factors": 3, "iterations": 2, "dtype": "float64", "random_state": 0}
@@ -53,35 +51,6 @@ def cells_of(model):
 
 def assert_same_cells(model, R):
     np.testing.assert_array_equal(cells_of(model), R)
-
-
-# The cells.
-
-
-@given(seed=st.integers(0, 999), alike=st.booleans())
-def test_rows_replaced_and_added(seed, alike):
-    rng = np.random.default_rng(seed)
-    before, after = (observed(np.random.default_rng(s), n, 8, 0.4) for s, n in ((seed, 6), (seed + 1, 9)))
-    if alike:
-        before, after = before * 0 + 1, after * 0 + 1
-    numbers = np.concatenate([rng.permutation(6)[: rng.integers(6)], [6, 7, 8]])
-    rows, others = (Rows(Interactions(stored(R)).by_user) for R in (before, after))
-    half = len(numbers) // 2
-    for some in (numbers[:half], numbers[half:]):
-        rows = rows.with_rows({int(number): others[number] for number in some})
-    wanted = np.vstack([before, np.full((3, 8), np.nan)])
-    wanted[numbers] = after[numbers]
-    merged = rows.cells
-    canonical = Interactions(stored(wanted)).by_user
-    np.testing.assert_array_equal(merged.indptr, canonical.indptr)
-    np.testing.assert_array_equal(merged.indices, canonical.indices)
-    np.testing.assert_array_equal(merged.all_values, canonical.all_values)
-    assert rows.cells is merged
-    if alike:
-        assert len(merged.values) == 1  # one number for all, still
-    for number in range(9):
-        np.testing.assert_array_equal(rows[number].columns, np.flatnonzero(~np.isnan(wanted[number])))
-    assert len(rows[9].columns) == 0
 
 
 # Whole rows.
@@ -124,6 +93,14 @@ def test_recommendations_leave_out_the_new_cells():
     R[0, before[:2]] = 1.0
     model.partial_fit_users(3, stored(R))
     assert sorted(model.recommend(3, n=12)[0]) == sorted(set(range(14)) - set(before[:2]))
+
+
+def test_sparse_and_dense_rows_are_one():
+    one, two = fitted(), fitted()
+    R = example(1, (1, 14))
+    one.partial_fit_users(0, stored(R))
+    two.partial_fit_users([0], sparse.csr_matrix(np.nan_to_num(R)))
+    assert same_model(one, two)
 
 
 def test_no_rows_change_nothing():
@@ -282,6 +259,16 @@ def test_fold_in_sees_the_event():
     assert not np.array_equal(model.fold_in_users(R), before)
 
 
+def test_an_event_beyond_the_dtype_leaves_the_model_as_it_was():
+    model = fitted(WeightedALS, dtype="float32", regularization=1e-3)
+    model.user_factors_ = model.user_factors_ * 0.01
+    before = copy.copy(model)
+    user, item = np.argwhere(~np.isnan(example()))[0].tolist()
+    with pytest.raises(np.linalg.LinAlgError, match=r"^item .* cannot be solved: .* or its solution is beyond float32"):
+        model.update(user, item, 3e38)
+    assert same_model(model, before)
+
+
 def test_an_unsolvable_event_leaves_the_model_as_it_was():
     R = np.full((3, 3), np.nan)
     R[[0, 1, 2], [0, 1, 2]] = 1.0
@@ -420,125 +407,3 @@ def test_events_of_a_copy_are_its_own(cls):
 
 def test_a_copy_of_what_is_not_fitted():
     assert copy.copy(ImplicitALS(factors=5)).get_params() == ImplicitALS(factors=5).get_params()
-
-
-# Fits that go on.
-
-
-@every_case
-def test_refit_goes_on(case):
-    R = example()
-    model = case.build(R, **SMALL)[0].fit(stored(R))
-    before = model.loss(stored(R))
-    assert model.refit(stored(R)) is model
-    assert model.n_iter_ == 2
-    assert model.loss_history_[-1] < before
-
-
-@every_model
-def test_refit_on_a_grown_matrix(cls):
-    R, grown = example(), example(1, (26, 17))
-    grown[:20, :14] = R
-    model = fitted(cls, R, iterations=30)
-    seconds = fitted(cls, grown, iterations=1)
-    model.iterations = 1
-    model.refit(stored(grown))
-    assert model.user_factors_.shape == (26, 3)
-    assert model.item_factors_.shape == (17, 3)
-    assert model.loss_history_[-1] < 2 * seconds.loss_history_[-1]
-    assert model.item_factors_[14:].any(axis=1).all()
-    assert_same_cells(model, grown)
-
-
-def test_refit_without_iterations_keeps_the_items():
-    model = fitted(solver="cholesky")
-    before = model.user_factors_ @ model.item_factors_.T
-    model.iterations = 0
-    model.refit(stored(example()))
-    np.testing.assert_allclose(model.user_factors_ @ model.item_factors_.T, before, rtol=0, atol=1e-10)
-
-
-def test_refit_with_weights():
-    R, weights = example(), np.linspace(1, 2, stored(example()).nnz)
-    model = WeightedALS(**SMALL).fit(stored(R), weights=weights)
-    before = model.loss(stored(R), weights)
-    assert model.refit(stored(R), weights=weights).loss_history_[-1] < before
-
-
-def test_refit_with_fewer_factors_is_refused():
-    model = fitted().set_params(factors=2)
-    with pytest.raises(ValueError, match="factors is 2 and the model to start from has 3"):
-        model.refit(stored(example()))
-
-
-@every_case
-def test_a_pause_costs_less_than_an_iteration(case):
-    R = stored(example())
-    five, three, more = (case.build(example(), **SMALL | {"solver": "cholesky", "iterations": n})[0] for n in (5, 3, 3))
-    before = three.fit(R).item_factors_.copy()
-    assert more.fit(R, start=three).loss(R) < five.fit(R).loss(R)
-    np.testing.assert_array_equal(three.item_factors_, before)
-
-
-@pytest.mark.parametrize(
-    ("change", "first"),
-    [({}, "item"), ({"alpha": 2.0}, "user"), ({"dtype": "float32"}, "user"), ({"factors": 4}, "user")],
-)
-def test_users_are_solved_again_for_what_is_new_only(monkeypatch, change, first):
-    start = ImplicitALS(**SMALL)
-    cells = start.interactions(stored(example()))
-    start.fit(cells)
-    sides = []
-    original = Alternation._half_step
-    monkeypatch.setattr(
-        Alternation, "_half_step", lambda *args, **options: sides.append(args[1]) or original(*args, **options)
-    )
-    model = ImplicitALS(**SMALL | change)
-    model.fit(cells if "dtype" not in change else model.interactions(stored(example())), start=start)
-    assert sides[0] == first
-    sides.clear()
-    ImplicitALS(**SMALL).fit(stored(example()), start=start)  # other cells, for all that is known
-    assert sides[0] == "user"
-
-
-@every_model
-def test_more_factors_begin_where_the_start_leaves_off(cls):
-    R = stored(example())
-    few = fitted(cls, iterations=30)
-    many = cls(**SMALL | {"factors": 6, "iterations": 10}).fit(R, start=few)
-    assert many.loss(R) < few.loss(R)
-    assert np.linalg.matrix_rank(many.item_factors_) == 6
-
-
-def test_a_start_is_matched_by_ids():
-    R = stored(example())
-    names = np.array([f"item {number:02}" for number in range(14)])
-    model = ImplicitALS(**SMALL).fit(Interactions(R, "float64", item_ids=names))
-    order = np.random.default_rng(0).permutation(14)
-    shuffled = Interactions(R[:, order], "float64", item_ids=names[order])
-    again = ImplicitALS(**SMALL | {"iterations": 0}).fit(shuffled, start=model)
-    np.testing.assert_array_equal(again.item_factors_, model.item_factors_[order])
-    fewer = Interactions(R[:, 1:], "float64", item_ids=names[1:])
-    with pytest.raises(ValueError, match="R lacks item 'item 00', which the model to start from has"):
-        ImplicitALS(**SMALL).fit(fewer, start=model)
-
-
-@pytest.mark.parametrize("start", [np.ones((14, 3)), ImplicitALS])
-def test_a_start_is_a_model(start):
-    with pytest.raises(TypeError, match="start must be a fitted model, ImplicitALS, ExplicitALS or WeightedALS, got"):
-        ImplicitALS(**SMALL).fit(stored(example()), start=start)
-    with pytest.raises(NotFittedError):
-        ImplicitALS(**SMALL).fit(stored(example()), start=ImplicitALS())
-
-
-def test_refit_takes_the_same_bits_from_the_same_start():
-    first, second = (fitted().refit(stored(example()) * 2) for _ in range(2))
-    assert same_model(first, second)
-
-
-def test_sparse_and_dense_rows_are_one():
-    one, two = fitted(), fitted()
-    R = example(1, (1, 14))
-    one.partial_fit_users(0, stored(R))
-    two.partial_fit_users([0], sparse.csr_matrix(np.nan_to_num(R)))
-    assert same_model(one, two)
