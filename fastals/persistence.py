@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numbers
 import os
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any, TypeVar
 
 import numpy as np
@@ -16,11 +16,18 @@ from .engine.panel import as_panel
 from .engine.problem import Cells
 from .fitted import Fitted, Rows, Side
 from .objectives import ExponentialWeights, LinearWeights, Objective, Statistics
-from .validation import Params, check_flag
+from .validation import check_flag, check_number, shown
 
 __all__ = ["Saving", "read_model"]
 
 WEIGHTS = {weights.__name__: weights for weights in (LinearWeights, ExponentialWeights)}
+
+HEADER = ("model", "params", "loss_history", "mean", "popularity_scale")
+ALWAYS = ("user_factors_", "item_factors_", "item_weight", "item_background", "item_counts")
+BIASES = ("user_biases_", "item_biases_")
+SEEN = tuple(f"seen_{name}" for name in Cells._fields)
+WEIGHT_ARRAYS = ("item_weight", "params_item_weights", "objective_item_weights")
+SOMETIMES = ("user_ids", "item_ids", *WEIGHT_ARRAYS[1:])
 
 Model = TypeVar("Model", bound=Base)
 
@@ -47,6 +54,13 @@ class Saving(Base):
 
         Parameters set since the fit are kept as such: the file has the objective that was fitted beside them.
 
+        Raises
+        ------
+        OSError
+            The file cannot be written. An old file of that name is as it was.
+        TypeError, ValueError
+            A parameter is not as wanted; the message names it. No file is written.
+
         Examples
         --------
         >>> import fastals, os, tempfile
@@ -55,9 +69,8 @@ class Saving(Base):
         >>> fastals.load(path).factors
         2
         """
-        fitted, include_cells = self._state, check_flag("include_cells", include_cells)
-        known: type[Params] = next(kind for kind in type(self).__mro__ if kind.__module__ == "fastals.models")
-        params = {name: getattr(self, name) for name in known._param_names()}
+        fitted, include_cells = self._whole_state, check_flag("include_cells", include_cells)
+        known: type[Base] = next(kind for kind in type(self).__mro__ if kind.__module__ == "fastals.models")
         statistics = fitted.statistics
         arrays = {"item_weight": statistics.weight, "item_background": statistics.background}
         for name, side in (("user", fitted.users), ("item", fitted.items)):
@@ -68,38 +81,76 @@ class Saving(Base):
                 arrays[f"{name}_ids"] = side.ids.values
         arrays["item_counts"] = fitted.item_counts
         if include_cells and fitted.by_user is not None:
-            arrays |= {f"seen_{name}": array for name, array in fitted.by_user.cells._asdict().items()}
+            arrays |= dict(zip(SEEN, fitted.by_user.cells, strict=True))
+        params = {name: getattr(self, name) for name in known._param_names()}
         header = {
             "model": known.__name__,
-            "params": _all_to_json(params, statistics),
-            "objective": _all_to_json(vars(fitted.objective), statistics),
+            "params": _to_json("params", params, arrays),
+            "objective": _to_json("objective", vars(fitted.objective), arrays),
             "loss_history": list(fitted.history),
             "mean": statistics.mean,
             "popularity_scale": statistics.popularity_scale,
         }
+        _model(known, header["params"], arrays)  # refuses parameters that could not be read again
         storage.write(path, header, arrays)
 
 
 def read_model(path: str | os.PathLike[str], models: Mapping[str, type[Model]]) -> Model:
-    """Read a model that `save` wrote; `models` are the classes it may be of, by name."""
-    header, arrays = storage.read(path)
-    try:
-        model = models[header["model"]](**_all_from_json(header["params"]))
+    """Read a model that `save` wrote; `models` are the classes it may be of, by name.
+
+    All that a method of the model relies on is checked: a file that another program wrote, or changed, is refused, or
+    gives a model that can be used like any other.
+    """
+    header, arrays = storage.read(path, {*ALWAYS, *BIASES, *SEEN, *SOMETIMES})
+    with storage.explained(path):
+        _check_names("its header", header, HEADER, ("objective",))
+        if header["model"] not in list(models):
+            raise ValueError(f"its model is {shown(header['model'])}, wanted is one of {', '.join(models)}")
+        kind = models[header["model"]]
+        model = _model(kind, header["params"], arrays)
         # The first files had the parameters only.
-        objective = Objective(**_all_from_json(header["objective"])) if "objective" in header else model._objective()
-        _check_saved(path, arrays, check_flag("biases", objective.biases))
-        statistics = Statistics(
-            header["mean"], arrays["item_weight"], arrays["item_background"], header["popularity_scale"]
-        )
-        seen = None
-        if "seen_indptr" in arrays:
-            seen = Rows(Cells(*(arrays[f"seen_{name}"] for name in Cells._fields)))
+        given = header.get("objective")
+        objective = model._objective() if given is None else _objective(kind, given, arrays)
+        _check_arrays(arrays, objective)
+        statistics = _statistics(header, arrays, objective)
+        if not isinstance(header["loss_history"], list):
+            raise ValueError(f"loss_history is {shown(header['loss_history'])}, not a list")
+        history = tuple(check_number("loss_history", loss) for loss in header["loss_history"])
+        seen = Rows(Cells(*(arrays[name] for name in SEEN))) if SEEN[0] in arrays else None
         users, items = (_side(name, arrays, objective.biases) for name in ("user", "item"))
-        history = tuple(map(float, header["loss_history"]))
-        model._put(Fitted(users, items, objective, statistics, arrays["item_counts"], history, seen))
-    except (KeyError, TypeError) as error:
-        raise ValueError(f"{path} lacks a part of a fastals model ({error!r}); save the model again") from error
+        return model._put(Fitted(users, items, objective, statistics, arrays["item_counts"], history, seen))
+
+
+def _model(kind: type[Model], given: Any, arrays: dict[str, np.ndarray]) -> Model:
+    """Return a model that is not fitted, with parameters from a header; the first wrong one raises."""
+    _check_names("params", given, (), kind._param_names())
+    model = kind(**{name: _from_json(name, value, arrays) for name, value in given.items()})
+    model._check()
     return model
+
+
+def _objective(kind: type[Base], given: Any, arrays: dict[str, np.ndarray]) -> Objective:
+    """Return an objective from a header: the one of a model of this kind that has the numbers as parameters."""
+    _check_names("objective", given, Objective.__dataclass_fields__)
+    names = {name: "alpha" if name == "slope" else name for name in given}
+    params = {names[name]: _from_json(name, value, arrays) for name, value in given.items()}
+    fitted = kind(**{name: value for name, value in params.items() if name in kind._param_names()})._objective()
+    for name, parameter in names.items():
+        wanted = getattr(fitted, name)
+        if parameter not in kind._param_names() and given[name] != wanted:
+            raise ValueError(f"{name} of its objective is {shown(given[name])}, {kind.__name__} has {wanted}")
+    return fitted
+
+
+def _statistics(header: dict[str, Any], arrays: dict[str, np.ndarray], objective: Objective) -> Statistics:
+    mean, background = check_number("mean", header["mean"]), arrays["item_background"]
+    limit = float(np.finfo(arrays["item_factors_"].dtype).max) if objective.biases else 0.0
+    if abs(mean) > limit:
+        raise ValueError(f"mean is {mean}, wanted are {-limit} to {limit}")
+    if objective.unobserved_weight == 0 and background.any():
+        raise ValueError("item_background is not 0, and unobserved_weight is")
+    scale = check_number("popularity_scale", header["popularity_scale"], 0.0)
+    return Statistics(mean, arrays["item_weight"], background, scale)
 
 
 def _side(name: str, arrays: dict[str, np.ndarray], biased: bool) -> Side:
@@ -108,84 +159,131 @@ def _side(name: str, arrays: dict[str, np.ndarray], biased: bool) -> Side:
     return Side(as_panel(factors, biases), factors.shape[1], biased, ids)
 
 
-def _check_saved(path: str | os.PathLike[str], arrays: dict[str, np.ndarray], biases: bool) -> None:
-    """Refuse arrays that do not fit together: kernels trust shapes and ids."""
-    factors = arrays["item_factors_"]
-    dtype = factors.dtype if factors.dtype == np.float32 else np.dtype(np.float64)
-    n_items, k = factors.shape if factors.ndim == 2 else (0, 0)
-    n_users = len(arrays["user_factors_"])
-    wanted: dict[str, tuple[tuple[int, ...], Any]] = {
-        "item_factors_": ((n_items, k), dtype),
-        "user_factors_": ((n_users, k), dtype),
-        "item_weight": ((n_items,), np.float64),
-        "item_background": ((n_items,), np.float64),
-        "item_counts": ((n_items,), np.int64),
-    }
-    for name, n in (("user_ids", n_users), ("item_ids", n_items)):
-        if name in arrays:
-            wanted[name] = (n,), arrays[name].dtype
-    if biases:
-        wanted |= {"user_biases_": ((n_users,), dtype), "item_biases_": ((n_items,), dtype)}
-    if "seen_indptr" in arrays:
-        indptr, indices = arrays["seen_indptr"], arrays["seen_indices"]
-        wanted |= {"seen_indptr": ((n_users + 1,), np.int64), "seen_indices": ((indices.size,), np.int32)}
-    _check_arrays(path, arrays, wanted)
-    if "seen_indptr" not in arrays:
+def _check_names(what: str, given: Any, required: Collection[str], optional: Collection[str] = ()) -> None:
+    """Refuse a JSON object, or the arrays of a file, that lacks a name or has another one."""
+    if not isinstance(given, dict):
+        raise ValueError(f"{what} is {shown(given)}, not a JSON object")
+    for name in required:
+        if name not in given:
+            raise ValueError(f"{what} lacks {name}")
+    for name in given:
+        if name not in required and name not in optional:
+            raise ValueError(f"{what} has {shown(name)}, which is no part of one")
+
+
+def _check_arrays(arrays: dict[str, np.ndarray], objective: Objective) -> None:
+    """Refuse arrays that do not fit together: kernels trust types, shapes, places and finite numbers."""
+    seen = SEEN if not arrays.keys().isdisjoint(SEEN) else ()
+    _check_names("it", arrays, (*ALWAYS, *(BIASES if objective.biases else ()), *seen), SOMETIMES)
+    dtype, shape = arrays["item_factors_"].dtype, arrays["item_factors_"].shape
+    if dtype not in (np.dtype(np.float32), np.dtype(np.float64)) or len(shape) != 2 or 0 in shape:
+        raise ValueError(f"item_factors_ is {dtype} of shape {shape}, wanted is float32 or float64, (items, factors)")
+    n_items, k = shape
+    n_users = max(1, arrays["user_factors_"].size // k)
+    for name, n in (("user", n_users), ("item", n_items)):
+        _check_array(f"{name}_factors_", arrays[f"{name}_factors_"], dtype, (n, k))
+        if objective.biases:
+            _check_array(f"{name}_biases_", arrays[f"{name}_biases_"], dtype, (n,))
+        if f"{name}_ids" in arrays:
+            ids = arrays[f"{name}_ids"]
+            own = ids.dtype.kind == "U" or ids.dtype == np.uint64
+            _check_array(f"{name}_ids", ids, ids.dtype if own else np.int64, (n,))
+    for name in ("item_weight", "item_background"):
+        _check_array(name, arrays[name], np.float64, (n_items,), 0)
+    if isinstance(objective.item_weights, np.ndarray) and objective.item_weights.shape != (n_items,):
+        raise ValueError(f"item_weights of its objective are {len(objective.item_weights)}, wanted are {n_items}")
+    _check_array("item_counts", arrays["item_counts"], np.int64, (n_items,), 0, n_users)
+    if not seen:
         return
-    if indptr[0] != 0 or indptr[-1] != len(indices) or np.any(np.diff(indptr) < 0):
-        raise ValueError(f"{path} is damaged: seen_indptr does not fit seen_indices; save the model again")
-    if len(indices) and not 0 <= indices.min() <= indices.max() < n_items:
-        raise ValueError(
-            f"{path} is damaged: seen_indices has items beyond the model's {n_items}; save the model again"
-        )
-    names = "seen_values", "seen_weights"
-    _check_arrays(path, arrays, {n: ((1 if arrays[n].size == 1 else len(indices),), dtype) for n in names})
+    indptr, indices = arrays["seen_indptr"], arrays["seen_indices"]
+    _check_array("seen_indptr", indptr, np.int64, (n_users + 1,))
+    _check_array("seen_indices", indices, np.int32, (indices.size,), 0, n_items - 1)
+    if indptr[0] != 0 or indptr[-1] != len(indices) or (indptr[1:] < indptr[:-1]).any():
+        raise ValueError(f"seen_indptr does not go up from 0 to {len(indices)}, the length of seen_indices")
+    begins = np.flatnonzero(indices[1:] <= indices[:-1]) + 1  # all of them where a user's items begin
+    if (indptr[np.searchsorted(indptr, begins)] != begins).any():
+        raise ValueError("seen_indices of a user are not in rising order")
+    for name, low in (("seen_values", None), ("seen_weights", 0)):
+        _check_array(name, arrays[name], dtype, (1,) if arrays[name].size == 1 else (len(indices),), low)
 
 
-def _check_arrays(
-    path: str | os.PathLike[str], arrays: dict[str, np.ndarray], wanted: dict[str, tuple[tuple[int, ...], Any]]
+def _check_array(
+    name: str, array: np.ndarray, dtype: Any, shape: tuple[int, ...], low: int | None = None, high: int | None = None
 ) -> None:
-    for name, (shape, kind) in wanted.items():
-        if arrays[name].shape != shape or arrays[name].dtype != kind:
-            raise ValueError(
-                f"{path} is damaged: {name} is {arrays[name].dtype} of shape {arrays[name].shape}, "
-                f"wanted is {np.dtype(kind)} of shape {shape}; save the model again"
-            )
+    """Refuse an array of another type or shape, or with a number below `low`, above `high`, or not finite."""
+    if array.dtype != dtype or array.shape != shape:
+        raise ValueError(
+            f"{name} is {array.dtype} of shape {array.shape}, wanted is {np.dtype(dtype)} of shape {shape}"
+        )
+    if array.size == 0 or array.dtype.kind == "U":
+        return
+    limits: Any = np.finfo(dtype) if array.dtype.kind == "f" else np.iinfo(dtype)
+    least, most = (limit if own is None else own for own, limit in ((low, limits.min), (high, limits.max)))
+    with np.errstate(invalid="ignore"):
+        lowest, highest = array.min().item(), array.max().item()
+    if not (least <= lowest and highest <= most):
+        raise ValueError(f"{name} has numbers from {lowest} to {highest}, wanted are {least} to {most}")
 
 
-def _all_to_json(values: dict[str, Any], statistics: Statistics) -> dict[str, Any]:
-    return {name: _to_json(value, statistics) for name, value in values.items()}
+def _to_json(where: str, values: dict[str, Any], arrays: dict[str, np.ndarray]) -> dict[str, Any]:
+    """Return params, or an objective, as JSON has them; see `Saving.save` for what has to be replaced."""
+    return {name: _one_to_json(where, name, value, arrays) for name, value in values.items()}
 
 
-def _to_json(value: Any, statistics: Statistics) -> Any:
-    """Return a parameter as JSON has it; see `_ALS.save` for what has to be replaced."""
-    if type(value) in WEIGHTS.values():
-        return {"weights": type(value).__name__, **_all_to_json(vars(value), statistics)}
+def _one_to_json(where: str, name: str, value: Any, arrays: dict[str, np.ndarray]) -> Any:
+    if name == "item_weights" and value is not None:
+        return _weights_to_json(where, value, arrays)
     if isinstance(value, (type, np.dtype)):
         return np.dtype(value).name
-    if callable(value):
-        value = statistics.weight
-    if isinstance(value, np.ndarray):
-        return {"array": _to_json(value.tolist(), statistics)}
     if isinstance(value, (list, tuple)):
-        return [_to_json(entry, statistics) for entry in value]
+        return [_one_to_json(where, f"{name}[{place}]", entry, arrays) for place, entry in enumerate(value)]
     if isinstance(value, (bool, np.bool_)):
         return bool(value)
     if isinstance(value, numbers.Integral):
         return int(value)
     if isinstance(value, numbers.Real):
-        return float(value)
+        return check_number(name, value)
     if isinstance(value, (np.random.Generator, np.random.RandomState, np.random.SeedSequence)):
         return None
     return value
 
 
-def _all_from_json(values: dict[str, Any]) -> dict[str, Any]:
-    return {name: _from_json(value) for name, value in values.items()}
+def _weights_to_json(where: str, value: Any, arrays: dict[str, np.ndarray]) -> dict[str, Any]:
+    """Return item weights as JSON: a function's name and numbers, or the name of the array that has them."""
+    if type(value) in WEIGHTS.values():
+        fields = {name: check_number(f"item_weights.{name}", number) for name, number in vars(value).items()}
+        return {"weights": type(value).__name__, **fields}
+    if callable(value):
+        return {"array": "item_weight"}
+    weights = np.asarray(value)
+    if weights.dtype.kind not in "biuf":
+        raise TypeError(f"item_weights must be numbers, got dtype {weights.dtype}")
+    weights = weights.astype(np.float64)
+    if np.array_equal(weights, arrays["item_weight"]):
+        return {"array": "item_weight"}
+    arrays[f"{where}_item_weights"] = weights
+    return {"array": f"{where}_item_weights"}
 
 
-def _from_json(value: Any) -> Any:
-    """Return what `_to_json` was given; a tuple has become a list in the file."""
-    if isinstance(value, dict):
-        return np.array(value["array"]) if "array" in value else WEIGHTS[value.pop("weights")](**_all_from_json(value))
+def _from_json(name: str, value: Any, arrays: dict[str, np.ndarray]) -> Any:
+    """Return what was given to `_to_json`, where a tuple has become a list; other values are checked by the model."""
+    if name == "item_weights" and value is not None:
+        return _weights_from_json(value, arrays)
     return tuple(value) if isinstance(value, list) else value
+
+
+def _weights_from_json(value: Any, arrays: dict[str, np.ndarray]) -> Any:
+    given = value.get("array") if isinstance(value, dict) else value
+    if isinstance(given, str) and given in WEIGHT_ARRAYS and given in arrays:
+        weights = arrays[given].copy()
+    elif isinstance(given, list) and all(type(number) in (bool, int, float) for number in given):
+        weights = np.array(given, np.float64)  # as earlier versions wrote them
+    elif isinstance(value, dict) and value.get("weights") in list(WEIGHTS):
+        kind = WEIGHTS[value["weights"]]
+        fields = {name: number for name, number in value.items() if name != "weights"}
+        _check_names("item_weights", fields, (), kind.__dataclass_fields__)
+        return kind(**{name: check_number(f"item_weights.{name}", number) for name, number in fields.items()})
+    else:
+        raise ValueError(f"item_weights is {shown(value)}: no numbers, and no name of an array or a function")
+    _check_array("item_weights", weights, np.float64, (weights.size,), 0)
+    return weights

@@ -21,7 +21,7 @@ from typing import IO, Any, NamedTuple
 
 import numpy as np
 
-__all__ = ["read", "read_arrays", "replacing", "write", "write_arrays"]
+__all__ = ["explained", "read", "read_arrays", "replacing", "write", "write_arrays"]
 
 FORMAT = 2  # 1 had no checksums in its header
 _HEADER = "header"
@@ -179,7 +179,7 @@ def read(
     """
     path = _existing(path)
     with io.FileIO(path, opener=_open_regular) as opened, _Reader(opened) as file:
-        with _explained(path):
+        with explained(path):
             members = _members(file)
             header = _read_header(file, members)
             version = header.pop("format", None)
@@ -187,7 +187,7 @@ def read(
                 raise ValueError(f"its header has the format {version!r:.20}")
         if version > FORMAT:
             raise ValueError(f"{path} has format {version}, this fastals reads up to {FORMAT}; install a newer fastals")
-        with _explained(path):
+        with explained(path):
             sums = {name: member.checksum for name, member in members.items()}
             if version > 1 and header.pop("checksums", None) != sums:
                 raise ValueError("its header has the checksums of other arrays")
@@ -217,7 +217,7 @@ def read_arrays(file: str | os.PathLike[str] | IO[bytes], what: str) -> dict[str
             return read_arrays(opened, what)
     reader = _Reader(file)  # type: ignore[arg-type]  # it has what a raw file has
     try:
-        with _explained(getattr(file, "name", file), what):
+        with explained(getattr(file, "name", file), what):
             return {name: _read_array(reader, member) for name, member in _members(reader).items()}
     finally:
         reader.detach()  # or it would close the caller's file
@@ -309,7 +309,7 @@ def _write_member(archive: _Archive, name: str, array: np.ndarray) -> int:
 
 
 @contextmanager
-def _explained(path: Any, what: str = "fastals model") -> Iterator[None]:
+def explained(path: Any, what: str = "fastals model") -> Iterator[None]:
     """Turn whatever a damaged file raises into one sentence."""
     try:
         yield
