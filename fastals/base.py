@@ -6,12 +6,14 @@ import copy
 import os
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, TypeVar
 
 import numpy as np
 
 from . import start as starts
+from .checkpoint import Checkpoint, Request, identity_of, requested
 from .data.interactions import Interactions, MatrixLike, as_interactions, canonical_row
 from .data.types import Columns
 from .engine import alternation as engine
@@ -25,7 +27,7 @@ from .engine.threads import available
 from .errors import solve_error
 from .fitted import Fitted, Rows, Side, SideName
 from .objectives import Objective
-from .progress import Progress
+from .progress import Progress, logger
 from .validation import (
     NotFittedError,
     Params,
@@ -319,6 +321,9 @@ class Base(Params):
         callback: Callback | None = None,
         progress: bool = False,
         start: Base | None = None,
+        checkpoint: str | os.PathLike[str] | None = None,
+        checkpoint_every: int = 1,
+        checkpoint_errors: str = "raise",
         **columns: Unpack[Columns],
     ) -> Self:
         """Factorise `R`.
@@ -345,6 +350,15 @@ class Base(Params):
             parameters, or with interactions that were added (see `refit`). Its users and items keep their numbers, or
             their ids where both have some; `R` may have more. It may have fewer factors: the new ones begin where `R`
             leaves the old ones behind.
+        checkpoint : str or path, optional
+            A file that keeps the progress of the fit (`.npz` is appended where it is missing). Call the same fit with
+            the same file again after an interruption, or with more `iterations`: it goes on from there, to the same
+            bits as without the interruption. See the notes.
+        checkpoint_every : int, default 1
+            Write the file after every so many iterations, and after the last one.
+        checkpoint_errors : {'raise', 'warn'}, default 'raise'
+            What to do if the file cannot be written during the fit: stop, or warn and go on without it. Before the
+            first iteration it always raises.
         **columns
             Where `R` is a table: the names of its columns, `user=`, `item=` and others; see `Interactions.from_frame`.
 
@@ -356,9 +370,24 @@ class Base(Params):
         Raises
         ------
         TypeError, ValueError
-            A parameter or an entry is not as wanted; what was fitted before stays.
+            A parameter or an entry is not as wanted, or the checkpoint is of another fit; what was fitted before stays.
+        OSError
+            The checkpoint cannot be read or written; its last version stays.
+        KeyboardInterrupt
+            A model that was fitted before stays what it was. A model that was not fitted gets the state after the last
+            iteration that a callback or a checkpoint has, and a log line at level WARNING says so.
         numpy.linalg.LinAlgError
             A row's equations have no solution in the model's dtype; the message names row and remedy.
+
+        Notes
+        -----
+        A checkpoint is refused if it was made with other parameters than `iterations`, `tol` and `n_threads`, with
+        another `R`, or with another `start`; the message names what differs. A `random_state` that is None, a Generator
+        or a RandomState is not compared, because the checkpoint has what was drawn from it. On another CPU, or with
+        other versions of fastals, NumPy or Numba, the fit goes on with a warning: its last bits may be others.
+
+        A new version of the file takes the place of the old one only when it is complete and on the disk. `callback` is
+        called once more for the iteration of the checkpoint.
 
         Examples
         --------
@@ -366,6 +395,15 @@ class Base(Params):
         >>> model = fastals.ImplicitALS(factors=2, random_state=0)
         >>> model.fit([(0, 0, 1), (0, 1, 1), (1, 1, 1)]).user_factors_.shape
         (2, 2)
+
+        With a checkpoint, five iterations and then ten more are the same as fifteen:
+
+        >>> import os, tempfile
+        >>> path = os.path.join(tempfile.mkdtemp(), "fit.npz")
+        >>> R = [(0, 0, 1), (0, 1, 1), (1, 1, 1)]
+        >>> model = fastals.ImplicitALS(factors=2, iterations=5, random_state=0).fit(R, checkpoint=path)
+        >>> model.set_params(iterations=15).fit(R, checkpoint=path).n_iter_
+        15
         """
         if y is not None:
             raise TypeError(
@@ -379,10 +417,11 @@ class Base(Params):
             raise TypeError(
                 f"start must be a fitted model, ImplicitALS, ExplicitALS or WeightedALS, got {type(start).__name__}"
             )
+        request = requested(checkpoint, checkpoint_every, checkpoint_errors)
+        learn = partial(self._learn, R, weights, callback, progress, columns, request)
         if start is not self:
-            before = None if start is None else start._state
-            return self._put(self._learn(R, weights, callback, progress, before, columns))
-        return self._write(lambda before: self._learn(R, weights, callback, progress, before, columns))
+            return self._put(learn(None if start is None else start._state))
+        return self._write(learn)
 
     def _learn(
         self,
@@ -390,8 +429,9 @@ class Base(Params):
         weights: MatrixLike | None,
         callback: Callback | None,
         progress: bool,
-        start: Fitted | None,
         columns: Columns,
+        request: Request | None,
+        start: Fitted | None,
     ) -> Fitted:
         """Return the record of a fit."""
         checked = self._check()
@@ -411,6 +451,7 @@ class Base(Params):
             bias=k if objective.biases else -1,
         )
         history: list[float] = []
+        seen: list[Fitted] = []  # the state after the last iteration that is there as a whole, if any
 
         def record(X: np.ndarray, Y: np.ndarray) -> Fitted:
             users, items = Side(X, k, objective.biases, cells.user_ids), Side(Y, k, objective.biases, cells.item_ids)
@@ -424,7 +465,8 @@ class Base(Params):
             if report is not None and first_call:
                 report(iteration, loss)
             if callback is not None and first_call:
-                stop = bool(callback(iteration, self._with(record(model.X.copy(), model.Y.copy()))))
+                seen[:] = [record(model.X.copy(), model.Y.copy())]
+                stop = bool(callback(iteration, self._with(seen[0])))
             return stop or (iteration > 0 and history[-2] - loss <= checked.tol * history[-2] and checked.tol > 0)
 
         run: Callable[..., Failure | None]
@@ -433,10 +475,30 @@ class Base(Params):
         else:
             alternation = engine.Alternation(model, checked.solver, checked.n_threads)
             draw, run = partial(sketch, alternation, checked.rng), alternation.fit
-        begin = starts.begin(model, draw, start, objective, cells)
-        report = Progress(checked.iterations) if progress else None
+        file, found, keep = None, None, None
+        if request is not None:
+            params = self.get_params() | ({"solver": "plain"} if self._plain else {})
+            identity = identity_of(type(self).__name__, params, objective, statistics, cells, start)
+            file = Checkpoint(request, identity, model, checked.iterations)
+            found = file.resume()
+        begin = starts.begin(model, draw, start, objective, cells) if found is None else found.begin
+        if found is not None:
+            history += found.losses[:-1]
+        if file is not None:
+            keep = partial(file.keep, begin, history)
+        report = Progress(checked.iterations, done=len(history)) if progress else None
         try:
-            failure = run(begin, checked.iterations, after)
+            failure = run(begin, checked.iterations, after, keep)
+        except KeyboardInterrupt:
+            if not seen and file is not None and self._fitted is None:
+                with suppress(OSError, ValueError):
+                    found = file.read()
+                    if found is not None:
+                        history[:] = found.losses
+                        seen.append(record(model.X, model.Y))
+            if seen:
+                self._leave(seen[0])
+            raise
         finally:
             if report is not None:
                 report.close()
@@ -444,6 +506,13 @@ class Base(Params):
             side = cells.by_user if failure.side == "user" else cells.by_item
             raise solve_error(failure, side, checked.dtype)
         return record(model.X, model.Y)
+
+    def _leave(self, left: Fitted) -> None:
+        """Keep what an interrupted fit has, where there is nothing yet, and say so."""
+        with self._writing: self._fitted = self._fitted or left  # fmt: skip  # noqa: E701
+        if self._fitted is left:
+            done, wanted = len(left.history), self.iterations
+            logger.warning("the fit was interrupted: the model has the state after iteration %d of %d", done, wanted)
 
     def _with(self: Self, fitted: Fitted) -> Self:
         """Return a model with these parameters and this fitted state."""

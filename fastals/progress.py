@@ -18,9 +18,11 @@ class Progress:
         Units at most.
     unit, quantity : str
         What is counted, and the name of the number.
+    done : int
+        Units that were done before.
     """
 
-    def __init__(self, total: int, unit: str = "iteration", quantity: str = "loss"):
+    def __init__(self, total: int, unit: str = "iteration", quantity: str = "loss", done: int = 0):
         self._total, self._unit, self._quantity = total, unit, quantity
         self._last = time.perf_counter()
         self._bar: Any = None
@@ -28,7 +30,7 @@ class Progress:
             from tqdm.auto import tqdm
         except ImportError:
             return
-        self._bar = tqdm(total=total, unit=unit)
+        self._bar = tqdm(total=total, unit=unit, initial=done)
 
     def __call__(self, done: int, value: float | None = None) -> None:
         """Report that unit `done`, counted from 0, is done."""

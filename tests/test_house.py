@@ -29,7 +29,7 @@ LAYERS = [
     {"models"},
     {"ranking", "explain", "updates", "persistence"},
     {"base", "filters"},
-    {"start", "errors", "storage"},
+    {"start", "errors", "storage", "checkpoint"},
     {"fitted"},
     {"objectives"},
     {"data.fetch", "data.splits"},
@@ -213,6 +213,7 @@ def test_importing_does_nothing(tmp_path):
 # Modules for the library's own use: users do not call them, and a sentence may be enough.
 INTERNAL = {
     "base",
+    "checkpoint",
     "data",
     "errors",
     "evaluation.lists",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Literal, NamedTuple
 
@@ -18,6 +18,17 @@ from .problem import BACKGROUND, OFFSET, RIDGE, Failure, Model, RowProblem, firs
 BEYOND = 0.7
 
 
+class Reached(NamedTuple):
+    """A complete iteration within a fit: with both panels, all that the next half-steps need."""
+
+    iteration: int
+    """Its number, counted from 0."""
+    loss: float
+    """The objective after its half-step of the items."""
+    ridges: Mapping[str, np.ndarray]
+    """Gram matrices that the next half-step need not compute: float64 (width, width), by side."""
+
+
 class Begin(NamedTuple):
     """Where a fit begins: what the panels hold."""
 
@@ -25,6 +36,8 @@ class Begin(NamedTuple):
     """What `model.X` holds: nothing of use; rough factors from `sketch`; the exact solution for the items."""
     done: int = 0
     """Iterations that led to the panels. If there are any, `model.X` is a start even where the users are absent."""
+    reached: Reached | None = None
+    """Where a fit that began so was interrupted, if it was: the panels are then those after this iteration."""
 
 
 class Alternation:
@@ -37,7 +50,13 @@ class Alternation:
         # Gram matrices weighted by the ridge, of the panels that have only been rotated since it was computed.
         self._ridges: dict[str, np.ndarray] = {}
 
-    def fit(self, begin: Begin, iterations: int, after: Callable[[int, float], bool]) -> Failure | None:
+    def fit(
+        self,
+        begin: Begin,
+        iterations: int,
+        after: Callable[[int, float], bool],
+        keep: Callable[[Reached], None] | None = None,
+    ) -> Failure | None:
         """Alternate from the start in the panels. The last half-step solves the users exactly for the items.
 
         Parameters
@@ -48,24 +67,27 @@ class Alternation:
             Number of iterations; one solves all items, then all users.
         after : callable (iteration, loss) -> bool
             Called after each iteration with the objective; True ends the fit.
+        keep : callable (Reached), optional
+            Called before `after`, and after the last iteration before the last half-step. A fit that begins with what
+            it was called with, and with the panels as they were then, has the same bits from there on.
 
         Returns
         -------
         Failure or None
             The first row that could not be solved. The panels are then undefined.
         """
-        known, guessed = begin.users != "absent", begin.users == "guessed"
-        for iteration in range(iterations):
-            age = begin.done + iteration
-            if iteration > 0 or not known:
-                # Guessed users have had no half-step before that of the second iteration.
-                failure, _ = self._half_step("user", self._inner_plan("user", age - guessed), balance=age > 0)
+        reached = begin.reached
+        if reached is not None:
+            self._ridges = dict(reached.ridges)
+        for iteration in range(0 if reached is None else reached.iteration, iterations):
+            if reached is None or iteration > reached.iteration:
+                failure, items_loss = self._both_sides(begin, iteration)
                 if failure:
                     return failure
-            balance = age > 0 or not known
-            failure, items_loss = self._half_step("item", self._inner_plan("item", age), balance=balance)
-            if failure:
-                return failure
+                if keep is not None:
+                    keep(Reached(iteration, items_loss, dict(self._ridges)))
+            else:
+                items_loss = reached.loss
             if iteration == iterations - 1:
                 break
             if after(iteration, items_loss):
@@ -77,6 +99,17 @@ class Alternation:
         if iterations:
             after(iterations - 1, users_loss)
         return None
+
+    def _both_sides(self, begin: Begin, iteration: int) -> tuple[Failure | None, float]:
+        """Solve the users, where there is something to solve them for, then the items. Return as `_half_step`."""
+        known, guessed = begin.users != "absent", begin.users == "guessed"
+        age = begin.done + iteration
+        if iteration > 0 or not known:
+            # Guessed users have had no half-step before that of the second iteration.
+            failure, _ = self._half_step("user", self._inner_plan("user", age - guessed), balance=age > 0)
+            if failure:
+                return failure, 0.0
+        return self._half_step("item", self._inner_plan("item", age), balance=age > 0 or not known)
 
     def _inner_plan(self, side: str, age: int) -> Plan:
         """Return the plan for a half-step of a side that has had `age` half-steps before.

@@ -19,7 +19,7 @@ from collections.abc import Callable
 import numpy as np
 from numba import prange
 
-from .alternation import Begin, biases_as_offsets
+from .alternation import Begin, Reached, biases_as_offsets
 from .cells import cell
 from .equations import gram
 from .jit import parallel_kernel, strict
@@ -37,23 +37,37 @@ def start(model: Model, rng: np.random.Generator) -> Begin:
 
 
 def fit(
-    model: Model, n_threads: int, begin: Begin, iterations: int, after: Callable[[int, float], bool]
+    model: Model,
+    n_threads: int,
+    begin: Begin,
+    iterations: int,
+    after: Callable[[int, float], bool],
+    keep: Callable[[Reached], None] | None = None,
 ) -> Failure | None:
     """Alternate from the factors in `model.Y`, or from those of both sides where the users are solved already.
 
-    `after(iteration, loss)` is called after each iteration; True ends the fit. Returns the first row that failed.
+    `after(iteration, loss)` is called after each iteration; True ends the fit. `keep` is called before it: a fit that
+    begins with the panels as they were then goes on from there. Returns the first row that failed.
     """
     sides = {"user": (model.users, model.X, model.Y), "item": (model.items, model.Y, model.X)}
-    if begin.users != "solved":
+    first, reached = 0, begin.reached
+    if reached is not None:
+        first = reached.iteration + 1
+        if after(reached.iteration, reached.loss):
+            return None
+    elif begin.users != "solved":
         failure, _ = _solve_side("user", *sides["user"], model, n_threads)
         if failure:
             return failure
-    for iteration in range(iterations):
+    for iteration in range(first, iterations):
         for side in ("item", "user"):
             failure, loss = _solve_side(side, *sides[side], model, n_threads)
             if failure:
                 return failure
-        if after(iteration, loss + ridge(model.items, model.Y)):
+        loss += ridge(model.items, model.Y)
+        if keep is not None:
+            keep(Reached(iteration, loss, {}))
+        if after(iteration, loss):
             break
     return None
 

@@ -6,6 +6,7 @@ import json
 import threading
 from pathlib import Path
 
+from ..storage import replacing
 from .candidates import Parameters
 
 __all__ = ["Journal"]
@@ -13,6 +14,8 @@ __all__ = ["Journal"]
 
 class Journal:
     """Results as lines of JSON: the first line says which search it is, each other line holds one score.
+
+    The file always is a complete one: a new one takes its place when it is on the disk.
 
     Parameters
     ----------
@@ -29,27 +32,25 @@ class Journal:
 
     def __init__(self, path: Path, header: Parameters):
         self._path, self._writing = path, threading.Lock()
-        self.results: dict[str, Parameters] = {}
-        lines = path.read_text(encoding="utf-8").split("\n") if path.exists() else []
-        if not lines or lines == [""]:
-            path.write_text(json.dumps(header) + "\n", encoding="utf-8")
+        self._lines, self.results = [json.dumps(header)], {}
+        text = path.read_text(encoding="utf-8") if path.exists() else ""
+        if not text:
+            self._write()
             return
-        unfinished = lines.pop()  # empty, or the part of a line that an interrupted write left
+        lines = text.split("\n")[:-1]  # behind the last line end is nothing, or the part of a line from an old version
         try:
             found, *entries = [json.loads(line) for line in lines]
         except ValueError as error:
             raise ValueError(f"journal {path} is not one of a search ({error}): name another file") from error
-        if found != json.loads(json.dumps(header)):
+        if found != json.loads(self._lines[0]):
             other = [name for name in header if not isinstance(found, dict) or found.get(name) != header[name]]
             raise ValueError(
                 f"journal {path} is of another search ({', '.join(other)} differ): name another file, or delete it"
             )
-        self.results = {entry["key"]: entry for entry in entries}
-        if unfinished:
-            path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+        self._lines, self.results = lines, {entry["key"]: entry for entry in entries}
 
     def add(self, key: str, result: Parameters) -> None:
-        """Append a result.
+        """Add a result.
 
         Parameters
         ----------
@@ -58,5 +59,10 @@ class Journal:
         result : dict
             What JSON can hold.
         """
-        with self._writing, self._path.open("a", encoding="utf-8") as stream:
-            stream.write(json.dumps({"key": key} | result) + "\n")
+        with self._writing:
+            self._lines.append(json.dumps({"key": key} | result))
+            self._write()
+
+    def _write(self) -> None:
+        with replacing(self._path) as file:
+            file.write("".join(f"{line}\n" for line in self._lines).encode())
