@@ -1,15 +1,22 @@
 """Searches that are interrupted and go on from their journal."""
 
+import itertools
 import json
+import os
+import random
+import signal
+import time
 
 import numpy as np
 import pytest
 import scipy.sparse as sp
 
-from fastals import ImplicitALS
+from fastals import ImplicitALS, storage
 from fastals.tuning import grid_search, successive_halving
+from fastals.tuning.journal import Journal
 from tests.helpers import split_of_liked
 
+KILLS = int(os.environ.get("FASTALS_KILLS", "12"))
 MODEL = ImplicitALS(iterations=6, random_state=0)
 
 
@@ -100,3 +107,58 @@ def test_a_file_that_is_no_journal_is_left_alone(split, tmp_path):
         with pytest.raises(ValueError, match=r"is not one of a search|is of another search"):
             grid_search(MODEL, {"factors": [2]}, split, journal=notes)
         assert notes.read_text() == text
+
+
+def test_a_journal_always_is_a_whole_one(tmp_path, monkeypatch):
+    path, header = tmp_path / "j", {"search": "a"}
+
+    def full(self, other):
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patched:
+        patched.setattr("pathlib.Path.replace", full)
+        with pytest.raises(OSError, match="cannot write"):
+            Journal(path, header)
+    assert os.listdir(tmp_path) == []
+    journal = Journal(path, header)
+    journal.add("1", {"score": 1.0})
+    with monkeypatch.context() as patched:
+        patched.setattr("pathlib.Path.replace", full)
+        with pytest.raises(OSError, match="cannot write"):
+            journal.add("2", {"score": 2.0})
+    assert list(Journal(path, header).results) == ["1"]
+    journal.add("3", {"score": 3.0})
+    assert list(Journal(path, header).results) == ["1", "2", "3"]
+    assert os.listdir(tmp_path) == ["j"]
+
+
+def test_a_journal_is_on_the_disk_before_the_search_goes_on(tmp_path, monkeypatch):
+    flushed = []
+    original = os.fsync
+    monkeypatch.setattr(storage.os, "fsync", lambda descriptor: flushed.append(descriptor) or original(descriptor))
+    journal = Journal(tmp_path / "j", {"search": "a"})
+    before = len(flushed)
+    journal.add("1", {"score": 1.0})
+    assert len(flushed) > before
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+def test_a_killed_search_leaves_a_whole_journal(tmp_path):
+    path, header, chance, known = tmp_path / "j", {"search": "a" * 10_000}, random.Random(0), 0
+    for _ in range(KILLS):
+        child = os.fork()
+        if child == 0:
+            try:
+                journal = Journal(path, header)
+                for number in itertools.count(len(journal.results)):
+                    journal.add(str(number), {"score": 1.0})
+            finally:
+                os._exit(1)
+        time.sleep(chance.uniform(0, 0.03))
+        os.kill(child, signal.SIGKILL)
+        assert os.WIFSIGNALED(os.waitpid(child, 0)[1])
+        results = Journal(path, header).results
+        assert list(results) == [str(number) for number in range(len(results))]
+        assert len(results) >= known
+        known = len(results)
+    assert known

@@ -44,7 +44,7 @@ def bars(monkeypatch):
 
 def test_bar_counts_iterations_and_shows_the_loss(bars):
     model = ImplicitALS(factors=2, iterations=3, random_state=0).fit(R, progress=True)
-    assert bars[0] == ("make", {"total": 3, "unit": "iteration"})
+    assert bars[0] == ("make", {"total": 3, "unit": "iteration", "initial": 0})
     assert [call[0] for call in bars[1:]] == ["show", "update"] * 3 + ["close"]
     shown = [call[1] for call in bars if call[0] == "show"]
     assert [entry["loss"] for entry in shown] == [f"{loss:.6g}" for loss in model.loss_history_]
