@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import itertools
+import os
 import sys
 import threading
 from collections.abc import Callable, Iterator
@@ -250,3 +251,48 @@ def test_a_forked_child_writes_where_the_parents_lock_was_held():
         other = copy.copy(model)
     assert other._writing is not model._writing
     assert "_writing" not in " ".join(model.__getstate__())
+
+
+def interrupted(run: Callable[[], object], stop: int) -> bool:
+    """Run with Ctrl-C at the `stop`-th line of this library's own Python; tell whether it came to that."""
+    lines = 0
+
+    def trace(frame, event, _):
+        nonlocal lines
+        if "fastals" not in frame.f_code.co_filename or "engine" in frame.f_code.co_filename:
+            return None  # the engine's guards have tests of their own
+        if event == "line":
+            lines += 1
+            if lines == stop:
+                raise KeyboardInterrupt
+        return trace
+
+    before = sys.gettrace()
+    sys.settrace(trace)
+    try:
+        run()
+    except KeyboardInterrupt:
+        return True
+    finally:
+        sys.settrace(before)
+    return False
+
+
+@with_and_without_biases
+@pytest.mark.parametrize("write", [events, new_users, new_items, larger])
+def test_ctrl_c_at_any_line_leaves_the_state_before_or_after(cls, write):
+    fresh = fitted(cls, n_threads=1)
+    written = copy.deepcopy(fresh)
+    write(written)
+    possible = [answers(fresh), answers(written)]
+    every = int(os.environ.get("FASTALS_EVERY_LINE", "2"))  # 1: each line, which takes longer
+    for stop in itertools.count(1, every):
+        model = copy.deepcopy(fresh)
+        came = interrupted(lambda model=model: write(model), stop)
+        found = answers(model)
+        assert found in possible
+        write(model)  # no lock is held any more
+        if not came:
+            assert found == possible[1]
+            break
+    assert stop > 30
