@@ -14,6 +14,7 @@ __all__ = [
     "NotFittedError",
     "Params",
     "RandomState",
+    "UnknownIdError",
     "check_dtype",
     "check_flag",
     "check_ids",
@@ -48,6 +49,21 @@ class NotFittedError(ValueError, AttributeError):
     ... except fastals.NotFittedError:
     ...     print("fit the model first")
     fit the model first
+    """
+
+
+class UnknownIdError(ValueError, IndexError):
+    """Raised when a user or item number is out of range.
+
+    Examples
+    --------
+    >>> import fastals
+    >>> model = fastals.ImplicitALS(2, iterations=1).fit([(0, 0, 1), (1, 1, 1)])
+    >>> try:
+    ...     model.recommend(7)
+    ... except IndexError as error:
+    ...     print(type(error).__name__)
+    UnknownIdError
     """
 
 
@@ -170,7 +186,7 @@ def check_ids(name: str, ids: npt.ArrayLike, size: int) -> np.ndarray:
     outside = (array < 0) | (array >= size)
     if outside.any():
         first = int(np.argmax(outside))
-        raise ValueError(
+        raise UnknownIdError(
             f"{name}[{first}] is {shown(array[first : first + 1].tolist()[0])}: ids run from 0 to {size - 1}"
             + (f" ({int(outside.sum())} of {array.size} are out of range)" if array.size > 1 else "")
         )

@@ -17,6 +17,7 @@ from scipy import sparse
 
 from fastals import NotFittedError
 from fastals.compat.implicit import AlternatingLeastSquares
+from fastals.compat.implicit.utils import ParameterWarning
 from fastals.data.interactions import Interactions
 from tests.helpers import dtypes, rounding, same_bits
 
@@ -115,10 +116,9 @@ def test_attributes_before_fit():
     assert model.item_factors is None
     assert model.cg_steps == 3
     assert model.fit_callback is None
-    assert not hasattr(model, "to_gpu")
-    assert not hasattr(model, "solver")
-    with pytest.raises(ValueError, match="there is no GPU code here"):
-        AlternatingLeastSquares(use_gpu=True)
+    for call in (lambda: AlternatingLeastSquares(use_gpu=True), model.to_gpu):
+        with pytest.raises(ValueError, match="there is no GPU code here"):
+            call()
 
 
 @given(
@@ -264,19 +264,44 @@ def test_every_random_state_is_taken(state):
     assert fitted(random_state=state).user_factors.any()
 
 
-@pytest.mark.parametrize("convert", [sparse.csr_array, sparse.coo_matrix, sparse.csc_matrix, Interactions])
-def test_any_matrix_will_do(convert):
-    """There `fit` warns, and `recommend` refuses what is not a csr_matrix."""
+@pytest.mark.parametrize("convert", [sparse.csr_array, Interactions])
+def test_compressed_rows_are_taken_as_they_are(convert):
     R = confidences()
     model = fitted(convert(R))
     assert same_bits(model.item_factors, fitted(R).item_factors)
     np.testing.assert_array_equal(model.recommend(0, convert(R[:1]))[0], model.recommend(0, R[0])[0])
 
 
-def test_a_dense_matrix_will_do():
+@pytest.mark.parametrize("convert", [sparse.coo_matrix, sparse.csc_matrix, sparse.lil_matrix, lambda R: R.toarray()])
+@pytest.mark.filterwarnings("ignore:recommend_all is deprecated")
+def test_other_matrices_warn(convert):
+    """As in `implicit`, whose `recommend` refuses what is not a csr_matrix, and whose `fit` has no dense matrices."""
     R = confidences()
     R.eliminate_zeros()
-    assert same_bits(fitted(R.toarray()).item_factors, fitted(R).item_factors)
+    wanted = fitted(R)
+    calls = [
+        lambda model, R, T, to: model.fit(to(R), show_progress=False),
+        lambda model, R, T, to: model.recommend(0, to(R[0])),
+        lambda model, R, T, to: model.recommend_all(to(R)),
+        lambda model, R, T, to: model.recalculate_user(0, to(R[0])),
+        lambda model, R, T, to: model.recalculate_item(0, to(T[0])),
+        lambda model, R, T, to: model.partial_fit_users([0], to(R[0])),
+        lambda model, R, T, to: model.partial_fit_items([0], to(T[0])),
+        lambda model, R, T, to: model.similar_items(0, recalculate_item=True, item_users=to(T[0])),
+        lambda model, R, T, to: model.explain(0, to(R), 1),
+        lambda model, R, T, to: model.solver(to(R), model.user_factors, model.item_factors, 0.1),
+    ]
+    for call in calls:
+        ours, theirs = (AlternatingLeastSquares(4, random_state=0) for _ in range(2))
+        for model in (ours, theirs):
+            model.user_factors, model.item_factors = wanted.user_factors.copy(), wanted.item_factors.copy()
+        with pytest.warns(ParameterWarning, match="is converted to CSR at every call") as caught:
+            found = call(ours, R, R.T.tocsr(), convert)
+        assert [str(warning.filename) for warning in caught] == [__file__] * len(caught)
+        expected = call(theirs, R, R.T.tocsr(), sparse.csr_matrix)
+        assert repr(found) == repr(expected)
+        assert same_bits(ours.user_factors, theirs.user_factors)
+        assert same_bits(ours.item_factors, theirs.item_factors)
 
 
 def test_index_dtypes_may_differ():
@@ -337,7 +362,94 @@ def test_bad_data_is_refused_before_the_fit(R, message):
 
 def test_an_unsolvable_row_is_named():
     with pytest.raises(np.linalg.LinAlgError, match=r"(user|item) 0 with 1 interactions cannot be solved"):
-        fitted(np.ones((1, 1)), regularization=0.0, factors=2, use_cg=False)
+        fitted(sparse.csr_matrix(np.ones((1, 1))), regularization=0.0, factors=2, use_cg=False)
+
+
+# The half-step that clients call.
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("use_native", [True, False])
+def test_the_exact_solver_overwrites_users_and_items(dtype, use_native):
+    """The confidences are those passed: alpha is the caller's. The number of factors is that of the arrays."""
+    R, (X, Y) = confidences(), start(0, (12, 9), 6, dtype)
+    model = AlternatingLeastSquares(4, alpha=3.0, dtype=dtype, use_cg=False, use_native=use_native)
+    wanted = textbook(R, X.astype(np.float64), Y.astype(np.float64), 1.0, 5.0, 1)
+    given = Y.copy()
+    assert model.solver(R, X, Y, 5.0, num_threads=1) is None
+    assert same_bits(Y, given)
+    assert model.solver(Cui=R.T.tocsr(), X=Y, Y=X, regularization=5.0, num_threads=2) is None
+    for found, expected in zip((X, Y), wanted, strict=True):
+        np.testing.assert_allclose(found, expected, rtol=0, atol=1e-5 if dtype == "float32" else 1e-13)
+
+
+@pytest.mark.parametrize("use_cg", [True, False])
+def test_the_solver_called_epoch_by_epoch_is_fit(use_cg):
+    """As RecTools calls it: its own start, alpha times the matrix, and the number of threads by position."""
+    R, wanted = confidences(), fitted(alpha=2.0, use_cg=use_cg)
+    model = AlternatingLeastSquares(4, use_cg=use_cg)
+    (X, Y), Cui, solver = start(1, (12, 9), 4, "float32"), 2.0 * confidences(), model.solver
+    for _ in range(wanted.iterations):
+        solver(Cui, X, Y, wanted.regularization, model.num_threads)
+        solver(Cui.T.tocsr(), Y, X, wanted.regularization, model.num_threads)
+    np.testing.assert_allclose(X, wanted.user_factors, rtol=0, atol=2e-5)
+    np.testing.assert_allclose(Y, wanted.item_factors, rtol=0, atol=2e-5)
+    model.user_factors, model.item_factors = X, Y
+    assert model.recommend(0, R[0], N=3)[0].shape == (3,)
+
+
+def test_the_solver_takes_steps_from_the_rows_that_are_there():
+    R = sparse.csr_matrix(np.random.default_rng(0).integers(1, 50, (80, 120)).astype(np.float64))
+    X, Y = (np.random.default_rng(1).normal(size=(n, 32)) for n in R.shape)
+    exact = X.copy()
+    AlternatingLeastSquares(use_cg=False).solver(R, exact, Y, 0.1)
+    errors = [np.linalg.norm(X - exact)]
+    for steps in (1, 2, 4):
+        found, model = X.copy(), AlternatingLeastSquares()
+        model.solver(R, found, Y, 0.1, cg_steps=steps)
+        model.cg_steps, again = steps, X.copy()
+        model.solver(R, again, Y, 0.1)
+        assert same_bits(found, again)
+        errors.append(np.linalg.norm(found - exact))
+    assert errors == sorted(errors, reverse=True)
+    assert errors[-1] < 0.1 * errors[0]
+
+
+def test_the_solver_writes_into_any_part_of_an_array():
+    R, (X, Y) = confidences(), start(0, (12, 9), 6, "float64")
+    solver = AlternatingLeastSquares(use_cg=False).solver
+    wide = np.full((12, 10), 7.0, order="F")
+    solver(R, wide[:, 2:8], Y, 0.5)
+    solver(R.astype(np.float64), X, Y, 0.5)
+    assert same_bits(np.ascontiguousarray(wide[:, 2:8]), X)
+    assert (np.delete(wide, range(2, 8), axis=1) == 7).all()
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({"X": [[1.0]]}, "X must be a 2-D array of float32 or float64, got list"),
+        ({"Y": np.ones((9, 4), int)}, r"Y must be a 2-D array of float32 or float64, got int64 \(9, 4\)"),
+        ({"Y": np.ones((9, 4), np.float32)}, "X and Y must have one dtype"),
+        ({"Y": np.ones((9, 3))}, "one number of columns"),
+        ({"X": np.ones((11, 4))}, r"Cui has shape \(12, 9\): one row for each of the 11 rows of X"),
+        ({"Y": np.ones((8, 4))}, "at most one column for each of the 8 rows of Y"),
+        ({"X": np.full((12, 4), np.nan)}, "factors X are not finite in row 0"),
+        ({"Y": np.diag([1, 1, np.inf, 1])[[0, 1, 3, 2, 0, 0, 0, 0, 0]]}, "factors Y are not finite in row"),
+        ({"X": np.broadcast_to(1.0, (12, 4))}, "X is read-only"),
+        ({"regularization": -1.0}, "regularization must be at least 0"),
+        ({"num_threads": -1}, "num_threads must be at least 0"),
+        ({"cg_steps": 0}, "cg_steps must be at least 1"),
+        ({"Cui": "cells"}, "Cui must be a SciPy sparse matrix"),
+    ],
+)
+def test_bad_calls_of_the_solver(changed, message):
+    """There most of them read or write outside of an array."""
+    given = {"Cui": confidences(), "X": np.ones((12, 4)), "Y": np.ones((9, 4)), "regularization": 0.1} | changed
+    before = np.array(given["X"])
+    with np.errstate(invalid="ignore"), pytest.raises((ValueError, TypeError), match=message):
+        AlternatingLeastSquares().solver(**given)
+    np.testing.assert_array_equal(given["X"], before)
 
 
 # recommend and its relatives.
@@ -469,13 +581,83 @@ def test_filter_items_may_be_an_array_or_a_set():
         (lambda model, R: model.explain(0, R, 0, user_weights=3), "user_weights must be what explain returned"),
         (lambda model, R: model.explain(0, R, 0, user_weights=(np.eye(9), True)), "user_weights must be what explain"),
         (lambda model, R: model.recommend(None, R[0]), "userid must be integers, got object .the first is None"),
-        (lambda model, R: model.explain(0, R[:, :1].toarray().repeat(10, 1), 0), "columns are items"),
+        (lambda model, R: model.explain(0, sparse.csr_matrix((12, 10)), 0), "columns are items"),
     ],
 )
 def test_bad_calls(call, message):
     """There they crash, read foreign memory, or answer with something."""
     with pytest.raises((ValueError, TypeError), match=message):
         call(fitted(), confidences())
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda model, R: model.recommend(12, R[0]),
+        lambda model, R: model.recommend([0, -1], R[:2]),
+        lambda model, R: model.recommend(0, R[0], items=[1, 9]),
+        lambda model, R: model.recommend(0, R[0], items=[1, -1]),
+        lambda model, R: model.recommend(0, R[0], filter_items=[9]),
+        lambda model, R: model.similar_items(9),
+        lambda model, R: model.similar_items(0, items=[-1]),
+        lambda model, R: model.similar_users(0, users=[12]),
+        lambda model, R: model.explain(0, R, 9),
+        lambda model, R: model.explain(12, R, 0),
+    ],
+)
+def test_ids_out_of_range_are_index_errors_and_value_errors(call):
+    for kind in (IndexError, ValueError):
+        with pytest.raises(kind, match="ids run from 0 to"):
+            call(fitted(), confidences())
+
+
+def checkerboard(size: int) -> sparse.csr_matrix:
+    """Even users have the even items, odd users the odd ones, and nobody has the item of the own number."""
+    users, items = np.indices((size, size))
+    return sparse.csr_matrix(((users + items) % 2 == 0) & (users != items), dtype=np.float64)
+
+
+@pytest.mark.parametrize("use_cg", [True, False])
+def test_a_checkerboard_without_regularization(use_cg):
+    """The item that was held out is the first recommendation: alone, in a batch and recalculated."""
+    R, params = checkerboard(50), {"factors": 32, "regularization": 0.0, "iterations": 15, "use_cg": use_cg}
+    model, users = fitted(R, **params), np.arange(50)
+    ids, scores = model.recommend(users, R, N=1)
+    assert ids[:, 0].tolist() == users.tolist()
+    again, recalculated = model.recommend(users, R, N=1, recalculate_user=True)
+    assert again.tolist() == ids.tolist()
+    np.testing.assert_allclose(recalculated, scores, rtol=0, atol=1e-3)
+    for one in users:
+        assert model.recommend(one, R[one], N=1)[0] == one
+    assert (model.similar_users(users, N=10)[0] % 2 == users[:, None] % 2).all()
+    selected, _ = model.recommend(0, R[0], items=np.arange(1, 7), N=20)
+    assert set(selected[3:]) == {2, 4, 6}
+    larger = fitted(checkerboard(256), **params)
+    ids, scores = larger.similar_items(users, N=10)
+    assert (ids % 2 == users[:, None] % 2).all()
+    assert ids[:, 0].tolist() == users.tolist()
+    np.testing.assert_allclose(scores[:, 0], 1, rtol=0, atol=1e-4)
+
+
+@pytest.mark.parametrize("use_cg", [True, False])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_as_many_factors_as_items_reproduce_the_matrix(dtype, use_cg):
+    likes = np.array(
+        [[1, 1, 0, 1, 0], [0, 1, 1, 1, 0], [1, 0, 1, 0, 0], [1, 1, 0, 0, 0], [0, 0, 1, 1, 1], [0, 1, 0, 0, 1]]
+    )
+    model = fitted(
+        sparse.csr_matrix(2.0 * likes), factors=5, regularization=0.0, iterations=15, dtype=dtype, use_cg=use_cg
+    )
+    atol = 1e-2 if dtype == "float32" else 1e-10  # float32: the systems are nearly singular
+    np.testing.assert_allclose(model.user_factors @ model.item_factors.T, likes, rtol=0, atol=atol)
+
+
+def test_users_and_items_without_interactions_resemble_nobody():
+    R = checkerboard(50).toarray()
+    R[[42, 49]], R[:, [42, 49]] = 0, 0
+    model = fitted(sparse.csr_matrix(R), factors=32, iterations=15)
+    ids, _ = model.similar_items(np.arange(40), N=10)
+    assert not np.isin(ids, [42, 49]).any()
 
 
 @pytest.mark.parametrize(

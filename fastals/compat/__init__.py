@@ -1,1 +1,1 @@
-"""Other people's names over this library: drop-in replacements for code that exists."""
+"""Drop-in replacements: the names of other libraries and scripts on the fastals engine."""

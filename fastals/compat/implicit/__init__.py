@@ -1,10 +1,11 @@
-"""The `implicit` package's names for its ALS model, its evaluation and its weighting, on this library's engine.
+"""The names of the `implicit` package (0.7) for its ALS model, evaluation and weighting, on the fastals engine.
 
-`implicit` becomes `fastals.compat.implicit` in the import, and nothing else changes:
+Change `implicit` to `fastals.compat.implicit` in the imports and keep the rest of the code:
 
     from fastals.compat.implicit.als import AlternatingLeastSquares
     from fastals.compat.implicit.evaluation import ranking_metrics_at_k, train_test_split
     from fastals.compat.implicit.nearest_neighbours import bm25_weight
+    from fastals.compat.implicit.utils import ParameterWarning
 """
 
 from .als import AlternatingLeastSquares

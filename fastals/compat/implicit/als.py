@@ -1,118 +1,108 @@
-"""`implicit`'s AlternatingLeastSquares (0.7) on this library's engine: the same names, shapes, start and objective.
+"""`implicit.als`: AlternatingLeastSquares of `implicit` 0.7 on the fastals engine.
 
-With `use_cg=False` the factors are those of `implicit` within rounding, after any number of iterations. With
-`use_cg=True` rows start from the previous iterate as there, and take at most `cg_steps` steps; but these are steps of
-preconditioned conjugate gradients, which get nearer to the solution, and a row for which Cholesky is cheaper is solved
-by it. `use_native` changes nothing: all of it is compiled.
+Names, arguments, shapes, random start and objective are those of `implicit`. With `use_cg=False` the factors are equal
+to those of `implicit` within rounding, after any number of iterations. With `use_cg=True` each row takes at most
+`cg_steps` steps from the previous iterate, as in `implicit`; these steps are preconditioned and come nearer to the
+solution, and a row for which Cholesky is cheaper is solved by Cholesky.
 
-What to know of the model, as `implicit` has it, where `fastals.ImplicitALS` differs:
+How `implicit`, and so this class, differs from `fastals.ImplicitALS`:
 
-- A stored value r is a confidence of `alpha |r|`, not of `1 + alpha |r|`. A cell of confidence below 1 weighs less than
-  one not stored, and a stored 0 drops out of the loss altogether.
-- Users are solved first and items last, so the stored user factors are not the solution for the stored item factors.
-  `recalculate_user` gives that.
-- `fit` goes on from the factors that are there; set both to None for a new start.
-- `recommend` returns `N` items also where fewer are left: those filtered out come last, with the score `-finfo.max`.
-- Equal scores are ordered by falling id.
-- Lengths for `similar_items` and `similar_users` are kept: after changing factors in place, assign the array anew.
+- The confidence of a stored value r is `alpha |r|`, not `1 + alpha |r|`. An observed entry of confidence below 1 weighs
+  less than an unobserved one. A stored 0 has no weight at all.
+- Users are solved first and items last. So the stored user factors are not the solution for the stored item factors;
+  `recalculate_user` returns that solution.
+- `fit` starts from the factors that the model has. Set both to None for a new random start.
+- `recommend` always returns `N` items. Items that are left out come last, with the score `-finfo.max`.
+- Of equal scores the higher id comes first.
+- `similar_items` and `similar_users` keep the lengths of the factors. After changing factors in place, assign the array
+  to the attribute again.
 
-Differences, and why:
+How this class differs from `implicit`:
 
-- Nothing is read or written outside an array. Columns beyond the factors, ids out of range or below 0, factors of
-  another shape, rows that do not match the ids, no ids in `items`, an `N` of 0, numbers that are not finite: each is a
-  `ValueError` or `TypeError` that says where, before any work. There it is a crash, foreign memory, the last row of
-  the factors, or NaN at the end of the fit.
-- Where `N` is more than there are items, the places left over have the id -1 and the score `-finfo.max`. There they
-  repeat id 0 with score 0. An id that stands twice in `items` is ranked once.
-- Of equal scores at the end of the list those with higher ids are kept, so that a shorter list is the beginning of a
-  longer one. There it depends on what came before them.
-- Cells stored as 0 are filtered like any other; there not where `items` is given.
-- The training loss is that of the objective; there the confidence of every disliked cell is added to it.
-- A row that has no solution raises `numpy.linalg.LinAlgError`, a `ValueError`, and the model stays what it was.
-- Any sparse or dense matrix will do wherever a `csr_matrix` is wanted, duplicate cells are summed, and with
-  `dtype=float64` the data keep float64.
-- Factors set by hand may be of any real dtype; they are used in that of the model.
-- `random_state` may be a `RandomState`. `filter_items` may be an array or a set.
-- `explain` takes the user's one row as well as the whole matrix.
-- `recommend_all` works with `users_items_offset`.
-- `save` leaves out a `random_state` that is not an int, which would make the file unreadable; `save` and `load` take
-  paths of `pathlib` and open files; `load` sets no attribute but those that `save` writes.
-- BLAS and its threads play no part in fits, and batches from 32 users on are spread over threads, not from 101.
-- There is no GPU: `use_gpu` is for keeping calls as they are, and must be False; `to_gpu` and `solver`, which hand out
-  the inner functions, are not there.
+- Wrong arguments are refused before any work, with the argument and the place: ids out of range or below 0 (an error
+  that is an IndexError and a ValueError), columns beyond the factors, factors of another shape, numbers that are not
+  finite. `implicit` crashes, reads other memory, takes the last row for -1, or finds NaN after the fit.
+- Where `N` exceeds the number of items, the remaining places have the id -1 and the score `-finfo.max`. In `implicit`
+  they repeat id 0 with the score 0. An id that is twice in `items` is ranked once.
+- Of equal scores at the end of the list the higher ids are kept, so a shorter list is the beginning of a longer one.
+- Entries stored as 0 are filtered like all others, also with `items`.
+- The training loss is the objective; `implicit` adds the confidence of every disliked entry to it.
+- A row without a solution raises `numpy.linalg.LinAlgError`, a ValueError, and the model is unchanged.
+- Matrices of all SciPy formats, dense arrays and `fastals.Interactions` are valid in all methods, with a
+  `ParameterWarning` where they have to be converted. Duplicate entries are summed. With `dtype=float64` the values
+  keep float64.
+- Factors assigned by the caller may have any real dtype.
+- `random_state` may be a `RandomState`; `filter_items` may be an array or a set.
+- `explain` accepts the user's row as well as the whole matrix.
+- `recommend_all` accepts `users_items_offset`.
+- `save` omits a `random_state` that is not an int, which would make the file unreadable. `save` and `load` accept
+  `pathlib` paths and open files. `load` sets only attributes that `save` writes.
+- There is no GPU code: `use_gpu=True` and `to_gpu` are refused.
 """
 
 from __future__ import annotations
 
+import functools
 import os
 import time
-import warnings
 from collections.abc import Callable
-from typing import Any, BinaryIO, NamedTuple
+from typing import Any, BinaryIO
 
 import numpy as np
-from scipy import linalg, sparse
+import numpy.typing as npt
+from scipy import linalg
 
-from ...data.interactions import Interactions, MatrixLike, as_named_interactions
+from ...data.interactions import Interactions, MatrixLike
 from ...engine.equations import gram, row_equations
-from ...engine.fallback import is_plain
 from ...engine.loss import ridge
-from ...engine.panel import aligned_zeros, as_panel
-from ...engine.simd.target import padded
-from ...engine.threads import available
-from ...engine.topk import Lists
-from ...fitted import pack
-from ...objectives import Objective, Statistics
 from ...progress import Progress
-from ...ranking import top_n
 from ...storage import read_arrays, write_arrays
 from ...validation import (
-    NotFittedError,
-    Params,
+    RandomState,
     check_dtype,
     check_flag,
     check_ids,
     check_integer,
-    check_number,
     check_random_state,
 )
 from ..textbook import HalfStep, writable_panel
+from .factors import check_columns
+from .ranking import Ranking
+from .solvers import check_finite, least_squares, least_squares_cg, objective, solve, statistics
+from .utils import as_confidences
 
 __all__ = ["AlternatingLeastSquares"]
 
 Callback = Callable[[int, float, float | None], Any]
-Ranked = tuple[np.ndarray, np.ndarray]
-Factors = tuple[np.ndarray, np.ndarray]
 FileOrPath = str | os.PathLike[str] | BinaryIO
 
-START = 0.01  # the start is uniform from 0 to this
-TINY = 1e-10  # stands for a norm of 0
+START = 0.01  # the random start is uniform from 0 to this
 
 
-class AlternatingLeastSquares(Params):
+class AlternatingLeastSquares(Ranking):
     """Alternating least squares for implicit feedback with the interface of `implicit`.
 
     Parameters
     ----------
     factors : int, default 100
     regularization : float, default 0.01
-        The plain ridge of every row on both sides.
+        Ridge of every user and every item.
     alpha : float, default 1.0
-        Confidence of a cell with value r is `alpha |r|`.
+        The confidence of an entry with value r is `alpha |r|`.
     dtype : {float32, float64}, default float32
         Of the factors and of the arithmetic.
     use_native : bool, default True
-        Changes nothing.
+        Has no effect: all code is compiled.
     use_cg : bool, default True
-        Few steps of conjugate gradients from the previous iterate; False: exact rows by Cholesky.
+        Take a few steps of conjugate gradients from the previous iterate. False: solve each row exactly by Cholesky.
     iterations : int, default 15
-        Each solves the users, then the items.
+        Each iteration solves the users, then the items.
     calculate_training_loss : bool, default False
-        Give the loss to the callback.
+        Pass the loss to the callback.
     num_threads : int, default 0
-        Threads in all; 0: as many as the process may use. The result does not depend on it.
+        Number of threads; 0: as many as the process may use. The result does not depend on it.
     random_state : int, numpy.random.Generator, RandomState, SeedSequence or None
-        Of the start.
+        Seed of the random start.
     use_gpu : bool, default False
         Must be False.
 
@@ -120,9 +110,9 @@ class AlternatingLeastSquares(Params):
     ----------
     user_factors, item_factors : ndarray of `dtype`, shapes (n_users, factors), (n_items, factors), or None before `fit`
     cg_steps : int
-        3; steps of conjugate gradients a row.
+        Most steps of conjugate gradients for a row, 3.
     fit_callback : callable or None
-        Stands for the `callback` of `fit` where that is None.
+        The callback of `fit` where no other is passed.
 
     Notes
     -----
@@ -130,6 +120,19 @@ class AlternatingLeastSquares(Params):
 
         sum_{stored} alpha |r| (p - x_u.y_i)^2 + sum_{others} (x_u.y_i)^2
             + regularization (sum_u |x_u|^2 + sum_i |y_i|^2)
+
+    References
+    ----------
+    Hu, Koren, Volinsky: Collaborative filtering for implicit feedback datasets. ICDM 2008.
+
+    Examples
+    --------
+    >>> from scipy.sparse import csr_matrix
+    >>> user_items = csr_matrix([[1, 1, 0], [1, 0, 1], [1, 1, 1]])
+    >>> model = AlternatingLeastSquares(factors=2, random_state=0)
+    >>> model.fit(user_items, show_progress=False)
+    >>> model.user_factors.shape
+    (3, 2)
     """
 
     def __init__(
@@ -143,12 +146,12 @@ class AlternatingLeastSquares(Params):
         iterations: int = 15,
         calculate_training_loss: bool = False,
         num_threads: int = 0,
-        random_state: Any = None,
+        random_state: RandomState = None,
         *,
         use_gpu: bool = False,
     ):
         if check_flag("use_gpu", use_gpu):
-            raise ValueError("use_gpu is True, and there is no GPU code here: leave it out")
+            raise ValueError("use_gpu is True, and there is no GPU code here: leave use_gpu out")
         self.factors = factors
         self.regularization = regularization
         self.alpha = alpha
@@ -165,30 +168,39 @@ class AlternatingLeastSquares(Params):
         self.item_factors: np.ndarray | None = None
         self._kept: dict[str, tuple[np.ndarray, np.ndarray]] = {}
 
-    def __getstate__(self) -> dict[str, Any]:
-        return self.__dict__ | {"_kept": {}}
-
     def fit(self, user_items: MatrixLike, show_progress: bool = True, callback: Callback | None = None) -> None:
-        """Factorise a matrix of confidences, from the factors that are there or from a random start.
+        """Factorise a matrix of confidences, from the factors that the model has or from a random start.
 
         Parameters
         ----------
-        user_items : sparse matrix or array, shape (n_users, n_items)
+        user_items : csr_matrix, shape (n_users, n_items)
         show_progress : bool, default True
-            Show a bar (tqdm, where installed), or log a line an iteration at level INFO to the logger "fastals".
+            Show a progress bar where tqdm is installed, else log a line an iteration to the logger "fastals".
         callback : callable (iteration, seconds, loss), optional
-            Called after each iteration, counted from 0; the loss is None without `calculate_training_loss`, else
+            Called after each iteration, counted from 0. The loss is None without `calculate_training_loss`, else
 
-                (the objective) / (sum of the confidences + cells that are not stored)
+                objective / (sum of the confidences + number of entries that are not stored)
 
         Raises
         ------
         TypeError, ValueError
-            A parameter, a cell or a shape is not as wanted; the factors stay what they were.
+            A parameter or the matrix is not as described; the model is unchanged.
         numpy.linalg.LinAlgError
-            A row's equations have no solution; the message names row and remedy.
+            The equations of a row have no solution; the message names the row and the remedy. The model is unchanged.
+
+        Examples
+        --------
+        >>> from scipy.sparse import csr_matrix
+        >>> model = AlternatingLeastSquares(factors=2, iterations=3, random_state=0)
+        >>> model.fit(csr_matrix([[1, 0], [0, 1]]), show_progress=False)
+        >>> model.item_factors.shape
+        (2, 2)
         """
-        objective, n_threads, factors = self._objective(), self._threads, check_integer("factors", self.factors, 1)
+        given, n_threads, factors = (
+            objective(self.alpha, self.regularization),
+            self._threads,
+            check_integer("factors", self.factors, 1),
+        )
         iterations = check_integer("iterations", self.iterations, 0)
         steps = check_integer("cg_steps", self.cg_steps, 1) if check_flag("use_cg", self.use_cg) else 0
         wants_loss = check_flag("calculate_training_loss", self.calculate_training_loss)
@@ -196,26 +208,25 @@ class AlternatingLeastSquares(Params):
         callback = callback or self.fit_callback
         if callback is not None and not callable(callback):
             raise TypeError(f"callback must be callable (iteration, seconds, loss), got {type(callback).__name__}")
-        cells = as_named_interactions("user_items", user_items, self.dtype)
+        R = as_confidences("user_items", user_items, self.dtype)
         before = self.user_factors, self.item_factors
         starts = []
-        for side, given, n in zip(("user", "item"), before, cells.shape, strict=True):
-            if given is None:
-                given = rng.random((n, factors), dtype=self.dtype.type) * self.dtype.type(START)
-            elif np.shape(given) != (n, factors):
+        for side, start, n in zip(("user", "item"), before, R.shape, strict=True):
+            if start is None:
+                start = rng.random((n, factors), dtype=self.dtype.type) * self.dtype.type(START)
+            elif np.shape(start) != (n, factors):
                 raise ValueError(
-                    f"{side}_factors have shape {np.shape(given)}, and user_items of shape {cells.shape} with "
+                    f"{side}_factors have shape {np.shape(start)}, and user_items of shape {R.shape} with "
                     f"factors={factors} wants {(n, factors)}: set user_factors and item_factors to None for a new start"
                 )
-            starts.append(_finite(side, self._as_factors(side, given)))
+            starts.append(check_finite(f"{side}_factors", self._as_factors(side, start)))
         X, Y = (writable_panel(start) for start in starts)
-        statistics = objective.learn(cells)
-        problem = objective.user_problem(cells.by_user, statistics)
+        learned = given.learn(R)
+        problem = given.user_problem(R.by_user, learned)
         users = HalfStep(problem, "user", factors, n_threads, steps)
-        items = HalfStep(
-            objective.item_problem(cells.by_item, statistics, cells.shape[0]), "item", factors, n_threads, steps
-        )
-        size = self._total_confidence(cells) + cells.shape[0] * cells.shape[1] - cells.nnz
+        items = HalfStep(given.item_problem(R.by_item, learned, R.shape[0]), "item", factors, n_threads, steps)
+        confidence = float(self.alpha * np.abs(R.by_user.all_values).sum(dtype=np.float64))
+        size = confidence + R.shape[0] * R.shape[1] - R.nnz
         bar = Progress(iterations) if check_flag("show_progress", show_progress) else None
         try:
             for iteration in range(iterations):
@@ -237,275 +248,223 @@ class AlternatingLeastSquares(Params):
                 bar.close()
         self.user_factors, self.item_factors = X[:, :factors].copy(), Y[:, :factors].copy()
 
-    def _objective(self) -> Objective:
-        return Objective(
-            constant=0.0,
-            slope=check_number("alpha", self.alpha, 0.0),
-            sign_target=1.0,
-            value_target=0.0,
-            regularization=(check_number("regularization", self.regularization, 0.0),) * 2,
-            unobserved_weight=1.0,
-        )
-
     @property
-    def _threads(self) -> int:
-        return check_integer("num_threads", self.num_threads, 0) or available()
+    def solver(self) -> Callable[..., None]:
+        """Half-step `solver(Cui, X, Y, regularization, num_threads=0)` that overwrites X.
 
-    def _total_confidence(self, cells: Interactions) -> float:
-        return float(self.alpha * np.abs(cells.by_user.all_values).sum(dtype=np.float64))
+        The confidences Cui are already multiplied by alpha. With `use_cg` it takes at most `cg_steps` steps from X and
+        accepts a keyword `cg_steps`, else it solves exactly. `fit` takes the same steps.
+        """
+        if not check_flag("use_cg", self.use_cg):
+            return least_squares
+        return functools.partial(least_squares_cg, cg_steps=self.cg_steps)
 
-    def _factors(self, side: str) -> np.ndarray:
-        factors: np.ndarray | None = getattr(self, f"{side}_factors")
-        if factors is None:
-            raise NotFittedError("this AlternatingLeastSquares is not fitted yet: call fit(user_items) first")
-        return self._as_factors(side, factors)
+    def _fold_in(self, rows: Interactions, side: str) -> np.ndarray:
+        fixed = "item" if side == "user" else "user"
+        other = check_finite(f"{fixed}_factors", self._factors(fixed))
+        return solve(rows, other, objective(self.alpha, self.regularization), side, self._threads)
 
-    def _as_factors(self, side: str, given: Any) -> np.ndarray:
-        """Return factors, which anybody may have set, as an array of the model's dtype."""
-        array = np.asarray(given)
-        if array.ndim != 2 or array.dtype.kind not in "iuf":
-            raise ValueError(f"{side}_factors must be numbers of shape (n, factors), got {array.dtype} {array.shape}")
-        return np.ascontiguousarray(array, self.dtype)
+    # New data.
 
-    def _both_factors(self) -> Factors:
-        X, Y = self._factors("user"), self._factors("item")
-        if X.shape[1] != Y.shape[1]:
-            raise ValueError(
-                f"user_factors have shape {X.shape} and item_factors {Y.shape}: one number of columns is wanted"
-            )
-        return X, Y
-
-    # Answers.
-
-    def recommend(
-        self,
-        userid: Any,
-        user_items: MatrixLike | None,
-        N: int = 10,
-        filter_already_liked_items: bool = True,
-        filter_items: Any = None,
-        recalculate_user: bool = False,
-        items: Any = None,
-    ) -> Ranked:
-        """Return the `N` items with the highest score for each user.
+    def recalculate_user(self, userid: npt.ArrayLike, user_items: MatrixLike) -> np.ndarray:
+        """Return the exact factors of users for the stored item factors, without storing them.
 
         Parameters
         ----------
         userid : int or array_like of int
-        user_items : sparse matrix or array, shape (number of users, n_items), or None
-            One row for each user of `userid`; None where it is neither filtered by nor recalculated from.
-        N : int, default 10
-        filter_already_liked_items : bool, default True
-            Leave out the cells of `user_items`.
-        filter_items : array_like of int, optional
-            Items to leave out for everybody.
-        recalculate_user : bool, default False
-            Use the factors that `recalculate_user` gives; `userid` then need not be known.
-        items : array_like of int, optional
-            Rank only these; `N` is at most their number. Not together with `filter_items`.
+            Only the number of ids has an effect.
+        user_items : csr_matrix, shape (number of users, n_items)
+            All interactions of each user.
 
         Returns
         -------
-        ids : ndarray of int32, or of int64 where `items` is given, shape (number of users, N), or (N,) for one number
-            By falling score, then by falling id. Items left out come last, then -1 where there are no more items.
-        scores : ndarray of the factors' dtype, same shape
-            `-finfo.max` beside what is left out and beside -1. One user's may differ in the last bit from the same
-            user's among many.
+        ndarray, shape (number of users, factors), or (factors,) for one number
+
+        Raises
+        ------
+        TypeError, ValueError
+            An argument is not as described.
+
+        Examples
+        --------
+        >>> from scipy.sparse import csr_matrix
+        >>> user_items = csr_matrix([[1, 1, 0], [1, 0, 1], [1, 1, 1]])
+        >>> model = AlternatingLeastSquares(2, random_state=0)
+        >>> model.fit(user_items, show_progress=False)
+        >>> model.recalculate_user(0, user_items[0]).shape
+        (2,)
         """
-        Y = self._factors("item")
-        n_queries, liked = np.size(userid), None
-        if check_flag("filter_already_liked_items", filter_already_liked_items) or recalculate_user:
-            if user_items is None:
-                raise ValueError(
-                    "user_items is None: it is wanted for filter_already_liked_items=True and recalculate_user=True"
-                )
-            liked = self._rows("user_items", user_items, n_queries, "items")
-        if check_flag("recalculate_user", recalculate_user) and liked is not None:
-            X = self._fold_in(liked, "user")
-        else:
-            X, Y = self._both_factors()
-            X = X[check_ids("userid", userid, len(X))]
-        candidates = _candidates("items", items, "filter_items", filter_items, len(Y))
-        if items is not None:
-            N = min(N, len(candidates.all))
-        ids, scores = _rank(X, Y, N, candidates, liked if filter_already_liked_items else None, self._threads)
-        return (ids[0], scores[0]) if np.ndim(userid) == 0 else (ids, scores)
+        rows = self._rows("user_items", user_items, np.size(userid), "items")
+        X = self._fold_in(rows, "user")
+        return X[0] if np.ndim(userid) == 0 else X
 
-    def recommend_all(
-        self,
-        user_items: MatrixLike,
-        N: int = 10,
-        recalculate_user: bool = False,
-        filter_already_liked_items: bool = True,
-        filter_items: Any = None,
-        users_items_offset: int = 0,
-    ) -> np.ndarray:
-        """Return the ids of `recommend` for every row of `user_items`; deprecated, as in `implicit`.
-
-        Parameters
-        ----------
-        user_items, N, recalculate_user, filter_already_liked_items, filter_items
-            As in `recommend`.
-        users_items_offset : int, default 0
-            The user that the first row belongs to.
-
-        Returns
-        -------
-        ndarray of int32, shape (rows of user_items, N)
-        """
-        warnings.warn(
-            "recommend_all is deprecated. Use recommend with an array of userids", DeprecationWarning, stacklevel=2
-        )
-        rows = as_named_interactions("user_items", user_items, self.dtype)
-        userids = np.arange(rows.shape[0]) + check_integer("users_items_offset", users_items_offset, 0)
-        return self.recommend(userids, rows, N, filter_already_liked_items, filter_items, recalculate_user)[0]
-
-    def rank_items(
-        self, userid: Any, user_items: MatrixLike | None, selected_items: Any, recalculate_user: bool = False
-    ) -> Ranked:
-        """Return selected items by falling score; deprecated, as in `implicit`.
-
-        Parameters
-        ----------
-        userid, user_items, recalculate_user
-            As in `recommend`.
-        selected_items : array_like of int
-
-        Returns
-        -------
-        ids, scores
-            As from `recommend` with as many as are selected, at most 10.
-        """
-        warnings.warn(
-            "rank_items is deprecated. Use recommend with the 'items' parameter", DeprecationWarning, stacklevel=2
-        )
-        return self.recommend(
-            userid,
-            user_items,
-            filter_already_liked_items=False,
-            recalculate_user=recalculate_user,
-            items=selected_items,
-        )
-
-    def similar_items(
-        self,
-        itemid: Any,
-        N: int = 10,
-        recalculate_item: bool = False,
-        item_users: MatrixLike | None = None,
-        filter_items: Any = None,
-        items: Any = None,
-    ) -> Ranked:
-        """Return the `N` items whose factors have the highest cosine with each given item's, itself included.
+    def recalculate_item(self, itemid: npt.ArrayLike, item_users: MatrixLike) -> np.ndarray:
+        """Return the exact factors of items for the stored user factors, without storing them.
 
         Parameters
         ----------
         itemid : int or array_like of int
-        N : int, default 10
-        recalculate_item : bool, default False
-            Use the factors that `recalculate_item` gives for `item_users`; `itemid` then need not be known.
-        item_users : sparse matrix or array, shape (number of items, n_users), optional
-            One row for each item of `itemid`.
-        filter_items : array_like of int, optional
-            Items to leave out.
-        items : array_like of int, optional
-            Rank only these. Not together with `filter_items`.
+            Only the number of ids has an effect.
+        item_users : csr_matrix, shape (number of items, n_users)
+            All interactions of each item; rows are items.
 
         Returns
         -------
-        ids, scores
-            As from `recommend`, of `N` columns also with `items`; scores are cosines.
-        """
-        Y = self._factors("item")
-        if check_flag("recalculate_item", recalculate_item):
-            if item_users is None:
-                raise ValueError("item_users is None: it is wanted for recalculate_item=True")
-            given = np.atleast_2d(self.recalculate_item(itemid, item_users))
-            queries = given / _norms(given)[:, None]
-        else:
-            queries = self._directions("item")[check_ids("itemid", itemid, len(Y))]
-        candidates = _candidates("items", items, "filter_items", filter_items, len(Y))
-        ids, scores = _rank(queries, self._directions("item"), N, candidates, None, self._threads)
-        return (ids[0], scores[0]) if np.ndim(itemid) == 0 else (ids, scores)
+        ndarray, shape (number of items, factors), or (factors,) for one number
 
-    def similar_users(self, userid: Any, N: int = 10, filter_users: Any = None, users: Any = None) -> Ranked:
-        """Return the `N` users whose factors have the highest cosine with each given user's, itself included.
+        Raises
+        ------
+        TypeError, ValueError
+            An argument is not as described.
+
+        Examples
+        --------
+        >>> from scipy.sparse import csr_matrix
+        >>> user_items = csr_matrix([[1, 1, 0], [1, 0, 1], [1, 1, 1]])
+        >>> model = AlternatingLeastSquares(2, random_state=0)
+        >>> model.fit(user_items, show_progress=False)
+        >>> model.recalculate_item([0, 1], user_items.T.tocsr()[[0, 1]]).shape
+        (2, 2)
+        """
+        rows = self._rows("item_users", item_users, np.size(itemid), "users")
+        Y = self._fold_in(rows, "item")
+        return Y[0] if np.ndim(itemid) == 0 else Y
+
+    def partial_fit_users(self, userids: npt.ArrayLike, user_items: MatrixLike) -> None:
+        """Store the factors that `recalculate_user` returns; new users are added.
 
         Parameters
         ----------
-        userid : int or array_like of int
-        N : int, default 10
-        filter_users : array_like of int, optional
-            Users to leave out.
-        users : array_like of int, optional
-            Rank only these. Not together with `filter_users`.
+        userids : array_like of int
+            Users between the last known one and a new one get factors of 0.
+        user_items : csr_matrix, shape (number of users, n_items)
+            All interactions of each user, old ones too.
 
-        Returns
-        -------
-        ids, scores
-            As from `similar_items`.
+        Raises
+        ------
+        TypeError, ValueError
+            An argument is not as described; the model is unchanged.
+
+        Examples
+        --------
+        >>> from scipy.sparse import csr_matrix
+        >>> user_items = csr_matrix([[1, 1, 0], [1, 0, 1], [1, 1, 1]])
+        >>> model = AlternatingLeastSquares(2, random_state=0)
+        >>> model.fit(user_items, show_progress=False)
+        >>> model.partial_fit_users([3], csr_matrix([[0, 1, 1]]))
+        >>> model.user_factors.shape
+        (4, 2)
         """
-        n_users = len(self._factors("user"))
-        candidates = _candidates("users", users, "filter_users", filter_users, n_users)
-        queries = self._directions("user")[check_ids("userid", userid, n_users)]
-        ids, scores = _rank(queries, self._directions("user"), N, candidates, None, self._threads)
-        return (ids[0], scores[0]) if np.ndim(userid) == 0 else (ids, scores)
+        self._partial_fit("user", userids, "user_items", user_items)
 
-    def _directions(self, side: str) -> np.ndarray:
-        """Return factors divided by their lengths, made once for the array that stands there."""
-        factors = self._factors(side)
-        kept = self._kept.get(side)
-        if kept is None or kept[0] is not factors:
-            kept = self._kept[side] = factors, factors / _norms(factors)[:, None]
-        return kept[1]
+    def partial_fit_items(self, itemids: npt.ArrayLike, item_users: MatrixLike) -> None:
+        """Store the factors that `recalculate_item` returns; new items are added.
+
+        Parameters
+        ----------
+        itemids : array_like of int
+            Items between the last known one and a new one get factors of 0.
+        item_users : csr_matrix, shape (number of items, n_users)
+            All interactions of each item, old ones too; rows are items.
+
+        Raises
+        ------
+        TypeError, ValueError
+            An argument is not as described; the model is unchanged.
+
+        Examples
+        --------
+        >>> from scipy.sparse import csr_matrix
+        >>> user_items = csr_matrix([[1, 1, 0], [1, 0, 1], [1, 1, 1]])
+        >>> model = AlternatingLeastSquares(2, random_state=0)
+        >>> model.fit(user_items, show_progress=False)
+        >>> model.partial_fit_items([3], csr_matrix([[0, 1, 1]]))
+        >>> model.item_factors.shape
+        (4, 2)
+        """
+        self._partial_fit("item", itemids, "item_users", item_users)
+
+    def _partial_fit(self, side: str, ids: npt.ArrayLike, name: str, given: MatrixLike) -> None:
+        old = self._factors(side)
+        rows = check_ids(f"{side}ids", ids, 2**31 - 1)
+        repeated = np.sort(rows)[1:][np.diff(np.sort(rows)) == 0]
+        if len(repeated):
+            raise ValueError(f"{side}ids has {repeated[0]} more than once: one row for each {side} is wanted")
+        other = "items" if side == "user" else "users"
+        solved = self._fold_in(self._rows(name, given, len(rows), other, 5), side)
+        # A new array: another thread may be reading the old one.
+        new = np.zeros((max(len(old), int(rows.max(initial=-1)) + 1), old.shape[1]), old.dtype)
+        new[: len(old)] = old
+        new[rows] = solved
+        setattr(self, f"{side}_factors", new)
 
     def explain(
         self, userid: int, user_items: MatrixLike, itemid: int, user_weights: Any = None, N: int = 10
     ) -> tuple[float, list[tuple[int, float]], Any]:
-        """Split the score of an item for a user into what each of the user's cells adds to it.
+        """Split the score of an item for a user into the contributions of the user's interactions.
 
         Parameters
         ----------
         userid : int
-        user_items : sparse matrix or array, shape (n_users, n_items) or (1, n_items)
-            The user's row, or all.
+        user_items : csr_matrix, shape (n_users, n_items) or (1, n_items)
+            All users, or the row of this user.
         itemid : int
         user_weights : tuple, optional
-            What an earlier call for the same user returned: saves its factorisation.
+            The third result of an earlier call for the same user; saves the factorisation.
         N : int, default 10
-            How many cells to return.
+            Number of contributions to return.
 
         Returns
         -------
         total_score : float
-            The score with the user's factors as `recalculate_user` gives them.
+            The score with the user's factors as `recalculate_user` returns them.
         top_contributions : list of (itemid, score)
-            The cells that add most, in falling order. Disliked items add nothing and are not listed.
+            The largest contributions, largest first. Disliked items contribute nothing and are not listed.
         user_weights : tuple
-            For further calls: the Cholesky factor of the user's equations, as `scipy.linalg.cho_factor` returns it.
+            The Cholesky factor of the user's equations, as `scipy.linalg.cho_factor` returns it.
+
+        Raises
+        ------
+        TypeError, ValueError
+            An argument is not as described.
 
         Notes
         -----
-        x_u.y_i = sum_j c_uj y_i' W y_j over the liked items j, with W the inverse of the user's matrix (section 5 of
-        Hu, Koren, Volinsky 2008).
+        x_u.y_i = sum_j c_uj y_i' W y_j over the liked items j, with W the inverse of the matrix of the user's
+        equations.
+
+        References
+        ----------
+        Hu, Koren, Volinsky: Collaborative filtering for implicit feedback datasets, section 5. ICDM 2008.
+
+        Examples
+        --------
+        >>> from scipy.sparse import csr_matrix
+        >>> user_items = csr_matrix([[1, 1, 0], [1, 0, 1], [1, 1, 1]])
+        >>> model = AlternatingLeastSquares(2, random_state=0)
+        >>> model.fit(user_items, show_progress=False)
+        >>> score, contributions, _ = model.explain(0, user_items, 2)
+        >>> sorted(item for item, _ in contributions)
+        [0, 1]
         """
         Y = self._factors("item").astype(np.float64)
         for name, number in (("userid", userid), ("itemid", itemid)):
             if np.ndim(number):
                 raise ValueError(f"{name} must be one id, got an array of shape {np.shape(number)}")
         item = int(check_ids("itemid", itemid, len(Y))[0])
-        given = as_named_interactions("user_items", user_items, self.dtype)
+        given = as_confidences("user_items", user_items, self.dtype)
         row = int(check_ids("userid", userid, given.shape[0])[0]) if given.shape[0] > 1 else 0
-        self._check_columns("user_items", given, len(Y), "items")
-        cells, ones = given.by_user.part(row, row + 1), np.ones(len(Y))
-        problem = self._objective().user_problem(cells, Statistics(0.0, ones, ones, 1.0))
-        system = row_equations(problem, Y[cells.indices], gram=gram(Y, ones) if user_weights is None else None)
+        check_columns("user_items", given, len(Y), "items")
+        cells = given.by_user.part(row, row + 1)
+        problem = objective(self.alpha, self.regularization).user_problem(cells, statistics(len(Y)))
+        background = gram(Y, np.ones(len(Y))) if user_weights is None else None
+        system = row_equations(problem, Y[cells.indices], gram=background)
         if user_weights is None:
             user_weights = linalg.cho_factor(system.A)
         elif not (isinstance(user_weights, tuple) and np.shape(user_weights[0]) == (Y.shape[1],) * 2):
             raise ValueError(
-                f"user_weights must be what explain returned for this user, a matrix of shape {(Y.shape[1],) * 2} in "
-                f"a tuple, got {type(user_weights).__name__}"
+                "user_weights must be what explain returned for this user, a tuple with a matrix of shape "
+                f"{(Y.shape[1],) * 2}, got {type(user_weights).__name__}"
             )
         scores = system.b * (system.Y @ linalg.cho_solve(user_weights, Y[item]))
         counted = cells.all_values >= 0
@@ -513,139 +472,7 @@ class AlternatingLeastSquares(Params):
         best = np.lexsort((-liked, -scores))[: check_integer("N", N, 1)]
         return float(scores.sum()), list(zip(liked[best].tolist(), scores[best].tolist(), strict=True)), user_weights
 
-    # New data.
-
-    def recalculate_user(self, userid: Any, user_items: MatrixLike) -> np.ndarray:
-        """Return the factors of users for the stored item factors, solved exactly; nothing is stored.
-
-        Parameters
-        ----------
-        userid : int or array_like of int
-            Only their number counts.
-        user_items : sparse matrix or array, shape (number of users, n_items)
-            All cells of each user.
-
-        Returns
-        -------
-        ndarray, shape (number of users, factors), or (factors,) for one number
-        """
-        rows = self._rows("user_items", user_items, np.size(userid), "items")
-        X = self._fold_in(rows, "user")
-        return X[0] if np.ndim(userid) == 0 else X
-
-    def recalculate_item(self, itemid: Any, item_users: MatrixLike) -> np.ndarray:
-        """Return the factors of items for the stored user factors, solved exactly; nothing is stored.
-
-        Parameters
-        ----------
-        itemid : int or array_like of int
-            Only their number counts.
-        item_users : sparse matrix or array, shape (number of items, n_users)
-            All cells of each item, which are rows here.
-
-        Returns
-        -------
-        ndarray, shape (number of items, factors), or (factors,) for one number
-        """
-        rows = self._rows("item_users", item_users, np.size(itemid), "users")
-        Y = self._fold_in(rows, "item")
-        return Y[0] if np.ndim(itemid) == 0 else Y
-
-    def partial_fit_users(self, userids: Any, user_items: MatrixLike) -> None:
-        """Store the factors that `recalculate_user` gives; there may be new users among them.
-
-        Parameters
-        ----------
-        userids : array_like of int
-            Users between the known ones and a new one get factors of 0.
-        user_items : sparse matrix or array, shape (number of users, n_items)
-            All cells of each user, old ones too.
-        """
-        self._partial_fit("user", userids, "user_items", user_items)
-
-    def partial_fit_items(self, itemids: Any, item_users: MatrixLike) -> None:
-        """Store the factors that `recalculate_item` gives; there may be new items among them.
-
-        Parameters
-        ----------
-        itemids : array_like of int
-            Items between the known ones and a new one get factors of 0.
-        item_users : sparse matrix or array, shape (number of items, n_users)
-            All cells of each item, which are rows here, old ones too.
-        """
-        self._partial_fit("item", itemids, "item_users", item_users)
-
-    def _partial_fit(self, side: str, ids: Any, name: str, given: MatrixLike) -> None:
-        old = self._factors(side)
-        rows = check_ids(f"{side}ids", ids, 2**31 - 1)
-        repeated = np.sort(rows)[1:][np.diff(np.sort(rows)) == 0]
-        if len(repeated):
-            raise ValueError(f"{side}ids has {repeated[0]} more than once: one row for each {side} is wanted")
-        other = "items" if side == "user" else "users"
-        solved = self._fold_in(self._rows(name, given, len(rows), other), side)
-        # A copy: another thread may be reading what is stored now.
-        new = np.zeros((max(len(old), int(rows.max(initial=-1)) + 1), old.shape[1]), old.dtype)
-        new[: len(old)] = old
-        new[rows] = solved
-        setattr(self, f"{side}_factors", new)
-
-    def _rows(self, name: str, given: MatrixLike, n_rows: int, columns: str) -> Interactions:
-        """Return a matrix with one row for each id that was asked for."""
-        factors = self._factors(columns[:-1])
-        if n_rows == 0:
-            return Interactions(sparse.csr_array((1, len(factors)), dtype=self.dtype), self.dtype)
-        rows = as_named_interactions(name, given, self.dtype)
-        if rows.shape[0] != n_rows:
-            asked = "users" if columns == "items" else "items"
-            raise ValueError(
-                f"{name} must contain 1 row for each of the {n_rows} {asked} asked for, got shape {rows.shape}: "
-                f"pass {name}[ids]"
-            )
-        self._check_columns(name, rows, len(factors), columns)
-        return rows
-
-    def _check_columns(self, name: str, rows: Interactions, size: int, columns: str) -> None:
-        # Fewer are all right: a matrix made before partial_fit added to that side.
-        if rows.shape[1] > size:
-            raise ValueError(
-                f"{name} has shape {rows.shape}: columns are {columns} and the model has {size} of them; "
-                "is it transposed, or were they added after the fit?"
-            )
-
-    def _fold_in(self, rows: Interactions, side: str) -> np.ndarray:
-        fixed = "item" if side == "user" else "user"
-        other = _finite(fixed, self._factors(fixed))
-        ones = np.ones(len(other))
-        problem = self._objective().user_problem(rows.by_user, Statistics(0.0, ones, ones, 1.0))
-        solved = aligned_zeros((rows.shape[0], padded(other.shape[1], other.dtype)), other.dtype)
-        HalfStep(problem, side, other.shape[1], self._threads)(solved, as_panel(other))
-        return np.ascontiguousarray(solved[:, : other.shape[1]])
-
-    # What `implicit` computes beside the factors.
-
-    @property
-    def user_norms(self) -> np.ndarray:
-        """Lengths of the user factors, 1e-10 for 0, shape (n_users,)."""
-        return _norms(self._factors("user"))
-
-    @property
-    def item_norms(self) -> np.ndarray:
-        """Lengths of the item factors, 1e-10 for 0, shape (n_items,)."""
-        return _norms(self._factors("item"))
-
-    @property
-    def YtY(self) -> np.ndarray:  # noqa: N802 - its name there
-        """Gram matrix of the item factors, shape (factors, factors)."""
-        Y = self._factors("item")
-        return Y.T @ Y
-
-    @property
-    def XtX(self) -> np.ndarray:  # noqa: N802 - its name there
-        """Gram matrix of the user factors, shape (factors, factors)."""
-        X = self._factors("user")
-        return X.T @ X
-
-    # Files.
+    # Files and devices.
 
     def save(self, fileobj_or_path: FileOrPath) -> None:
         """Write the model to a `.npz` file that this class and `implicit` read.
@@ -653,7 +480,15 @@ class AlternatingLeastSquares(Params):
         Parameters
         ----------
         fileobj_or_path : str, path or binary file
-            `.npz` is appended to a path that lacks it.
+            `.npz` is appended to a path without it.
+
+        Examples
+        --------
+        >>> import os, tempfile
+        >>> path = os.path.join(tempfile.mkdtemp(), "model.npz")
+        >>> AlternatingLeastSquares(factors=8).save(path)
+        >>> AlternatingLeastSquares.load(path).factors
+        8
         """
         values = {name: getattr(self, name) for name in self._saved()}
         values["dtype"] = self.dtype.name
@@ -677,7 +512,15 @@ class AlternatingLeastSquares(Params):
         Raises
         ------
         FileNotFoundError, ValueError
-            No such file; not such a model.
+            There is no such file, or it is not such a model.
+
+        Examples
+        --------
+        >>> import os, tempfile
+        >>> path = os.path.join(tempfile.mkdtemp(), "model.npz")
+        >>> AlternatingLeastSquares(factors=8).save(path)
+        >>> AlternatingLeastSquares.load(path).factors
+        8
         """
         source = fileobj_or_path
         values = read_arrays(source, "saved AlternatingLeastSquares")
@@ -699,98 +542,13 @@ class AlternatingLeastSquares(Params):
     def _saved(self) -> list[str]:
         return [*self._param_names(), "cg_steps", "user_factors", "item_factors"]
 
+    def to_gpu(self) -> None:
+        """Raise a ValueError, as `implicit` does where it has no GPU.
 
-class _Candidates(NamedTuple):
-    """Which ids may be returned, and which of them only at the end."""
-
-    all: np.ndarray  # intp, rising
-    left: np.ndarray  # intp, rising: those that are not left out for everybody
-    id_dtype: Any  # of the ids returned
-
-
-def _candidates(allow_name: str, allowed: Any, deny_name: str, denied: Any, size: int) -> _Candidates:
-    """Check an allow list and a deny list, of which there may be one."""
-    deny = np.empty(0, np.intp)
-    if denied is not None:
-        deny = check_ids(deny_name, sorted(denied) if isinstance(denied, (set, frozenset)) else denied, size)
-    if allowed is None:
-        everything = np.arange(size)
-        return _Candidates(everything, np.delete(everything, deny) if len(deny) else everything, np.int32)
-    if len(deny):
-        raise ValueError(f"{allow_name} and {deny_name} cannot both be given: take the one list off the other")
-    chosen = np.unique(
-        check_ids(allow_name, sorted(allowed) if isinstance(allowed, (set, frozenset)) else allowed, size)
-    )
-    if len(chosen) == 0:
-        raise ValueError(f"{allow_name} is empty: at least one id to choose from is wanted")
-    return _Candidates(chosen, chosen, np.int64)
-
-
-def _rank(
-    X: np.ndarray, Y: np.ndarray, n: int, candidates: _Candidates, liked: Interactions | None, n_threads: int
-) -> Ranked:
-    """Return the best candidates of each row by falling score, then by falling id, then those that are left out."""
-    n = check_integer("N", n, 1)
-    if len(X) == 1:
-        ids, scores = _rank_one(X[0], Y, n, candidates, liked)
-        return ids[None], scores[None]
-    # The kernel orders ties by rising position, so it is given the candidates in falling order.
-    falling = candidates.left[::-1]
-    indptr, indices = _skipped(liked, falling, len(X), len(Y))
-    Y = Y[::-1] if len(falling) == len(Y) else Y[falling]
-    skipped = Lists(indptr.astype(np.int64), indices.astype(np.int32), np.arange(len(X)))
-    columns = pack(Y, None, is_plain("auto"))
-    found, scores = top_n(X, columns, n, n_threads, np.arange(len(X)), None, (skipped,), None)
-    ids = np.append(falling, -1)[found].astype(candidates.id_dtype)
-    scores[found < 0] = np.finfo(scores.dtype).min
-    for row in np.flatnonzero((found < 0).any(axis=1)):
-        free = np.flatnonzero(found[row] < 0)
-        masked = np.setdiff1d(candidates.all, ids[row])[::-1][: len(free)]
-        ids[row, free[: len(masked)]] = masked
-    return ids, scores
-
-
-def _rank_one(x: np.ndarray, Y: np.ndarray, n: int, candidates: _Candidates, liked: Interactions | None) -> Ranked:
-    """Rank for a single row: to pack Y for the kernel would take longer than all of this."""
-    lowest = np.finfo(Y.dtype).min
-    scores = np.full(len(Y), lowest, Y.dtype)
-    left = slice(None) if len(candidates.left) == len(Y) else candidates.left
-    with np.errstate(over="ignore", invalid="ignore"):
-        scores[left] = np.fmax(Y[left] @ x, lowest)  # a score that is not a number is none
-    if liked is not None:
-        scores[liked.by_user.indices] = lowest
-    if len(candidates.all) < len(Y):
-        scores = scores[candidates.all]
-    # All that are as good as the n-th best are candidates for its place.
-    worst = np.partition(scores, len(scores) - n)[len(scores) - n] if n < len(scores) else -np.inf
-    best = np.flatnonzero(scores >= worst)
-    best = best[np.lexsort((-best, -scores[best]))][:n]
-    ids = np.full(n, -1, candidates.id_dtype)
-    ids[: len(best)] = candidates.all[best]
-    ids_scores = np.full(n, lowest, Y.dtype)
-    ids_scores[: len(best)] = scores[best]
-    return ids, ids_scores
-
-
-def _skipped(liked: Interactions | None, falling: np.ndarray, n_rows: int, n_ids: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return the cells of `liked` as compressed rows of places in `falling`, sorted."""
-    if liked is None or n_rows == 0:
-        return np.zeros(n_rows + 1, np.int64), np.empty(0, np.int32)
-    places = np.full(n_ids, -1, np.int32)
-    places[falling] = np.arange(len(falling))
-    rows, at = np.repeat(np.arange(n_rows), liked.by_user.counts), places[liked.by_user.indices]
-    rows, at = rows[at >= 0], at[at >= 0]
-    return np.searchsorted(rows, np.arange(n_rows + 1)), at[np.lexsort((at, rows))]
-
-
-def _finite(side: str, factors: np.ndarray) -> np.ndarray:
-    if not np.isfinite(factors).all():
-        row = int(np.flatnonzero(~np.isfinite(factors).all(axis=1))[0])
-        raise ValueError(f"{side}_factors are not finite in row {row}: set both sides to None and fit anew")
-    return factors
-
-
-def _norms(factors: np.ndarray) -> np.ndarray:
-    norms = np.linalg.norm(factors, axis=1)
-    norms[norms == 0] = TINY
-    return norms
+        Examples
+        --------
+        >>> AlternatingLeastSquares().to_gpu()
+        Traceback (most recent call last):
+        ValueError: there is no GPU code here: use the model as it is
+        """
+        raise ValueError("there is no GPU code here: use the model as it is")
