@@ -18,7 +18,10 @@ SIGNED = np.where(RATINGS >= 4, 1.0, np.where(RATINGS > 0, -1.0, 0.0))
 WEIGHTS = [wals.linear_weight_fn, wals.exponential_weight_fn, fastals.LinearWeights(w0=0.5, wk=2.0)]
 
 every_iteration = pytest.mark.parametrize("iters", [0, 1, 2, 7, 30])
-dense_and_sparse = pytest.mark.parametrize("kind", [np.asarray, sparse.csr_array, sparse.coo_matrix, sparse.csc_array])
+dense_and_sparse = pytest.mark.parametrize(
+    "kind",
+    [np.asarray, sparse.csr_array, sparse.coo_matrix, sparse.csc_array, lambda R: fastals.Interactions(R, "float64")],
+)
 
 
 def assert_same(ours, theirs, n_steps):
@@ -155,3 +158,20 @@ def test_weights_that_are_not_finite_are_refused_with_their_item():
 def test_rows_without_a_solution_are_named():
     with pytest.raises(np.linalg.LinAlgError, match=r"user \d+ with \d+ interactions cannot be solved in float32"):
         wals.weighted_als(RATINGS, rank=19, reg=0.0)
+
+
+@pytest.mark.parametrize("function", [wals.als_with_regularization, wals.weighted_als])
+@pytest.mark.parametrize("as_given", [list, np.asarray])
+def test_lists_are_taken(function, as_given):
+    """Tuples of user, item and value are a matrix with these entries, an array or nested list is the matrix itself."""
+    U, V, w, M = function([(0, 0, 2.0), (1, 2, 3.0)], 2, 3)
+    wanted = function(as_given([[2.0, 0.0, 0.0], [0.0, 0.0, 3.0]]), 2, 3)
+    for found, expected in zip((U, V, w, M.toarray()), wanted, strict=True):
+        np.testing.assert_array_equal(found, expected)
+
+
+@pytest.mark.parametrize("function", [wals.als_with_regularization, wals.weighted_als])
+def test_weights_of_the_interactions_are_refused(function):
+    weighted = fastals.Interactions(sparse.csr_array(RATINGS), weights=sparse.csr_array(2 * RATINGS))
+    with pytest.raises(ValueError, match=r"R has weights of its own, .* use fastals\.WeightedALS"):
+        function(weighted, 2, 2)

@@ -1,7 +1,7 @@
-"""Half-steps as textbooks have them: the other side stays as it is, and the solutions are in its basis.
+"""Half-steps as textbooks describe them: solve one side and leave the other side unchanged.
 
-`fastals.engine.alternation` rotates and balances both sides as it goes along and ends with the users: the same model
-in other factors. Code that was written for a plain loop wants the factors of that loop.
+`fastals.engine.alternation` rotates both sides and ends with the users: predictions are the same, the factors are not.
+Code that replaces a plain ALS loop must return the factors of that loop.
 """
 
 from __future__ import annotations
@@ -19,18 +19,18 @@ __all__ = ["HalfStep", "writable_panel"]
 
 
 class HalfStep:
-    """Solve every row of a problem, as often as wanted: what all half-steps of one side share is made once.
+    """Solve all rows of a problem, any number of times; plan and schedule are made once.
 
     Parameters
     ----------
     problem : RowProblem
     side : {'user', 'item'}
-        What the rows are, for the message where one cannot be solved.
+        What a row is, for messages.
     factors : int
     n_threads : int
     steps : int, default 0
-        Of conjugate gradients, at most, from what is there; rows for which Cholesky is cheaper are still solved by it.
-        0: every row is solved exactly.
+        Most steps of conjugate gradients for a row, from its previous solution. Rows for which Cholesky is cheaper are
+        solved by Cholesky. 0: solve every row exactly.
     """
 
     def __init__(self, problem: RowProblem, side: str, factors: int, n_threads: int, steps: int = 0):
@@ -42,19 +42,23 @@ class HalfStep:
         self._schedule: sweep.Schedule | None = None
 
     def __call__(self, X: np.ndarray, Y: np.ndarray) -> float:
-        """Overwrite X by the solutions for Y, and return the objective of both, less the ridge of Y.
+        """Overwrite X by the solutions for Y and return the objective without the ridge of Y.
 
         Parameters
         ----------
         X : ndarray, shape (n_rows, padded factors)
-            As `writable_panel` makes it; where conjugate gradients begin.
+            From `writable_panel`; conjugate gradients start from it.
         Y : ndarray, shape (n_columns, padded factors)
-            As `as_panel` makes it.
+            From `as_panel`.
+
+        Returns
+        -------
+        float
 
         Raises
         ------
         numpy.linalg.LinAlgError
-            A row's equations have no solution; the message names row and remedy.
+            The equations of a row have no solution; the message names the row and the remedy.
         """
         problem, width, n_threads = self._problem, self._factors, self._n_threads
         if is_plain("auto"):
@@ -77,5 +81,5 @@ class HalfStep:
 
 
 def writable_panel(factors: np.ndarray) -> np.ndarray:
-    """Return a copy of `factors` as a panel."""
+    """Return a copy of `factors`, shape (n, k), as a panel."""
     return as_panel(factors.copy())

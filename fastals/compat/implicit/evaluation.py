@@ -1,22 +1,22 @@
 """`implicit.evaluation`: its splits and its ranking metrics, by the same names.
 
-The metrics keep their definitions, some of which have other names elsewhere:
+The metrics have the definitions of `implicit`. Two of them differ from what their names usually mean:
 
-- "precision" is hits / sum over users of min(K, relevant items): what `fastals.evaluation` calls "capped_recall", but
-  summed over users before dividing. Textbooks divide by K.
-- "auc" counts every item that is not relevant as irrelevant, those of the training set too.
+- "precision" is the number of hits divided by the sum over users of min(K, relevant items). Textbooks divide by K.
+  `fastals.evaluation` has the same ratio for one user as "capped_recall".
+- "auc" counts every item that is not relevant as irrelevant, also the items of the training set.
 
-`fastals.evaluation.ranking_metrics` has the others.
+`fastals.evaluation.ranking_metrics` has the usual definitions.
 
-Differences, and why:
+How this module differs from `implicit`:
 
-- Items that are left out (seen in training) and places beyond the last item count as empty. There they are misses, and
-  a `K` above the number of items gives a precision above 1.
-- A test cell of 0 or below is not relevant; there every stored cell is.
+- Items that are left out (observed in training) and places after the last item count as empty. In `implicit` they
+  count as misses, and a `K` above the number of items gives a precision above 1.
+- A test entry of 0 or below is not relevant. In `implicit` every stored entry is relevant.
 - "auc" leaves out users without an irrelevant item, for whom it is 0 / 0.
-- `leave_k_out_split` takes exactly K cells of each user that it takes from, with their values, whatever the order of
-  the cells, and the same ones for the same `random_state`. There cells not in the order of users get lost or added up,
-  and the seed does not reach all of the draw.
+- `leave_k_out_split` takes exactly K entries of each user that it takes from, with their values, in any order of the
+  entries. The same `random_state` takes the same entries. In `implicit` entries that are not sorted by user get lost
+  or summed, and a part of the draw ignores the seed.
 - Matrices may have 64-bit indices.
 """
 
@@ -48,60 +48,84 @@ BATCH = 1000  # users recommended for at once
 def train_test_split(
     ratings: Any, train_percentage: float = 0.8, random_state: Any = None
 ) -> tuple[sparse.csr_matrix, sparse.csr_matrix]:
-    """Split cells at random, each by a draw of its own; the split of `implicit` for the same seed.
+    """Split entries at random into training and test, as `implicit` does for the same seed.
 
     Parameters
     ----------
-    ratings : sparse matrix
+    ratings : sparse matrix, shape (n_users, n_items)
     train_percentage : float, default 0.8
-        Share, from 0 to 1, of the cells for training.
+        Probability of an entry to be used for training, from 0 to 1.
     random_state : int, numpy.random.Generator, RandomState, SeedSequence or None
 
     Returns
     -------
     train, test : csr_matrix, of the shape and dtype of `ratings`
-        Test cells of 0 or below are left out.
+        Test entries of 0 or below are left out.
+
+    Raises
+    ------
+    TypeError, ValueError
+        An argument is not as described.
+
+    Examples
+    --------
+    >>> from scipy.sparse import csr_matrix
+    >>> train, test = train_test_split(csr_matrix([[1, 2], [3, 4]]), 0.5, random_state=0)
+    >>> train.nnz + test.nnz
+    4
     """
     share = check_number("train_percentage", train_percentage, 0.0)
     if share > 1:
         raise ValueError(f"train_percentage is a share from 0 to 1, got {train_percentage!r}")
-    cells = _as_coo(ratings)
-    train = check_random_state("random_state", random_state).random(cells.nnz) < share
-    return _pick(cells, train), _pick(cells, ~train & (cells.data > 0))
+    entries = _as_coo(ratings)
+    train = check_random_state("random_state", random_state).random(entries.nnz) < share
+    return _pick(entries, train), _pick(entries, ~train & (entries.data > 0))
 
 
 def leave_k_out_split(
     ratings: Any, K: int = 1, train_only_size: float = 0.0, random_state: Any = None
 ) -> tuple[sparse.csr_matrix, sparse.csr_matrix]:
-    """Hold out `K` random cells of each user with more than K + 1 of them.
+    """Hold out `K` random entries of each user with more than K + 1 entries.
 
     Parameters
     ----------
-    ratings : sparse matrix
+    ratings : sparse matrix, shape (n_users, n_items)
     K : int, default 1
     train_only_size : float, default 0.0
-        Share, below 1, of the users that have a cell who keep all of theirs for training.
+        Share of the users with entries of whom nothing is held out, from 0 to below 1.
     random_state : int, numpy.random.Generator, RandomState, SeedSequence or None
 
     Returns
     -------
     train, test : csr_matrix, of the shape and dtype of `ratings`
+
+    Raises
+    ------
+    TypeError, ValueError
+        An argument is not as described.
+
+    Examples
+    --------
+    >>> from scipy.sparse import csr_matrix
+    >>> train, test = leave_k_out_split(csr_matrix([[1, 2, 3], [0, 4, 0]]), K=1, random_state=0)
+    >>> train.getnnz(axis=1).tolist(), test.getnnz(axis=1).tolist()
+    ([2, 1], [1, 0])
     """
     K = check_integer("K", K, 1)
     share = check_number("train_only_size", train_only_size, 0.0)
     if share >= 1:
         raise ValueError(f"train_only_size is a share from 0 to below 1, got {train_only_size!r}")
-    cells, rng = _as_coo(ratings), check_random_state("random_state", random_state)
-    counts = np.bincount(cells.row, minlength=cells.shape[0])
+    entries, rng = _as_coo(ratings), check_random_state("random_state", random_state)
+    counts = np.bincount(entries.row, minlength=entries.shape[0])
     if share > 0:
         users = np.flatnonzero(counts)
         counts[rng.choice(users, max(1, int(len(users) * share)), replace=False)] = 0
-    # Cells of each user in random order; the place of a cell in it.
-    order = np.lexsort((rng.random(cells.nnz), cells.row))
-    place = np.empty(cells.nnz, np.intp)
-    place[order] = np.arange(cells.nnz) - np.searchsorted(cells.row[order], cells.row[order])
-    test = (counts[cells.row] > K + 1) & (place < K)
-    return _pick(cells, ~test), _pick(cells, test)
+    # Order the entries of each user at random; `place` is the position of an entry among those of its user.
+    order = np.lexsort((rng.random(entries.nnz), entries.row))
+    place = np.empty(entries.nnz, np.intp)
+    place[order] = np.arange(entries.nnz) - np.searchsorted(entries.row[order], entries.row[order])
+    test = (counts[entries.row] > K + 1) & (place < K)
+    return _pick(entries, ~test), _pick(entries, test)
 
 
 def ranking_metrics_at_k(
@@ -118,19 +142,35 @@ def ranking_metrics_at_k(
     ----------
     model : object with `recommend` as `implicit` has it
     train_user_items : csr_matrix, shape (n_users, n_items)
-        Left out of the recommendations.
+        Items that are not recommended.
     test_user_items : sparse matrix, shape (n_users, n_items)
-        Cells above 0 are relevant.
+        Entries above 0 are relevant.
     K : int, default 10
     show_progress : bool, default True
-        Show a bar (tqdm, where installed), or log lines at level INFO to the logger "fastals".
+        Show a progress bar where tqdm is installed, else log lines to the logger "fastals".
     num_threads : int, default 1
-        Changes nothing: `recommend` uses the model's own, and the rest takes no time.
+        Has no effect: `recommend` uses the threads of the model.
 
     Returns
     -------
     dict of str -> float
-        "precision", "map", "ndcg", "auc"; see the top of this module for what they are.
+        "precision", "map", "ndcg" and "auc"; the top of this module defines them.
+
+    Raises
+    ------
+    TypeError, ValueError
+        An argument is not as described.
+
+    Examples
+    --------
+    >>> from scipy.sparse import csr_matrix
+    >>> from fastals.compat.implicit.als import AlternatingLeastSquares
+    >>> train = csr_matrix([[1, 1, 0, 0], [1, 0, 0, 1], [1, 1, 1, 0]])
+    >>> test = csr_matrix([[0, 0, 1, 0], [0, 0, 0, 0], [0, 0, 0, 0]])
+    >>> model = AlternatingLeastSquares(2, random_state=0)
+    >>> model.fit(train, show_progress=False)
+    >>> sorted(ranking_metrics_at_k(model, train, test, K=2, show_progress=False))
+    ['auc', 'map', 'ndcg', 'precision']
     """
     K = check_integer("K", K, 1)
     check_integer("num_threads", num_threads, 0)
@@ -181,7 +221,21 @@ def precision_at_k(
     Parameters
     ----------
     model, train_user_items, test_user_items, K, show_progress, num_threads
-        As there.
+        As in `ranking_metrics_at_k`.
+
+    Returns
+    -------
+    float
+
+    Examples
+    --------
+    >>> from scipy.sparse import csr_matrix
+    >>> from fastals.compat.implicit.als import AlternatingLeastSquares
+    >>> train, test = csr_matrix([[1, 1, 0], [1, 0, 1]]), csr_matrix([[0, 0, 1], [0, 1, 0]])
+    >>> model = AlternatingLeastSquares(2, random_state=0)
+    >>> model.fit(train, show_progress=False)
+    >>> precision_at_k(model, train, test, K=1, show_progress=False)
+    1.0
     """
     return ranking_metrics_at_k(model, train_user_items, test_user_items, K, show_progress, num_threads)["precision"]
 
@@ -199,7 +253,21 @@ def mean_average_precision_at_k(
     Parameters
     ----------
     model, train_user_items, test_user_items, K, show_progress, num_threads
-        As there.
+        As in `ranking_metrics_at_k`.
+
+    Returns
+    -------
+    float
+
+    Examples
+    --------
+    >>> from scipy.sparse import csr_matrix
+    >>> from fastals.compat.implicit.als import AlternatingLeastSquares
+    >>> train, test = csr_matrix([[1, 1, 0], [1, 0, 1]]), csr_matrix([[0, 0, 1], [0, 1, 0]])
+    >>> model = AlternatingLeastSquares(2, random_state=0)
+    >>> model.fit(train, show_progress=False)
+    >>> mean_average_precision_at_k(model, train, test, K=1, show_progress=False)
+    1.0
     """
     return ranking_metrics_at_k(model, train_user_items, test_user_items, K, show_progress, num_threads)["map"]
 
@@ -217,12 +285,26 @@ def ndcg_at_k(
     Parameters
     ----------
     model, train_user_items, test_user_items, K, show_progress, num_threads
-        As there.
+        As in `ranking_metrics_at_k`.
+
+    Returns
+    -------
+    float
+
+    Examples
+    --------
+    >>> from scipy.sparse import csr_matrix
+    >>> from fastals.compat.implicit.als import AlternatingLeastSquares
+    >>> train, test = csr_matrix([[1, 1, 0], [1, 0, 1]]), csr_matrix([[0, 0, 1], [0, 1, 0]])
+    >>> model = AlternatingLeastSquares(2, random_state=0)
+    >>> model.fit(train, show_progress=False)
+    >>> ndcg_at_k(model, train, test, K=1, show_progress=False)
+    1.0
     """
     return ranking_metrics_at_k(model, train_user_items, test_user_items, K, show_progress, num_threads)["ndcg"]
 
 
-def AUC_at_k(  # noqa: N802 - its name there
+def AUC_at_k(  # noqa: N802 - its name in `implicit`
     model: Any,
     train_user_items: Any,
     test_user_items: MatrixLike,
@@ -235,7 +317,21 @@ def AUC_at_k(  # noqa: N802 - its name there
     Parameters
     ----------
     model, train_user_items, test_user_items, K, show_progress, num_threads
-        As there.
+        As in `ranking_metrics_at_k`.
+
+    Returns
+    -------
+    float
+
+    Examples
+    --------
+    >>> from scipy.sparse import csr_matrix
+    >>> from fastals.compat.implicit.als import AlternatingLeastSquares
+    >>> train, test = csr_matrix([[1, 1, 0], [1, 0, 1]]), csr_matrix([[0, 0, 1], [0, 1, 0]])
+    >>> model = AlternatingLeastSquares(2, random_state=0)
+    >>> model.fit(train, show_progress=False)
+    >>> AUC_at_k(model, train, test, K=1, show_progress=False)
+    1.0
     """
     return ranking_metrics_at_k(model, train_user_items, test_user_items, K, show_progress, num_threads)["auc"]
 
@@ -246,9 +342,9 @@ def _as_coo(ratings: Any) -> sparse.coo_matrix:
     return sparse.coo_matrix(ratings)
 
 
-def _pick(cells: sparse.coo_matrix, chosen: np.ndarray) -> sparse.csr_matrix:
-    places = cells.row[chosen], cells.col[chosen]
-    return sparse.csr_matrix((cells.data[chosen], places), shape=cells.shape, dtype=cells.dtype)
+def _pick(entries: sparse.coo_matrix, chosen: np.ndarray) -> sparse.csr_matrix:
+    places = entries.row[chosen], entries.col[chosen]
+    return sparse.csr_matrix((entries.data[chosen], places), shape=entries.shape, dtype=entries.dtype)
 
 
 def _mean_where_defined(values: np.ndarray) -> float:

@@ -1,7 +1,7 @@
-"""`implicit.nearest_neighbours`: the weightings of a matrix that come before ALS.
+"""`implicit.nearest_neighbours`: BM25, TF-IDF and normalised weights of a matrix, applied before ALS.
 
-Rows and cells of 0 stay 0, and cells that are not finite, or negative under a square root or as counts, are refused;
-there all of these become NaN.
+Rows and entries of 0 stay 0. Entries that are not finite are refused, and so are negative ones, except in `normalize`.
+In `implicit` all of these become NaN.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ __all__ = ["bm25_weight", "normalize", "tfidf_weight"]
 
 
 def tfidf_weight(X: Any) -> sparse.coo_matrix:
-    """Weigh cells by term frequency and inverse document frequency.
+    """Weight entries by term frequency and inverse document frequency.
 
     Parameters
     ----------
@@ -27,7 +27,20 @@ def tfidf_weight(X: Any) -> sparse.coo_matrix:
     Returns
     -------
     coo_matrix
-        `sqrt(x) (log(rows) - log(1 + cells of the column))`.
+        `sqrt(x) (log(rows) - log(1 + entries of the column))`.
+
+    Raises
+    ------
+    TypeError, ValueError
+        X is not a matrix of finite numbers of at least 0.
+
+    Examples
+    --------
+    >>> from scipy.sparse import csr_matrix
+    >>> tfidf_weight(csr_matrix([[4, 0], [0, 0], [0, 0]])).toarray().round(3)
+    array([[0.811, 0.   ],
+           [0.   , 0.   ],
+           [0.   , 0.   ]])
     """
     X = _as_float_coo(X, negative=False)
     X.data = np.sqrt(X.data) * _idf(X)
@@ -35,26 +48,39 @@ def tfidf_weight(X: Any) -> sparse.coo_matrix:
 
 
 def bm25_weight(X: Any, K1: float = 100, B: float = 0.8) -> sparse.coo_matrix:
-    """Weigh cells by Okapi BM25.
+    """Weight entries by Okapi BM25.
 
     Parameters
     ----------
     X : sparse matrix or array, shape (rows, columns)
         Rows are the documents.
     K1 : float, default 100
-        Where the weight of a growing cell levels off.
+        The weight of a growing entry approaches `K1 + 1` times its inverse document frequency.
     B : float, default 0.8
-        How much of a row's length is taken off, from 0 to 1.
+        Share of the correction for the length of a row, from 0 to 1.
 
     Returns
     -------
     coo_matrix
-        `x (K1 + 1) / (K1 (1 - B + B length / mean length) + x) * (log(rows) - log(1 + cells of the column))`, where
-        length is the row's sum.
+        `x (K1 + 1) / (K1 (1 - B + B length / mean length) + x) * (log(rows) - log(1 + entries of the column))`,
+        where length is the sum of the row.
+
+    Raises
+    ------
+    TypeError, ValueError
+        X is not a matrix of finite numbers of at least 0, or a parameter is below 0.
 
     References
     ----------
     Robertson, Zaragoza: The probabilistic relevance framework: BM25 and beyond. 2009.
+
+    Examples
+    --------
+    >>> from scipy.sparse import csr_matrix
+    >>> bm25_weight(csr_matrix([[3, 0], [0, 0], [0, 0]]), K1=1, B=0).toarray().round(3)
+    array([[0.608, 0.   ],
+           [0.   , 0.   ],
+           [0.   , 0.   ]])
     """
     K1, B = check_number("K1", K1, 0.0), check_number("B", B, 0.0)
     X = _as_float_coo(X, negative=False)
@@ -66,15 +92,27 @@ def bm25_weight(X: Any, K1: float = 100, B: float = 0.8) -> sparse.coo_matrix:
 
 
 def normalize(X: Any) -> sparse.coo_matrix:
-    """Divide each row by its length in the Euclidean norm.
+    """Divide each row by its Euclidean length.
 
     Parameters
     ----------
-    X : sparse matrix or array
+    X : sparse matrix or array, shape (rows, columns)
 
     Returns
     -------
     coo_matrix
+
+    Raises
+    ------
+    TypeError, ValueError
+        X is not a matrix of finite numbers.
+
+    Examples
+    --------
+    >>> from scipy.sparse import csr_matrix
+    >>> normalize(csr_matrix([[3, 4], [0, 0]])).toarray()
+    array([[0.6, 0.8],
+           [0. , 0. ]])
     """
     X = _as_float_coo(X, negative=True)
     lengths = np.sqrt(np.bincount(X.row, X.data**2))[X.row]

@@ -20,6 +20,7 @@ class ParameterWarning(Warning):
     >>> from scipy.sparse import eye_array
     >>> from fastals.compat.implicit.als import AlternatingLeastSquares
     >>> with warnings.catch_warnings(record=True) as caught:
+    ...     warnings.simplefilter("always")
     ...     AlternatingLeastSquares(2).fit(eye_array(3).tocoo(), show_progress=False)
     >>> caught[0].category.__name__
     'ParameterWarning'
