@@ -99,6 +99,52 @@ def test_conjugate_gradients_are_nearer_to_the_minimum(R):
     assert losses[9] <= losses[19] * (1 + 1e-3)
 
 
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_same_half_steps(R, dtype):
+    """The solver that clients call epoch by epoch, with more factors than the model has."""
+    rng, sides = np.random.default_rng(0), []
+    start = [rng.normal(size=(n, 12)).astype(dtype) for n in R.shape]
+    for cls in (Ours, Theirs):
+        model, (X, Y) = cls(**PARAMS | {"dtype": dtype}), [side.copy() for side in start]
+        for _ in range(3):
+            model.solver(R, X, Y, 0.5, num_threads=1)
+            model.solver(R.T.tocsr(), Y, X, 0.5, 2)
+        sides.append((X, Y))
+    close(sides[0][0], sides[1][0])
+    close(sides[0][1], sides[1][1])
+
+
+def test_same_public_names():
+    ours, theirs = ({name for name in dir(cls()) if not name.startswith("_")} for cls in (Ours, Theirs))
+    assert theirs - ours == set()
+    assert ours - theirs == {"get_params", "set_params"}
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda model, R: model.recommend(60, R[0]),
+        lambda model, R: model.recommend(0, R[0], items=[1, 40]),
+        lambda model, R: model.recommend(0, R[0], items=[1, -1]),
+        lambda model, R: model.recommend(0, R[0], filter_items=[40]),
+        lambda model, R: model.similar_items(40),
+        lambda model, R: model.similar_users(0, users=[60]),
+        lambda model, R: model.explain(0, R, 40),
+    ],
+)
+def test_unknown_ids_are_index_errors_in_both(pair, R, call):
+    for model in pair:
+        with pytest.raises(IndexError):
+            call(model, R)
+
+
+def test_matrices_of_other_formats_warn_in_both(pair, R):
+    for model in pair:
+        with pytest.warns(Warning) as caught:
+            model.recalculate_user(0, R[0].tocoo())
+        assert [warning.category.__name__ for warning in caught] == ["ParameterWarning"]
+
+
 @pytest.mark.parametrize(
     "call",
     [
