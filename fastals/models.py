@@ -1,4 +1,4 @@
-"""The three models: their parameters and their objectives. All else is in `base` and what builds on it."""
+"""The three models: their parameters and objectives. `base` and the modules above it have the methods."""
 
 from __future__ import annotations
 
@@ -19,67 +19,79 @@ __all__ = ["ExplicitALS", "ImplicitALS", "WeightedALS", "load", "warmup"]
 
 
 class _ALS(Ranking, Explaining, Updating, Saving):
-    """All that a model can do."""
+    """All methods of a model."""
 
 
 class ImplicitALS(_ALS):
-    """Implicit feedback: what users did, not what they said (Hu, Koren & Volinsky 2008).
+    """Factorise implicit feedback such as clicks, plays or purchases (Hu, Koren & Volinsky 2008).
 
     Parameters
     ----------
     factors : int, default 64
-        Length of a user's and an item's vector.
+        Number of factors of a user and of an item.
     regularization : float or (float, float), default 0.01
-        Of users and items, or (user, item).
+        For users and items, or (user, item).
     alpha : float, default 1.0
-        Confidence of a cell is 1 + alpha |r|.
+        The confidence of an interaction with value r is 1 + alpha |r|.
     iterations : int, default 15
-        Half-steps of items and of users, each side's over-relaxed from the second on, under which the loss still never
-        rises; the last one, of the users, is exact.
+        Number of ALS iterations; one iteration updates all items, then all users. From the second iteration on the
+        updates are over-relaxed, and the loss never rises. The last update of the users is exact.
     unobserved_weight : float, default 1.0
-        Weight of the cells not in R, with target 0.
+        Weight of unobserved entries, whose target is 0.
     popularity_exponent : float, default 0.0
-        e: an unobserved cell of item i weighs `unobserved_weight * p_i`, `p_i` proportional to (cells of i)^e, mean 1.
+        The exponent e: an unobserved entry of item i weighs `unobserved_weight * p_i`, where `p_i` is proportional to
+        (number of interactions of i)^e and has the mean 1.
     regularization_exponent : float, default 0.0
-        nu: the ridge of a row with n cells is `regularization * (n + unobserved_weight * N)^nu`, N rows on the other
-        side. 0: the plain ridge; 1: as ALS-WR and iALS have it.
+        The exponent nu: the ridge of a user or item with n interactions is
+        `regularization * (n + unobserved_weight * N)^nu`, where N is the number of items or users. 0: the same ridge
+        for all; 1: the ridge of ALS-WR and iALS.
     solver : {'auto', 'cholesky', 'cg', 'plain'}, default 'auto'
-        How rows are solved. 'cholesky': exactly, throughout. 'cg': by conjugate gradients, 3 steps from the previous
-        iterate. 'auto': each row in the cheaper way. In the last half-step, and so in what is stored and folded in,
-        'cg' and 'auto' go on until what a row's loss can still fall by is at most 1e-10 (float64: 1e-28) of what it
-        fell by so far, beside rounding; a row that does not get there within 32 steps is finished by Cholesky. 'plain':
-        the textbook's loop from a random start, each row by a k x k Cholesky, in code to read and to debug.
+        How the equations of a user or item are solved. 'cholesky': exactly. 'cg': by 3 steps of preconditioned
+        conjugate gradients from the previous iterate. 'auto': by the cheaper of both. The last update of the users and
+        fold-in are exact with all of them: 'cg' and 'auto' go on until the loss of a row can fall by at most 1e-10
+        (float64: 1e-28) of its decrease so far, and take Cholesky after 32 steps. 'plain': a plain loop from a random
+        start with one Cholesky factorisation a row, in code to read and to debug.
     dtype : {'float32', 'float64'}, default 'float32'
         Of the factors and of the arithmetic.
     tol : float, default 0.0
-        Stop when an iteration lowers the loss by less than this share of it; 0: never.
+        Stop when an iteration lowers the loss by less than this share of the loss; 0: never.
     n_threads : int, optional
-        Threads in all; None: as many as the process may use. The result does not depend on it.
-    random_state : int, numpy.random.Generator or None
-        Of the start. The same int gives the same bits.
+        Number of threads; None: as many as the process may use. The result does not depend on it.
+    random_state : int, numpy.random.Generator, RandomState, SeedSequence or None
+        Seed of the start. The same int gives the same bits.
 
     Attributes
     ----------
     user_factors_, item_factors_ : ndarray, shapes (n_users, factors), (n_items, factors)
-        The users are optimal for the items. Rows without cells are 0.
+        The user factors are the solution for the item factors. Users and items without interactions have factors of 0.
     loss_history_ : list of float
-        The objective after the items of each iteration, and after the users of the last. The first of several has users
-        that were only guessed, and long: with 1024 factors their ridge may make it ten times the second. It comes with
-        the solutions: in float32 it is good to a few 1e-6 of what the objective is where all factors are 0. `loss`
-        computes it.
+        The objective after the items of each iteration, and at the end after the users. In float32 its rounding error
+        is a few 1e-6 of the objective at factors of 0; `loss` computes the objective more precisely. The first value
+        may be far above the second, because it contains the ridge of the start.
     n_iter_ : int
-        Iterations done.
+        Number of iterations done.
 
     Notes
     -----
-    Minimises, with t = 1 for r > 0 and t = 0 for r < 0 (disliked), r = 0 being the same as not stored,
+    Minimises, with t = 1 for r > 0 and t = 0 for r < 0 (disliked),
 
         sum_{stored} (1 + alpha |r|) (t - x_u.y_i)^2 + sum_{others} unobserved_weight p_i (x_u.y_i)^2
             + sum_u ridge_u |x_u|^2 + sum_i ridge_i |y_i|^2
 
+    A stored 0 is an unobserved entry.
+
     References
     ----------
     Hu, Koren, Volinsky: Collaborative filtering for implicit feedback datasets. ICDM 2008.
+
+    Examples
+    --------
+    >>> import fastals
+    >>> plays = fastals.Interactions.from_triplets(["ann", "ann", "bob"], ["jazz", "rock", "rock"], [3, 1, 5])
+    >>> model = fastals.ImplicitALS(factors=2, alpha=10.0, random_state=0).fit(plays)
+    >>> ids, scores = model.recommend("bob", n=1)
+    >>> ids
+    array(['jazz'], dtype='<U4')
     """
 
     _missing = "zero"
@@ -129,18 +141,18 @@ class ImplicitALS(_ALS):
 
 
 class ExplicitALS(_ALS):
-    """Ratings: only stored cells count, and the mean, the user and the item have a bias (ALS-WR with biases).
+    """Factorise explicit ratings, with a mean and with biases of users and items (ALS-WR with biases).
 
     Parameters
     ----------
     factors : int, default 64
-        Length of a user's and an item's vector, biases not counted.
+        Number of factors of a user and of an item, without the bias.
     regularization : float or (float, float), default 0.1
-        Of users and items, or (user, item); of biases too.
+        For users and items, or (user, item); for factors and biases.
     biases : bool, default True
-        Predict `mean + user bias + item bias + x.y`, the biases solved jointly with the factors; False: `x.y`.
+        Predict `mean + user bias + item bias + x.y`, with biases solved together with the factors; False: `x.y`.
     regularization_exponent : float, default 1.0
-        nu: the ridge of a row with n ratings is `regularization * n^nu`.
+        The exponent nu: the ridge of a user or item with n ratings is `regularization * n^nu`.
     iterations, solver, dtype, tol, n_threads, random_state
         As in `ImplicitALS`.
 
@@ -155,7 +167,7 @@ class ExplicitALS(_ALS):
 
     Notes
     -----
-    Every stored cell is a rating, a stored 0 too; in dense input NaN marks what is not rated. Minimises
+    Every stored entry is a rating, a stored 0 too; in dense input NaN marks missing ratings. Minimises
 
         sum_{rated} (r - mean - b_u - b_i - x_u.y_i)^2
             + sum_u ridge_u (|x_u|^2 + b_u^2) + sum_i ridge_i (|y_i|^2 + b_i^2)
@@ -163,6 +175,16 @@ class ExplicitALS(_ALS):
     References
     ----------
     Zhou, Wilkinson, Schreiber, Pan: Large-scale parallel collaborative filtering for the Netflix Prize. AAIM 2008.
+
+    Examples
+    --------
+    >>> import fastals
+    >>> ratings = [(0, 0, 5.0), (0, 1, 1.0), (1, 0, 4.0), (2, 1, 2.0)]
+    >>> model = fastals.ExplicitALS(factors=2, random_state=0).fit(ratings)
+    >>> model.global_mean_
+    3.0
+    >>> bool(model.predict(2, 0) > model.predict(2, 1))
+    True
     """
 
     def __init__(
@@ -202,18 +224,19 @@ class ExplicitALS(_ALS):
 
 
 class WeightedALS(_ALS):
-    """Weighted ALS: every stored cell is an observation with a weight of its own, every other cell a weaker 0.
+    """Factorise values with a weight for each observed entry and a smaller one for unobserved entries (weighted ALS).
 
     Parameters
     ----------
     factors : int, default 64
+        Number of factors of a user and of an item.
     regularization : float or (float, float), default 0.1
-        Of users and items, or (user, item).
+        For users and items, or (user, item).
     item_weights : LinearWeights, ExponentialWeights, callable counts -> weights, array of shape (n_items,), optional
-        Factor of the weight of each stored cell of an item; None: 1.
+        Factor of the weight of each observed entry of an item; None: 1.
     unobserved_weight : float, default 0.0
-        Weight of the cells not stored, with target 0. With 1 and no `item_weights` this is plain regularised ALS on
-        the full matrix, zeros being data.
+        Weight of unobserved entries, whose target is 0. 1 without `item_weights` is plain regularized ALS on the full
+        matrix.
     popularity_exponent, regularization_exponent, iterations, solver, dtype, tol, n_threads, random_state
         As in `ImplicitALS`.
 
@@ -224,10 +247,18 @@ class WeightedALS(_ALS):
 
     Notes
     -----
-    Every stored cell is an observation, a stored 0 too; in dense input NaN marks what is not observed. Minimises
+    Every stored entry is observed, a stored 0 too; in dense input NaN marks unobserved entries. Minimises
 
         sum_{stored} W_ui (r - x_u.y_i)^2 + sum_{others} unobserved_weight p_i (x_u.y_i)^2
-            + sum_u ridge_u |x_u|^2 + sum_i ridge_i |y_i|^2 ,      W_ui = item weight of i * weight of the cell
+            + sum_u ridge_u |x_u|^2 + sum_i ridge_i |y_i|^2 ,      W_ui = item weight of i * weight of the entry
+
+    Examples
+    --------
+    >>> import fastals
+    >>> ratings = [(0, 0, 5.0), (0, 1, 1.0), (1, 0, 4.0), (2, 1, 2.0)]
+    >>> model = fastals.WeightedALS(2, item_weights=fastals.LinearWeights(), random_state=0).fit(ratings)
+    >>> model.item_factors_.shape
+    (2, 2)
     """
 
     def __init__(
@@ -290,13 +321,13 @@ def load(path: str | os.PathLike[str]) -> ImplicitALS | ExplicitALS | WeightedAL
     Returns
     -------
     ImplicitALS, ExplicitALS or WeightedALS
-        Fitted; predictions and folded-in factors have the bits they had when it was saved. A model of a subclass
-        becomes the one it derives from.
+        The fitted model. Its predictions and folded-in factors are equal to the bit to those of the saved model. A
+        saved model of a subclass is loaded as the class it derives from.
 
     Raises
     ------
     FileNotFoundError, ValueError
-        No such file; not a fastals model, damaged, or of a newer format.
+        There is no such file, or it is not a fastals model, damaged, or of a newer format.
 
     Examples
     --------
@@ -310,11 +341,10 @@ def load(path: str | os.PathLike[str]) -> ImplicitALS | ExplicitALS | WeightedAL
 
 
 def warmup(dtype: Any = "float32") -> None:
-    """Compile, or load from the disk cache, what fits, fold-in and recommendations of `dtype` need.
+    """Compile the code for fits, fold-in and recommendations of `dtype`, or load it from the disk cache.
 
-    Call it before serving, or once while an image is built: the first fit of a process otherwise waits for most of it,
-    some 12 of 20 seconds on a machine that has never compiled this version and CPU, and a third of a second afterwards.
-    What rows of more than 262,144 cells need besides is left to the first of them.
+    Call `warmup` before serving, or once while an image is built. Otherwise the first fit of a process waits for the
+    compilation. The code for users or items with more than 262,144 interactions is compiled when the first one comes.
 
     Parameters
     ----------
@@ -323,11 +353,16 @@ def warmup(dtype: Any = "float32") -> None:
     Raises
     ------
     ValueError
-        Another dtype.
+        The dtype is another one.
+
+    Examples
+    --------
+    >>> import fastals
+    >>> fastals.warmup("float32")
     """
     cells = Interactions(np.eye(3), check_dtype("dtype", dtype))
     model = ImplicitALS(factors=2, iterations=1, dtype=dtype, random_state=0).fit(cells)
     model.loss(cells)
     model.recommend(0, n=1)
-    # Of a row of so many cells and factors the engine thinks no cache holds it.
+    # A row with so many entries and factors exceeds the CPU's caches, which takes another kernel.
     model.set_params(factors=256).fit(Interactions(np.ones((2, 2000)), cells.dtype))

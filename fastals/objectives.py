@@ -1,22 +1,23 @@
-"""Every objective as one row problem: what differs is the numbers.
+"""Express every objective as the same row problem with different numbers.
 
 For one row `u` with observed columns `S` and the other side `Y` fixed,
 
     minimise  sum_{j in S} [ w_j (x.y_j)^2 - 2 b_j (x.y_j) ]  +  c_u x'Gx  +  ridge_u |x|^2 ,   G = sum_j q_j y_j y_j'
 
-where `w_j = confidence - c_u q_j` is the weight on top of the background and `b_j = confidence * target`. The
-background is what an unobserved cell weighs, `a0 p_i` with target 0; `p_i` is 1, or grows with the item's popularity:
+where `w_j = confidence - c_u q_j` is the weight above the background and `b_j = confidence * target`. The background is
+the weight `a0 p_i` of an unobserved entry, whose target is 0. `p_i` is 1, or grows with the item's popularity:
 
-    p_i = n_items f_i^e / sum_j f_j^e        f_i observed cells of item i, e = popularity_exponent  (mean 1)
+    p_i = n_items f_i^e / sum_j f_j^e        f_i observed entries of item i, e = popularity_exponent  (mean 1)
 
 | objective                        | confidence          | target                     | a0                  |
 |----------------------------------|---------------------|----------------------------|---------------------|
 | implicit (Hu, Koren, Volinsky)   | 1 + alpha abs(r)    | 1 if r > 0, 0 if r < 0     | unobserved_weight   |
 | explicit                         | 1                   | r - mean - the other bias  | 0                   |
-| weighted (WALS)                  | item x cell weight  | r                          | unobserved_weight   |
+| weighted (WALS)                  | item x entry weight | r                          | unobserved_weight   |
 | weighted, weight 1, a0 = 1       | 1                   | r                          | 1: zeros are data   |
 
-and `ridge_u = regularization (n_u + a0 N)^regularization_exponent`, `n_u` observed cells of the row, `N` rows of `Y`.
+and `ridge_u = regularization (n_u + a0 N)^regularization_exponent` with `n_u` observed entries of the row and `N` rows
+of `Y`.
 
 References
 ----------
@@ -45,59 +46,78 @@ __all__ = ["ExponentialWeights", "ItemWeights", "LinearWeights", "Objective", "S
 
 @dataclass(frozen=True)
 class LinearWeights:
-    """Item weights `w0 + wk / count`: the more cells an item has, the less each weighs.
+    """Weight the interactions of an item by `w0 + wk / count`: popular items weigh less.
 
-    The defaults are those of the text that the WALS loops in the wild come from. An item without cells weighs as one
-    with a single cell.
+    An item without interactions weighs as one with a single interaction.
 
     Parameters
     ----------
-    w0, wk : float
+    w0, wk : float, default 0.1 and 1.0
         Offset and slope.
+
+    References
+    ----------
+    Terse Alternating Least Squares Implementation. Notebook, 2022 (the weights and their defaults).
+
+    Examples
+    --------
+    >>> import fastals, numpy as np
+    >>> fastals.LinearWeights(w0=0.1, wk=1.0)(np.array([1, 4, 100]))
+    array([1.1 , 0.35, 0.11])
+    >>> model = fastals.WeightedALS(2, item_weights=fastals.LinearWeights())
     """
 
     w0: float = 0.1
     wk: float = 1.0
 
     def __call__(self, counts: np.ndarray) -> np.ndarray:
-        """Weights for items with `counts` observed cells, float64 of the same shape."""
+        """Return the weights of items with so many interactions, float64 of the same shape."""
         return self.w0 + self.wk / np.maximum(counts, 1)
 
 
 @dataclass(frozen=True)
 class ExponentialWeights:
-    """Item weights `w0 + (1 / count)^e`: softer than `LinearWeights`.
+    """Weight the interactions of an item by `w0 + (1 / count)^e`: varies less than `LinearWeights`.
+
+    An item without interactions weighs as one with a single interaction.
 
     Parameters
     ----------
-    w0, e : float
+    w0, e : float, default 1.0 and 0.1
         Offset and exponent.
+
+    Examples
+    --------
+    >>> import fastals, numpy as np
+    >>> fastals.ExponentialWeights(w0=1.0, e=0.5)(np.array([1, 4, 100]))
+    array([2. , 1.5, 1.1])
+    >>> model = fastals.WeightedALS(2, item_weights=fastals.ExponentialWeights())
     """
 
     w0: float = 1.0
     e: float = 0.1
 
     def __call__(self, counts: np.ndarray) -> np.ndarray:
-        """Weights for items with `counts` observed cells, float64 of the same shape."""
+        """Return the weights of items with so many interactions, float64 of the same shape."""
         return self.w0 + (1 / np.maximum(counts, 1)) ** self.e
 
 
 ItemWeights: TypeAlias = Callable[[np.ndarray], np.ndarray] | np.ndarray | None
-"""A function counts -> weights, an array of one weight an item, or None: every item weighs 1."""
+"""A function counts -> weights, an array with one weight for each item, or None: every item weighs 1."""
 
 
 @dataclass(frozen=True)
 class Statistics:
-    """What an objective learns from the training cells and needs again to fold in.
+    """What an objective learns from the training data and needs again for fold-in.
 
     Attributes
     ----------
     mean : float
-        Mean of the observed cells (0 where the objective does not take it off).
+        Mean of the observed values; 0 where the objective does not subtract it.
     weight, background : ndarray of float64, shape (n_items,)
-        Confidence factor of each item; `a0 p_i`, what an unobserved cell of it weighs.
+        Factor of the confidence of each item; weight `a0 p_i` of its unobserved entries.
     popularity_scale : float
-        `p_i = popularity_scale * f_i^e`.
+        The s in `p_i = s f_i^e`.
     """
 
     mean: float
@@ -113,20 +133,20 @@ class Statistics:
 
 @dataclass(frozen=True)
 class Objective:
-    """The numbers of one objective, see the table at the top of the module.
+    """Hold the numbers of one objective; the table at the top of the module explains them.
 
     Parameters
     ----------
     constant, slope : float
-        Confidence of a cell with value r before item and cell weights: `constant + slope |r|`.
+        Confidence of an entry with value r before item and entry weights: `constant + slope |r|`.
     sign_target, value_target : float
         Target: `sign_target [r > 0] + value_target (r - mean - biases)`.
     unobserved_weight : float
-        a0.
+        The weight a0 of unobserved entries.
     popularity_exponent, regularization_exponent : float
-        e and nu.
+        The exponents e and nu.
     regularization : (float, float)
-        Of users, of items.
+        For users and for items.
     item_weights : callable, ndarray or None
         See `ItemWeights`.
     biases : bool
@@ -145,7 +165,7 @@ class Objective:
     biases: bool = False
 
     def learn(self, R: Interactions) -> Statistics:
-        """Take from the training cells what the row problems need beside them."""
+        """Return what the row problems need from the training data besides the entries."""
         counts = R.by_item.counts
         powers = self._powers(counts)
         total = powers.sum()
@@ -158,7 +178,7 @@ class Objective:
         )
 
     def user_problem(self, cells: Cells, statistics: Statistics) -> RowProblem:
-        """Rows are users (of the training set or new ones), columns the items that the model was fitted on."""
+        """Return the problem whose rows are users, old or new, and whose columns are the training items."""
         n_items = len(statistics.weight)
         alike = not self.biases and statistics.alike
         columns = np.zeros((1 if alike else n_items, 3))
@@ -170,15 +190,15 @@ class Objective:
     def item_problem(
         self, cells: Cells, statistics: Statistics, n_users: int, *, new_items: bool = False
     ) -> RowProblem:
-        """Rows are items, columns users.
+        """Return the problem whose rows are items and whose columns are users.
 
-        With `new_items` the rows are not those of the training set: their weights come from their own counts.
+        With `new_items` the rows are not the training items, and their weights follow from their own counts.
         """
         weight, background = statistics.weight, statistics.background
         if new_items:
             weight, background = self._of_new_items(statistics, cells.counts)
         columns = np.ones((n_users if self.biases else 1, 3))
-        # Without a background nothing may rotate the users: a rotation would mix their biases into their factors.
+        # Without a background the users are not rotated: a rotation would mix their biases into their factors.
         columns[:, BACKGROUND] = self.unobserved_weight > 0
         columns[:, OFFSET] = 0
         rows = np.empty((cells.n_rows, 3))
@@ -204,18 +224,18 @@ class Objective:
         return total[cells.indptr[1:]] - total[cells.indptr[:-1]]
 
     def with_items(self, statistics: Statistics, items: np.ndarray, counts: np.ndarray) -> Statistics:
-        """Return the statistics with those of `items`, some of them new, taken from the cells they have now."""
+        """Return the statistics with those of `items`, old or new, replaced by those for their current `counts`."""
         added = max(0, int(items.max()) + 1 - len(statistics.weight))
         weight, background = (np.append(old, np.zeros(added)) for old in (statistics.weight, statistics.background))
         weight[items], background[items] = self._of_new_items(statistics, counts)
         return replace(statistics, weight=weight, background=background)
 
     def _of_new_items(self, statistics: Statistics, counts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Weights and background of items with so many cells that were not in the training set."""
+        """Return weights and background of items outside the training data with so many interactions."""
         if isinstance(self.item_weights, np.ndarray):
             raise ValueError(
-                "item_weights is an array of the training items' weights: what new items weigh is not known; "
-                "fit with a function counts -> weights to fold items in"
+                "item_weights is an array with the weights of the training items, so the weights of new items are "
+                "unknown: fit with a function counts -> weights to add or fold in items"
             )
         background = self.unobserved_weight * statistics.popularity_scale * self._powers(counts)
         return self._item_weights(counts), background
@@ -242,7 +262,7 @@ class Objective:
         return RowProblem(cells, rule, rows, columns)
 
     def _powers(self, counts: np.ndarray) -> np.ndarray:
-        """f_i^e, and 0 for an item nobody has where e > 0."""
+        """Return f_i^e, which is 0 for an item without interactions where e > 0."""
         return counts.astype(np.float64) ** self.popularity_exponent
 
     def _item_weights(self, counts: np.ndarray) -> np.ndarray:
@@ -261,7 +281,7 @@ class Objective:
         if bad.any():
             first = int(np.argmax(bad))
             raise ValueError(
-                f"item_weights must be finite and at least 0: item {first} with {counts[first]} cells "
+                f"item_weights must be finite and at least 0: item {first} with {counts[first]} interactions "
                 f"got {weights[first].item()!r}"
             )
         return weights.astype(np.float64)

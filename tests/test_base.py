@@ -325,8 +325,8 @@ def test_triplets_are_as_wide_as_the_model():
 
 def test_new_items_of_unknown_weight():
     sentence = (
-        "item_weights is an array of the training items' weights: what new items weigh is not known; "
-        r"fit with a function counts -> weights to fold items in"
+        "item_weights is an array with the weights of the training items, so the weights of new items are "
+        "unknown: fit with a function counts -> weights to add or fold in items"
     )
     model = fitted(WeightedALS, item_weights=np.ones(20))
     refused(sentence, ValueError, model, np.ones((30, 1)), method="fold_in_items")

@@ -150,7 +150,7 @@ def test_wrong_arguments_are_refused_in_a_sentence(function, arguments, message)
 def test_weights_that_are_not_finite_are_refused_with_their_item():
     with (
         np.errstate(divide="ignore"),
-        pytest.raises(ValueError, match="item_weights must be finite and at least 0: item 7 with 0 cells got"),
+        pytest.raises(ValueError, match="item_weights must be finite and at least 0: item 7 with 0 interactions got"),
     ):
         wals.weighted_als(RATINGS, weight_fn=lambda counts: 1 / counts)
 
