@@ -12,8 +12,9 @@ import numpy as np
 
 from . import start as starts
 from .checkpoint import Checkpoint, Request, identity_of, requested
-from .data.interactions import Interactions, MatrixLike, as_interactions, canonical_row
-from .data.types import Columns
+from .data.interactions import Interactions, as_interactions
+from .data.matrix import canonical_row
+from .data.types import Columns, MatrixLike
 from .engine import alternation as engine
 from .engine import plain, plain_answers
 from .engine.fallback import is_plain

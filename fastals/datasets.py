@@ -1,17 +1,23 @@
-"""Public data sets, readers of files, generated ratings, and splits into train and test: names of `fastals.data`."""
+"""Users x items data, public data sets, readers of files, generated ratings, and splits into train and test."""
 
-from .data.container import Interactions
 from .data.downloads import data_home
 from .data.fetch import fetch_lastfm, fetch_movielens
+from .data.generated import synthetic
+from .data.ids import Ids
+from .data.interactions import Interactions, as_interactions
 from .data.published import SampledCases, read_negatives, read_titles
 from .data.readers import read_ratings, read_split
 from .data.splits import NewUsers, split_by_time, split_leave_last_out, split_new_users, split_random
-from .data.synthetic import synthetic
+from .data.types import Columns, MatrixLike
 
 __all__ = [
+    "Columns",
+    "Ids",
     "Interactions",
+    "MatrixLike",
     "NewUsers",
     "SampledCases",
+    "as_interactions",
     "data_home",
     "fetch_lastfm",
     "fetch_movielens",

@@ -21,8 +21,6 @@ from .datasets import Interactions, read_ratings, read_titles, split_leave_last_
 from .evaluation import GlobalMean, ItemBias, Popularity, Random, evaluate, evaluate_ratings
 from .models import ExplicitALS, ImplicitALS
 
-__all__ = ["Data", "Table", "find_data", "ranking", "rating_errors", "recommendations", "recommender", "tables", "text"]
-
 # Rendle et al. 2022 search this range of weights and regularizations; these serve well on most data sets.
 IMPLICIT: dict[str, Any] = {"unobserved_weight": 0.1, "regularization": 0.03, "regularization_exponent": 1.0}
 TEST_SHARE = 0.2
@@ -76,16 +74,8 @@ class Data(NamedTuple):
 def find_data(path: str | Path | None = None) -> Data:
     """Read a file, or MovieLens 100K where `FASTALS_DATA` leads to it, or make synthetic ratings.
 
-    Parameters
-    ----------
-    path : str or Path, optional
-        A file with a line an interaction: user, item and, where there are any, value and time. Titles come from
-        `u.item`, `movies.dat` or `movies.csv` beside it.
-
-    Raises
-    ------
-    FileNotFoundError, ValueError
-        The file is missing, malformed, or too small for the tables.
+    The file has a line an interaction: user, item and, where there are any, value and time. Titles come from `u.item`,
+    `movies.dat` or `movies.csv` beside it.
     """
     if path is None:
         folder = os.environ.get("FASTALS_DATA")
@@ -306,16 +296,7 @@ def ones(ratings: Interactions) -> Interactions:
 
 
 def recommendations(data: Data, model: ImplicitALS, user: Any = None) -> Table:
-    """List ten items for one user.
-
-    Parameters
-    ----------
-    data : Data
-    model : ImplicitALS
-        What `recommender` gives.
-    user : str or int, optional
-        The user's id in the file; by default that of `first_user`.
-    """
+    """List ten items for one user, named by the id in the file; by default for `first_user`."""
     liked = data.liked
     user = first_user(data) if user is None else user
     ids, scores = model.recommend(user, 10)
@@ -346,14 +327,7 @@ def first_user(data: Data) -> Any:
 
 
 def title(data: Data, item: Any) -> str:
-    """Return the title of an item, or its id where there is none.
-
-    Parameters
-    ----------
-    data : Data
-    item : str or int
-        The item's id in the file.
-    """
+    """Return the title of an item, named by its id in the file, or the id where there is none."""
     return data.titles.get(item) or f"item {item}"
 
 

@@ -17,7 +17,7 @@ from typing import Any, Literal, NamedTuple, TypeAlias, TypeVar
 import numpy as np
 
 from .data.ids import Ids
-from .data.interactions import transpose
+from .data.matrix import transpose
 from .engine import basis, equations, plain_answers, topk
 from .engine.panel import aligned_zeros, as_panel
 from .engine.problem import Cells

@@ -36,7 +36,7 @@ from typing import TypeAlias
 
 import numpy as np
 
-from .data.frozen import derived
+from .data.ids import derived
 from .data.interactions import Interactions
 from .engine.problem import BACKGROUND, OFFSET, RIDGE, WEIGHT, CellRule, Cells, RowProblem
 from .validation import check_number

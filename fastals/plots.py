@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -11,6 +11,7 @@ import numpy.typing as npt
 from .data.interactions import MatrixLike, as_interactions
 from .data.types import Columns
 from .evaluation.protocols import Numbered
+from .models import ExplicitALS, ImplicitALS, WeightedALS
 from .validation import check_integer, check_option
 
 if TYPE_CHECKING:
@@ -20,20 +21,8 @@ if TYPE_CHECKING:
 __all__ = ["convergence", "degrees", "embedding", "heat_map"]
 
 
-class _Fitted(Protocol):
-    """A fitted model."""
-
-    @property
-    def loss_history_(self) -> list[float]: ...
-
-    @property
-    def user_factors_(self) -> np.ndarray: ...
-
-    @property
-    def item_factors_(self) -> np.ndarray: ...
-
-
-History: TypeAlias = _Fitted | Sequence[float] | npt.NDArray[np.floating]
+Model: TypeAlias = ImplicitALS | ExplicitALS | WeightedALS
+History: TypeAlias = Model | Sequence[float] | npt.NDArray[np.floating]
 
 
 def convergence(*models: History, labels: Sequence[str] | None = None, ax: Axes | None = None) -> Axes:
@@ -47,10 +36,6 @@ def convergence(*models: History, labels: Sequence[str] | None = None, ax: Axes 
         One for each model. By default "model 1" and so on if there are several.
     ax : matplotlib.axes.Axes, optional
         Where to draw; by default on a new figure.
-
-    Returns
-    -------
-    matplotlib.axes.Axes
 
     Raises
     ------
@@ -85,7 +70,7 @@ def convergence(*models: History, labels: Sequence[str] | None = None, ax: Axes 
 
 
 def embedding(
-    model: _Fitted,
+    model: Model,
     R: MatrixLike | None = None,
     *,
     side: Literal["item", "user"] = "item",
@@ -113,10 +98,6 @@ def embedding(
         Where to draw; by default on a new figure.
     **columns
         Names of columns, such as ``user="customer", item="article"``, if `R` is a frame.
-
-    Returns
-    -------
-    matplotlib.axes.Axes
 
     Raises
     ------

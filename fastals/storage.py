@@ -21,8 +21,6 @@ from typing import IO, Any, NamedTuple
 
 import numpy as np
 
-__all__ = ["explained", "read", "read_arrays", "replacing", "write", "write_arrays"]
-
 FORMAT = 2  # 1 had no checksums in its header
 _HEADER = "header"
 _KINDS = "biufU"  # of arrays: bool, integers, floats, fixed-width strings
@@ -35,19 +33,12 @@ _PREAMBLE = re.compile(
     rb"\{'descr': '([<>|][%s][0-9]{1,9})', 'fortran_order': (True|False), 'shape': \(([0-9, ]*)\), \} *\n"
     % _KINDS.encode()
 )
-_DAMAGE = (
-    zipfile.BadZipFile,
-    struct.error,
-    ValueError,  # of JSON, of bytes that are no UTF-8, of our own
-    TypeError,
-    NotImplementedError,
-    OverflowError,
-    RecursionError,
-)
+# What damage raises: ValueError of JSON, of bytes that are no UTF-8, and of our own.
+_DAMAGE = (zipfile.BadZipFile, struct.error, ValueError, TypeError, NotImplementedError, OverflowError, RecursionError)
 
 
 def write(path: str | os.PathLike[str], header: dict[str, Any], arrays: dict[str, np.ndarray]) -> Path:
-    """Write a file that `read` reads; an old file of that name is replaced only when the new one is on the disk.
+    """Write a file that `read` reads, and return its path; an old file of that name is replaced only at the end.
 
     Parameters
     ----------
@@ -57,18 +48,6 @@ def write(path: str | os.PathLike[str], header: dict[str, Any], arrays: dict[str
         What JSON can hold, without NaN and infinity. "format" and "checksums" are taken.
     arrays : dict of name -> ndarray
         Of bool, integers, floats or fixed-width strings. "header" is taken.
-
-    Returns
-    -------
-    Path
-        The name with its suffix.
-
-    Raises
-    ------
-    OSError
-        The file cannot be written. An old file of that name is as it was.
-    TypeError, ValueError
-        JSON cannot hold the header, or an array is of another kind.
     """
     path = _with_suffix(path)
     _refuse_objects(arrays)
@@ -85,15 +64,7 @@ def write(path: str | os.PathLike[str], header: dict[str, Any], arrays: dict[str
 
 
 def write_arrays(file: str | os.PathLike[str] | IO[bytes], arrays: dict[str, Any]) -> None:
-    """Write arrays as `numpy.savez` does, but no Python objects, and a file as `write` does.
-
-    Raises
-    ------
-    OSError
-        The file cannot be written. An old file of that name is as it was.
-    ValueError
-        An array holds Python objects.
-    """
+    """Write arrays as `numpy.savez` does, but no Python objects, and a file as `write` does."""
     _refuse_objects(arrays)
     if isinstance(file, (str, os.PathLike)):
         with replacing(_with_suffix(file)) as opened:
@@ -109,14 +80,9 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[IO[bytes]]:
     """Open a new file that takes the place of `path` when it is complete and on the disk.
 
     An error inside, Ctrl-C or a kill leaves the old file as it was. The new file has the old one's mode. Where `path`
-    is a symbolic link, the link stays, and the file that it points to is replaced. Threads and processes may write to
-    one path at once; the file is that of the last one. A process that is killed leaves a file `.fastals-*.partial` in
-    the folder, which may be deleted.
-
-    Raises
-    ------
-    OSError
-        The file cannot be written, or `path` is a folder or a device.
+    is a symbolic link, the file that it points to is replaced. Threads and processes may write to one path at once; the
+    file is that of the last one. A process that is killed leaves a file `.fastals-*.partial` in the folder, which may
+    be deleted.
     """
     target = Path(os.path.realpath(path))
     # A name that nobody can foresee: no other writer has it, and no link can be planted there.
@@ -152,30 +118,8 @@ def read(
     """Return header and arrays of a file that `write` wrote, of this or an earlier format.
 
     What the file says of its parts is checked against its size before memory is taken; every array is checked against
-    its checksum. What the arrays mean is the caller's to check.
-
-    Parameters
-    ----------
-    path : str or path
-        As it was given to `write`. A file of that very name is read where there is one, else the one with `.npz`.
-    names : collection of str, optional
-        Arrays that the file may have; a file with another one is refused. Without it, all are read.
-
-    Returns
-    -------
-    header : dict
-        Without "format" and "checksums".
-    arrays : dict of name -> ndarray
-        In the machine's byte order, writable.
-
-    Raises
-    ------
-    FileNotFoundError
-        No such file.
-    OSError
-        The file cannot be read.
-    ValueError
-        Not a fastals model, damaged, or of a newer format.
+    its checksum. What the arrays mean is the caller's to check. The file of that very name is read where there is one,
+    else the one with `.npz`; an array that is not among `names` is refused.
     """
     path = _existing(path)
     with io.FileIO(path, opener=_open_regular) as opened, _Reader(opened) as file:
@@ -198,19 +142,7 @@ def read(
 
 
 def read_arrays(file: str | os.PathLike[str] | IO[bytes], what: str) -> dict[str, np.ndarray]:
-    """Return the arrays of a file that `write_arrays` or `numpy.savez` wrote, with the checks of `read`.
-
-    Parameters
-    ----------
-    file : str, path or binary file
-    what : str
-        What the file should be, for messages.
-
-    Raises
-    ------
-    FileNotFoundError, OSError, ValueError
-        As `read` does.
-    """
+    """Return the arrays of a file that `write_arrays` or `numpy.savez` wrote; messages call it `what`."""
     if isinstance(file, (str, os.PathLike)):
         file = _existing(file)
         with io.FileIO(file, opener=_open_regular) as opened:

@@ -24,6 +24,7 @@ PUBLIC = [
     "fastals.compat.implicit.utils",
     "fastals.compat.translate",
     "fastals.compat.wals",
+    "fastals.datasets",
     "fastals.evaluation",
     "fastals.plots",
     "fastals.tuning",

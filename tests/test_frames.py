@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 
 from fastals import ImplicitALS, Interactions
-from fastals.data.frames import column_names, is_frame, read_columns
 from fastals.data.ids import Ids
 from fastals.data.interactions import as_interactions
 from fastals.data.splits import split_by_time, split_leave_last_out, split_new_users, split_random
+from fastals.data.types import column_names, is_frame, read_columns
 from tests.tables import rows_of
 
 

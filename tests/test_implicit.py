@@ -347,7 +347,7 @@ def test_bad_parameters(params, message):
 @pytest.mark.parametrize(
     ("R", "message"),
     [
-        (sparse.csr_matrix(np.array([[1.0, np.nan]])), "not finite in 1 of 2 cells, the first at row 0, column 1"),
+        (sparse.csr_matrix(np.array([[1.0, np.nan]])), "not finite in 1 of 2 entries, the first at row 0, column 1"),
         (sparse.csr_matrix((2, 0)), "at least one user and one item"),
         ("ratings", "must be a SciPy sparse matrix"),
     ],
@@ -714,7 +714,7 @@ def test_messages_name_the_argument(call, name):
     model = fitted()
     with pytest.raises(TypeError, match=f"^{name} must be a SciPy sparse matrix"):
         call(model, "cells")
-    with pytest.raises(ValueError, match=f"^{name}.* not finite in 1 of 1 cells, the first at row 0, column 0"):
+    with pytest.raises(ValueError, match=f"^{name}.* not finite in 1 of 1 entries, the first at row 0, column 0"):
         call(model, np.array([[np.nan]]))
 
 

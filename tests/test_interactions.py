@@ -6,7 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import sparse
 
-from fastals.data.interactions import Interactions, as_interactions, canonical_row
+from fastals.data.interactions import Interactions, as_interactions
+from fastals.data.matrix import canonical_row
 from tests.helpers import matrices, observed, same_bits, stored
 
 

@@ -9,8 +9,8 @@ from numba.core.dispatcher import Dispatcher
 from scipy import sparse
 
 from fastals import ImplicitALS, Interactions
-from fastals.data.interactions import as_interactions, canonical_row
-from fastals.data.matrix import checked_csr, unlocked
+from fastals.data.interactions import as_interactions
+from fastals.data.matrix import canonical_row, checked_csr, unlocked
 
 FORMATS = ("csr", "csc", "coo", "lil", "dok", "bsr", "dia")
 

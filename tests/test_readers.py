@@ -276,8 +276,8 @@ def test_nul_bytes_are_no_text(tmp_path, text):
 
 
 def test_a_line_without_end_is_refused_before_it_is_read(tmp_path, monkeypatch):
-    monkeypatch.setattr("fastals.data.lines._LONGEST_LINE", 1000)
-    monkeypatch.setattr("fastals.data.lines._BLOCK", 100)
+    monkeypatch.setattr("fastals.data.readers._LONGEST_LINE", 1000)
+    monkeypatch.setattr("fastals.data.readers._BLOCK", 100)
     path = write(tmp_path, "file.txt", "1 2\n" * 5 + "1 2 " * 1000)
     with pytest.raises(ValueError, match="line 6: more than 1,000 bytes without the end of a line"):
         read_ratings(path)

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fastals.data import synthetic as module
-from fastals.data.synthetic import synthetic
+from fastals.data import generated as module
+from fastals.data.generated import synthetic
 from tests.tables import rows_of
 
 

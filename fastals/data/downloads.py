@@ -24,52 +24,38 @@ from typing import IO, NamedTuple
 
 from ..progress import Progress
 
-__all__ = ["Archive", "data_home", "fetch"]
-
 _BLOCK = 1 << 20
 _TIMEOUT = 60.0  # seconds without a byte
 _MEMBERS = 10_000  # of an archive
 _UNCHECKED = 1 << 24  # bytes of an archive without a checksum
+# What damage raises: OSError of gzip among others, RuntimeError of an encrypted member or an unknown method.
 _DAMAGE = (
     zipfile.BadZipFile,
     tarfile.TarError,
-    OSError,  # among them gzip.BadGzipFile
+    OSError,
     zlib.error,
     struct.error,
     EOFError,
     ValueError,
     OverflowError,
-    NotImplementedError,
-    RuntimeError,  # of an encrypted member
+    RuntimeError,
 )
 
 
 class Archive(NamedTuple):
     """Where some data lie, which of its files are wanted, and how much it may take to have them.
 
-    Attributes
-    ----------
-    url : str
-        A .zip or a .tar.gz.
-    checksum : str or None
-        Of the archive, as "md5:..." or "sha256:..."; None where its content changes. Then only the sums within the
-        archive are checked, and it may have at most 16 MiB.
-    files : dict of str to str
-        The archive's member for each file to be kept.
-    size : int, default 1 GiB
-        Bytes that the archive may have.
-    unpacked : int, default 4 GiB
-        Bytes that its members may have together.
-    seconds : float, default 3600
-        How long the whole download may take.
+    `url` is that of a .zip or a .tar.gz; `files` has its member for each file to be kept. `checksum` is "md5:..." or
+    "sha256:...", or None where the content changes: then only the sums within the archive are checked, and it may have
+    at most 16 MiB.
     """
 
     url: str
     checksum: str | None
     files: dict[str, str]
-    size: int = 1 << 30
-    unpacked: int = 1 << 32
-    seconds: float = 3600.0
+    size: int = 1 << 30  # bytes of the archive
+    unpacked: int = 1 << 32  # bytes of its members together
+    seconds: float = 3600.0  # of the whole download
 
 
 def data_home(folder: str | Path | None = None) -> Path:
@@ -85,6 +71,12 @@ def data_home(folder: str | Path | None = None) -> Path:
     -------
     Path
         It need not exist.
+
+    Examples
+    --------
+    >>> from fastals.data import data_home
+    >>> data_home("data").name
+    'data'
     """
     chosen = folder or os.environ.get("FASTALS_DATA")
     if chosen:
@@ -101,24 +93,8 @@ def data_home(folder: str | Path | None = None) -> Path:
 def fetch(archive: Archive, folder: Path, download: bool, progress: bool) -> dict[str, Path]:
     """Return the paths of an archive's files in `folder`, downloading what is not there.
 
-    Parameters
-    ----------
-    archive : Archive
-    folder : Path
-        Made where it is missing.
-    download : bool
-        Whether to download what is missing, or to raise.
-    progress : bool
-        Show a bar of megabytes.
-
-    Raises
-    ------
-    FileNotFoundError
-        A file is missing and `download` is False.
-    OSError
-        The archive cannot be downloaded, or not in time, or its files cannot be written.
-    ValueError
-        What came has another checksum, is larger than allowed, is no archive, or lacks a file.
+    Each failure raises an error that says what to put where instead: FileNotFoundError without `download`, OSError of
+    the net or the disk, ValueError where what came is not what is wanted.
     """
     paths = {name: folder / name for name in archive.files}
     missing = [path for path in paths.values() if not path.is_file()]

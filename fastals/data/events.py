@@ -13,8 +13,6 @@ import numpy as np
 from ..validation import check_number
 from .ids import Ids, at, encode
 
-__all__ = ["Events", "as_times", "cast_values", "check_finite", "decay", "event_values", "read_events"]
-
 # Seconds of each unit of numpy.datetime64 that has a fixed length.
 _SECONDS = {"W": Fraction(604_800), "D": Fraction(86_400), "h": Fraction(3600), "m": Fraction(60)} | {
     unit: Fraction(1, 1000**power) for power, unit in enumerate(("s", "ms", "us", "ns", "ps", "fs", "as"))
@@ -24,16 +22,8 @@ _SECONDS = {"W": Fraction(604_800), "D": Fraction(86_400), "h": Fraction(3600), 
 class Events(NamedTuple):
     """Parallel arrays with one entry an event, in the order they came in.
 
-    Attributes
-    ----------
-    users, items : int32 array of shape (n,)
-        Numbers of the users and items.
-    values : float32 or float64 array of shape (n,)
-        What each event counts.
-    times : int64, float64 or datetime64 array of shape (n,), or None
-    kinds : int32 array of shape (n,), or None
-        The kind of each event: a number in `kind_ids`.
-    kind_ids : Ids or None
+    `users` and `items` are numbers (int32), `values` float32 or float64, `times` int64, float64 or datetime64, and
+    `kinds` numbers (int32) in `kind_ids`.
     """
 
     users: np.ndarray
@@ -69,24 +59,8 @@ def read_events(
 ) -> tuple[Events, Ids, Ids]:
     """Check columns of events and number their users and items.
 
-    Parameters
-    ----------
-    dtype : numpy.dtype
-        Of the values.
-    columns : mapping of "users", "items", "values", "times", "events" to array_like
-        The last three may be missing or None.
-    weights, half_life
-        As in `Interactions.from_triplets`.
-    names : mapping from column to str
-        What the caller calls each column.
-    user_ids, item_ids : Ids, optional
-        Ids that are numbered already; others are refused. None: those of the events, in ascending order.
-    of : str
-        Whose ids these are, for messages.
-
-    Returns
-    -------
-    Events, user Ids, item Ids
+    `columns` are those of `from_triplets` by name, and `names` says what the caller calls each. Given ids number the
+    users and items, and others are refused; else the ids are those of the events, in ascending order.
     """
     sides = []
     for axis, ids in (("users", user_ids), ("items", item_ids)):
@@ -128,21 +102,7 @@ def event_values(
 ) -> Counted:
     """Return `value * weight of its kind * 0.5^(age / half_life)` for each of `n` events.
 
-    Parameters
-    ----------
-    n : int
-        How many events there are.
-    values : array_like of float, optional
-        None: 1 each.
-    times : array_like of datetime64 or number, optional
-    events : array_like, optional
-        The kind of each event.
-    weights : mapping from kind to number, optional
-        None: kinds do not count.
-    half_life : number or timedelta, optional
-        In the unit of `times`; the age is that before the latest event. None: times do not count.
-    names : mapping from argument to str, optional
-        What the caller calls each.
+    The arguments are as in `Interactions.from_triplets`; `names` says what the caller calls each.
     """
     called = {name: name for name in ("values", "times", "events")} | dict(names or {})
     for given, partner, option, missing in (
@@ -175,15 +135,7 @@ def event_values(
 
 
 def as_times(name: str, times: Any) -> np.ndarray:
-    """Return times as int64, float64 or datetime64 without a time zone; none may be missing.
-
-    Parameters
-    ----------
-    name : str
-        The argument, for messages.
-    times : array_like of datetime64, datetime or number, shape (n,)
-        Times with a time zone are converted to UTC.
-    """
+    """Return times as int64, float64 or datetime64, those with a time zone in UTC; none may be missing."""
     array = _plain(np.asarray(times))
     if array.dtype.kind == "O":
         array = _from_datetimes(name, array.tolist())
@@ -224,15 +176,7 @@ def _from_datetimes(name: str, moments: list[Any]) -> np.ndarray:
 
 
 def decay(times: np.ndarray, half_life: Any) -> np.ndarray:
-    """Return `0.5^((latest - time) / half_life)`, float64.
-
-    Parameters
-    ----------
-    times : ndarray of int64, float64 or datetime64
-        As `as_times` returns them.
-    half_life : number, or datetime.timedelta or numpy.timedelta64 for datetimes
-        Above 0.
-    """
+    """Return `0.5^((latest - time) / half_life)`, float64, of times as `as_times` returns them."""
     if times.dtype.kind == "M":
         unit, count = np.datetime_data(times.dtype)
         life = float(_seconds(half_life, times.dtype) / (_SECONDS[unit] * count))

@@ -7,17 +7,20 @@ from pathlib import Path
 
 import numpy as np
 
-from .container import Interactions
 from .downloads import Archive, data_home, fetch
 from .events import Events, check_finite
 from .ids import Ids
-from .lines import check_lines, existing, numbered_lines, refuse_line
-from .readers import read_ratings
-
-__all__ = ["fetch_lastfm", "fetch_movielens"]
-
+from .interactions import Interactions
+from .readers import check_lines, existing, numbered_lines, read_ratings, refuse_line
 
 _GROUPLENS = "https://files.grouplens.org/datasets/"
+
+
+def _movielens(name: str, checksum: str | None, suffix: str, folder: str) -> Archive:
+    files = {f"{part}.{suffix}": f"{folder}/{part}.{suffix}" for part in ("ratings", "movies")}
+    return Archive(f"{_GROUPLENS}movielens/{name}.zip", checksum, files)
+
+
 # GroupLens publishes the MD5 sums beside the archives, as `<archive>.md5`. "latest-small" changes.
 _MOVIELENS = {
     "100k": Archive(
@@ -25,31 +28,11 @@ _MOVIELENS = {
         "md5:0e33842e24a9c977be4e0107933c0723",
         {"u.data": "ml-100k/u.data", "u.item": "ml-100k/u.item"},
     ),
-    "1m": Archive(
-        _GROUPLENS + "movielens/ml-1m.zip",
-        "md5:c4d9eecfca2ab87c1945afe126590906",
-        {"ratings.dat": "ml-1m/ratings.dat", "movies.dat": "ml-1m/movies.dat"},
-    ),
-    "10m": Archive(
-        _GROUPLENS + "movielens/ml-10m.zip",
-        "md5:ce571fd55effeba0271552578f2648bd",
-        {"ratings.dat": "ml-10M100K/ratings.dat", "movies.dat": "ml-10M100K/movies.dat"},
-    ),
-    "20m": Archive(
-        _GROUPLENS + "movielens/ml-20m.zip",
-        "md5:cd245b17a1ae2cc31bb14903e1204af3",
-        {"ratings.csv": "ml-20m/ratings.csv", "movies.csv": "ml-20m/movies.csv"},
-    ),
-    "25m": Archive(
-        _GROUPLENS + "movielens/ml-25m.zip",
-        "md5:6b51fb2759a8657d3bfcbfc42b592ada",
-        {"ratings.csv": "ml-25m/ratings.csv", "movies.csv": "ml-25m/movies.csv"},
-    ),
-    "latest-small": Archive(
-        _GROUPLENS + "movielens/ml-latest-small.zip",
-        None,
-        {"ratings.csv": "ml-latest-small/ratings.csv", "movies.csv": "ml-latest-small/movies.csv"},
-    ),
+    "1m": _movielens("ml-1m", "md5:c4d9eecfca2ab87c1945afe126590906", "dat", "ml-1m"),
+    "10m": _movielens("ml-10m", "md5:ce571fd55effeba0271552578f2648bd", "dat", "ml-10M100K"),
+    "20m": _movielens("ml-20m", "md5:cd245b17a1ae2cc31bb14903e1204af3", "csv", "ml-20m"),
+    "25m": _movielens("ml-25m", "md5:6b51fb2759a8657d3bfcbfc42b592ada", "csv", "ml-25m"),
+    "latest-small": _movielens("ml-latest-small", None, "csv", "ml-latest-small"),
 }
 _PLAYS = "usersha1-artmbid-artname-plays.tsv"
 _LASTFM = {
@@ -93,12 +76,9 @@ def fetch_movielens(
 
     Raises
     ------
-    ValueError
-        If the variant is unknown, or what came is not what GroupLens published.
-    FileNotFoundError
-        If nothing is there and `download` is False.
-    OSError
-        If it cannot be downloaded: the message says what to put where instead.
+    ValueError, FileNotFoundError, OSError
+        The variant is unknown or what came is not what GroupLens published; nothing is there and `download` is False;
+        it cannot be downloaded: the message says what to put where instead.
 
     Notes
     -----
@@ -121,20 +101,15 @@ def fetch_lastfm(
     ----------
     variant : {"2k", "360k"}, default "2k"
         "2k": HetRec 2011, 1,892 users (Cantador et al. 2011, from GroupLens). "360k": 359,347 users, 17.5 million
-        cells, 550 MB (Celma 2010, from the Music Technology Group, Barcelona); an artist's id is its name.
+        interactions, 550 MB (Celma 2010, from the Music Technology Group, Barcelona); an artist's id is its name.
         Both are checked against the sums of the archives.
     folder, download, progress
-        As in `fetch_movielens`.
+        As in `fetch_movielens`, which also says what is raised.
 
     Returns
     -------
     Interactions
         The values are counts of plays; no times.
-
-    Raises
-    ------
-    ValueError, FileNotFoundError, OSError
-        As in `fetch_movielens`.
 
     Examples
     --------

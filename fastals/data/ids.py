@@ -1,20 +1,50 @@
-"""Ids of users and items: strings or integers of any range, numbered from 0."""
+"""Ids of users and items, strings or integers of any range, numbered from 0; and the base of what cannot be changed."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Callable, Iterator
+from typing import Any, Generic, TypeVar
 
 import numpy as np
 
-from .frozen import Frozen
-
-__all__ = ["Ids", "as_id_array", "at", "encode"]
+T = TypeVar("T")
 
 # Ids that are coded in one step: their Python objects are all that is held beside the codes.
 _BLOCK = 1 << 20
 # Strings are stored at the width of the longest: padding may take so many bytes, or so many times the ids themselves.
 _PADDING_BYTES, _PADDING_RATIO = 1 << 26, 8
+
+
+class Frozen:
+    """Base of classes whose attributes are set once, by `self.__dict__.update(...)` in `__init__`."""
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        kind = type(self).__name__
+        raise AttributeError(f"{kind}.{name} cannot be set: {kind} do not change, make new ones")
+
+    def __delattr__(self, name: str) -> None:
+        self.__setattr__(name, None)
+
+
+class derived(Generic[T]):  # noqa: N801 - used as a decorator, like property
+    """An attribute that is computed when it is first read, and kept.
+
+    `functools.cached_property` takes a lock before Python 3.12. A process forked while another thread holds that lock
+    would wait for it forever. Here two threads may compute the same value twice; the first one stored is kept.
+    """
+
+    def __init__(self, compute: Callable[[Any], T]):
+        self._compute = compute
+        self.__doc__ = compute.__doc__
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self._name = name
+
+    def __get__(self, instance: Any, owner: type | None = None) -> T:
+        if instance is None:
+            return self  # type: ignore[return-value]
+        kept: T = instance.__dict__.setdefault(self._name, self._compute(instance))
+        return kept
 
 
 class Ids(Frozen):
@@ -106,13 +136,6 @@ class Ids(Frozen):
         Returns
         -------
         intp array of shape (n_ids,)
-
-        Raises
-        ------
-        TypeError
-            Strings are wanted and integers came, or the other way round.
-        ValueError
-            An id is unknown.
         """
         if np.ndim(ids) == 0:
             ids = [ids]
@@ -158,15 +181,7 @@ def at(name: str, row: int) -> str:
 
 
 def as_id_array(name: str, ids: Any) -> np.ndarray:
-    """Return ids as a 1-D array of int64, uint64 or fixed-width strings.
-
-    Parameters
-    ----------
-    name : str
-        The argument, for messages.
-    ids : array_like of str or int
-        Anything with a NumPy conversion: a list, a column of pandas, polars or Arrow.
-    """
+    """Return ids, anything with a NumPy conversion, as a 1-D array of int64, uint64 or fixed-width strings."""
     array = _as_vector(name, ids)
     kind = array.dtype.kind
     if kind == "U":
@@ -182,18 +197,7 @@ def as_id_array(name: str, ids: Any) -> np.ndarray:
 
 
 def encode(name: str, ids: Any) -> tuple[Ids, np.ndarray]:
-    """Return the distinct ids in ascending order, and the number of each id among them.
-
-    Parameters
-    ----------
-    name : str
-        The argument, for messages.
-    ids : array_like of str or int, shape (n,)
-
-    Returns
-    -------
-    Ids, int32 array of shape (n,)
-    """
+    """Return the distinct ids in ascending order, and the number of each id among them, int32."""
     array = _as_vector(name, ids)
     if array.dtype.kind not in "UOT" or not len(array) or not isinstance(array[0], str):
         numbers = as_id_array(name, array)

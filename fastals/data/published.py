@@ -10,9 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from .lines import check_lines, existing, integer, numbered_lines, refuse_line
-
-__all__ = ["SampledCases", "read_negatives", "read_titles"]
+from .readers import check_lines, existing, integer, numbered_lines, refuse_line
 
 
 def read_titles(path: str | Path) -> dict[int, str]:
@@ -32,10 +30,8 @@ def read_titles(path: str | Path) -> dict[int, str]:
 
     Raises
     ------
-    FileNotFoundError
-        If there is no such file.
-    ValueError
-        If the file is empty or a line does not follow the format: the message names file and line.
+    FileNotFoundError, ValueError
+        As in `read_ratings`.
 
     Examples
     --------
@@ -88,11 +84,13 @@ def _csv_rows(path: Path, text: str) -> Iterator[tuple[int, list[str]]]:
 class SampledCases(NamedTuple):
     """Held-out items with the items among which to find them, as `evaluation.evaluate_sampled` takes them.
 
-    Attributes
-    ----------
-    users, items : int64 arrays of shape (n,)
-        Ids as in the file: case c holds out ``items[c]`` of ``users[c]``.
-    negatives : int64 array of shape (n, n_negatives)
+    Ids are as in the file, int64: case c holds out ``items[c]`` of ``users[c]`` among ``negatives[c]``.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> SampledCases(users=np.array([7]), items=np.array([1]), negatives=np.array([[2, 3]])).negatives.shape
+    (1, 2)
     """
 
     users: np.ndarray
@@ -115,10 +113,8 @@ def read_negatives(path: str | Path) -> SampledCases:
 
     Raises
     ------
-    FileNotFoundError
-        If there is no such file.
-    ValueError
-        If the file is empty or a line does not follow the format: the message names file and line.
+    FileNotFoundError, ValueError
+        As in `read_ratings`.
 
     Examples
     --------

@@ -7,14 +7,11 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias, get_args
 import numpy as np
 
 from ..validation import check_integer, check_option, check_random_state
-from .container import Interactions
-from .interactions import as_interactions
+from .interactions import Interactions, as_interactions
 from .types import Columns, MatrixLike
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
-
-__all__ = ["NewUsers", "split_by_time", "split_leave_last_out", "split_new_users", "split_random"]
 
 Ties: TypeAlias = Literal["file", "first", "item", "item_descending", "random"]
 
@@ -33,18 +30,24 @@ def split_random(
     random_state : int, numpy.random.Generator or None
         The seed.
     **columns
-        Of a table: see `fastals.data.types.Columns`.
+        Of a table: see `fastals.data.Columns`.
 
     Returns
     -------
     train, test : Interactions
-        The rows in the order of `ratings`, `round(test_share * n)` of them in `test`; the id tables are those of
-        `ratings`.
+        The rows in the order of `ratings`, `round(test_share * n)` of them in `test`, with the ids of `ratings`.
 
     Raises
     ------
     ValueError
-        If the share does not lie between 0 and 1, or leaves one side without rows.
+        The share does not lie between 0 and 1, or leaves one side without rows.
+
+    Examples
+    --------
+    >>> from fastals.data import split_random
+    >>> train, test = split_random([[1, 1, 1], [1, 1, 0]], random_state=0)
+    >>> len(train), len(test), train.shape
+    (4, 1, (2, 3))
     """
     events = _events(ratings, columns)
     n_test = _test_size(events, test_share)
@@ -61,21 +64,16 @@ def split_by_time(
     ----------
     ratings : Interactions, or a table with the names of its columns
         What to split, with times.
-    test_share : float, default 0.2
-        The share of the rows to hold out, between 0 and 1.
-    **columns
-        Of a table: see `fastals.data.types.Columns`.
+    test_share, **columns
+        As in `split_random`, which also says what is returned and raised. Of rows with the same time, the later in
+        `ratings` counts as the later.
 
-    Returns
-    -------
-    train, test : Interactions
-        The rows in the order of `ratings`, `round(test_share * n)` of them in `test`; the id tables are those of
-        `ratings`. Of rows with the same time, the later in `ratings` counts as the later.
-
-    Raises
-    ------
-    ValueError
-        If the share does not lie between 0 and 1 or leaves one side without rows, or the ratings have no times.
+    Examples
+    --------
+    >>> from fastals.data import split_by_time
+    >>> events = {"who": [1, 1, 2], "what": [7, 8, 7], "when": [30, 10, 20]}
+    >>> split_by_time(events, 0.4, user="who", item="what", time="when")[1].times
+    array([30])
     """
     events = _events(ratings, columns)
     n_test = _test_size(events, test_share)
@@ -95,33 +93,39 @@ def split_leave_last_out(
     n : int, default 1
         How many rows of each user to hold out.
     ties : {"file", "first", "item", "item_descending", "random"}, default "file"
-        Which of a user's rows with the same time counts as the last: the later in `ratings`, the earlier in
-        `ratings`, the one with the highest item code, the one with the lowest, or any. Rows that this leaves equal
-        stand in their order in `ratings`.
+        Which of a user's rows with the same time counts as the last: the later in `ratings`, the earlier in `ratings`,
+        the one with the highest item number, the one with the lowest, or any. Rows that this leaves equal stand in
+        their order in `ratings`.
     random_state : int, numpy.random.Generator or None
         The seed for `ties="random"`.
     **columns
-        Of a table: see `fastals.data.types.Columns`.
+        As in `split_random`.
 
     Returns
     -------
     train, test : Interactions
-        The rows in the order of `ratings`; the id tables are those of `ratings`. A user with more than `n` rows has
-        exactly `n` in `test`. A user with `n` rows or fewer has all in `train`, since nothing could be learned about
-        it otherwise, and should not count in the evaluation.
+        The rows in the order of `ratings`, with its ids. A user with more than `n` rows has exactly `n` in `test`. A
+        user with `n` rows or fewer has all in `train`, since nothing could be learned about it otherwise, and should
+        not count in the evaluation.
 
     Raises
     ------
-    TypeError
-        If `n` is not an integer.
-    ValueError
-        If the ratings have no times, `n` is below 1, `ties` is unknown, or no user has more than `n` rows.
+    TypeError, ValueError
+        If `n` is no integer or below 1, the ratings have no times, `ties` is unknown, or no user has more than `n`
+        rows.
 
     Notes
     -----
     Ties decide much: MovieLens users often enter many ratings in the same second. On MovieLens 100K (ratings of 4 and
     5, one held out) the hit rate at 10 of plain popularity lies between 0.059 and 0.100, according to the ties. State
     which rule you used.
+
+    Examples
+    --------
+    >>> from fastals.data import split_leave_last_out
+    >>> events = {"who": [1, 1, 2], "what": [7, 8, 7], "when": [30, 10, 20]}
+    >>> split_leave_last_out(events, user="who", item="what", time="when")[1].times
+    array([30])
     """
     check_integer("n", n, 1)
     check_option("ties", ties, get_args(Ties))
@@ -145,10 +149,14 @@ def split_leave_last_out(
 class NewUsers(NamedTuple):
     """Users held out entirely: what is learned from, what new users give, and what else they have.
 
-    Attributes
-    ----------
-    train, given, test : Interactions
-        The id tables are those of the ratings that were split; a user has rows in `train`, or in the other two.
+    All parts have the ids of the ratings that were split; a user has rows in `train`, or in the other two.
+
+    Examples
+    --------
+    >>> from fastals.data import split_new_users
+    >>> train, given, test = split_new_users([[1, 1, 1]] * 4, test_share=0.25, random_state=0)
+    >>> test.shape
+    (4, 3)
     """
 
     train: Interactions
@@ -167,16 +175,12 @@ def split_new_users(
 
     Parameters
     ----------
-    ratings : Interactions, matrix, or table with the names of its columns
-        What to split.
+    ratings, random_state, **columns
+        As in `split_random`.
     test_share : float, default 0.1
         The share of the users to hold out, between 0 and 1.
     given_share : float, default 0.8
         Of a held-out user's n rows `round(given_share * n)` are given, but always one at least, and one is left.
-    random_state : int, numpy.random.Generator or None
-        The seed.
-    **columns
-        Of a table: see `fastals.data.types.Columns`.
 
     Returns
     -------
@@ -188,6 +192,13 @@ def split_new_users(
     ------
     ValueError
         If a share does not lie between 0 and 1, or a part is left without rows.
+
+    Examples
+    --------
+    >>> from fastals.data import split_new_users
+    >>> parts = split_new_users([[1, 1, 1]] * 4, test_share=0.25, random_state=0)
+    >>> len(parts.train), len(parts.given), len(parts.test)
+    (9, 2, 1)
     """
     for name, share in (("test_share", test_share), ("given_share", given_share)):
         if not 0 < share < 1:

@@ -26,8 +26,6 @@ from .metrics import Floats, Ints
 if TYPE_CHECKING:
     from typing_extensions import Unpack
 
-__all__ = ["GlobalMean", "ItemBias", "Popularity", "Random"]
-
 Self = TypeVar("Self", bound="Baseline")
 Array = npt.NDArray[Any]
 
@@ -58,10 +56,6 @@ class Baseline(Params, ABC):
             ExplicitALS does (NaN is not observed).
         **columns
             Names of columns, such as ``user="customer", item="article"``, if `R` is a frame.
-
-        Returns
-        -------
-        self
 
         Examples
         --------
@@ -105,14 +99,11 @@ class Baseline(Params, ABC):
         Returns
         -------
         (n_pairs,) float64 array
-            The score of each pair.
 
         Raises
         ------
-        NotFittedError
-            `fit` has not run.
-        TypeError, ValueError
-            An id is unknown or of another kind, or the lengths differ.
+        NotFittedError, TypeError, ValueError
+            `fit` has not run; an id is unknown or of another kind, or the lengths differ.
 
         Examples
         --------
@@ -151,10 +142,8 @@ class Baseline(Params, ABC):
 
         Raises
         ------
-        NotFittedError
-            `fit` has not run.
-        TypeError, ValueError
-            An id is unknown or of another kind, or `n` is less than 1.
+        NotFittedError, TypeError, ValueError
+            As in `predict`, or `n` is less than 1.
 
         Examples
         --------

@@ -11,8 +11,6 @@ import numpy.typing as npt
 from ..validation import RandomState, check_integer, check_number, check_random_state
 from .metrics import Floats
 
-__all__ = ["Evaluation", "bootstrap_interval"]
-
 
 @dataclass(frozen=True)
 class Evaluation:
@@ -51,10 +49,6 @@ class Evaluation:
             A key of `per_user`.
         level, n_resamples, random_state
             As in `bootstrap_interval`.
-
-        Returns
-        -------
-        low, high : float
 
         Examples
         --------

@@ -20,8 +20,6 @@ from .protocols import NewUserRecommender, Numbered, RatingPredictor, Recommende
 if TYPE_CHECKING:
     from typing_extensions import Unpack
 
-__all__ = ["evaluate", "evaluate_new_users", "evaluate_ratings", "evaluate_sampled"]
-
 
 def evaluate(
     model: Recommender,
@@ -67,11 +65,9 @@ def evaluate(
 
     Raises
     ------
-    ValueError
-        `test` is empty or contained in `train`, a metric is unknown, a cutoff is below 1, shapes do not fit, the model
-        lists training interactions, or the model does not have an id of `test`.
-    TypeError
-        A cutoff is not an integer.
+    TypeError, ValueError
+        `test` is empty or contained in `train`; a metric is unknown; a cutoff is no integer or below 1; shapes do not
+        fit; the model lists training interactions, or does not have an id of `test`.
 
     Notes
     -----
@@ -208,8 +204,8 @@ def evaluate_sampled(
     Raises
     ------
     ValueError
-        There is no case, arrays do not fit, ids are out of range, a held-out item is among its negatives, a metric is
-        unknown, or a cutoff is below 1.
+        There is no case, arrays do not fit, ids are out of range, or a held-out item is among its negatives; else as in
+        `evaluate`.
 
     Notes
     -----
@@ -279,10 +275,6 @@ def evaluate_ratings(
         Names from `RATING_METRICS`: "rmse", "mae", "sign_accuracy".
     **columns
         Names of columns, such as ``user="customer", item="film", value="stars"``, if `test` is a frame.
-
-    Returns
-    -------
-    dict of str to float
 
     Raises
     ------

@@ -11,15 +11,13 @@ import numpy.typing as npt
 
 from ..data.ids import Ids
 from ..data.interactions import Interactions, MatrixLike, as_interactions
-from ..data.types import Columns
+from ..data.types import Columns, FloatType
 from ..validation import check_integer
 from .bootstrap import Evaluation
 from .metrics import RANKING_METRICS, Bools, Floats, Hits, Ints, RankingMetric
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
-
-__all__ = ["Evaluator", "check_cutoffs", "check_metrics", "in_order", "ranking_metrics", "user_ranking_metrics"]
 
 Name = TypeVar("Name", bound=str)
 ListMetric = RankingMetric | Literal["novelty", "coverage", "gini"]
@@ -65,11 +63,9 @@ def ranking_metrics(
 
     Raises
     ------
-    ValueError
-        Unknown metric; `k` out of range; shapes that do not fit; `test` without interactions; an id that is out of
-        range, twice in one row, or in `train`.
-    TypeError
-        `ids` are not integers, or `k` is not.
+    TypeError, ValueError
+        `ids` or `k` are no integers; an unknown metric; `k` out of range; shapes that do not fit; `test` without
+        interactions; an id that is out of range, twice in one row, or in `train`.
 
     Notes
     -----
@@ -136,7 +132,7 @@ def user_ranking_metrics(
 def in_order(
     name: str,
     R: MatrixLike,
-    dtype: str | np.dtype = "float32",
+    dtype: FloatType = "float32",
     *,
     like: tuple[Ids | None, Ids | None] = (None, None),
     of: str = "the model",
@@ -146,22 +142,9 @@ def in_order(
 ) -> Interactions:
     """Return what a caller passed as Interactions, with rows and columns in the order of other ids.
 
-    Parameters
-    ----------
-    name : str
-        The argument, for messages.
-    R : MatrixLike
-    dtype : {"float32", "float64"}
-    like : (Ids or None, Ids or None)
-        The ids of users and of items. Where `R` has ids too, its rows or columns are put in their order.
-    of : str
-        Whose ids these are, for messages.
-    shape : (int or None, int or None)
-        Users and items of the model. Where there are no ids to compare, the ids of a frame are numbers below these.
-    missing : {"zero", "nan"}
-        As in `Interactions`.
-    **columns
-        Names of the columns of a frame.
+    Where both `R` and `like` have ids, rows or columns are put in the order of `like`; messages say whose ids these are
+    (`of`). Where `like` has none, the ids of a frame are numbers below those of `shape`. The rest is as in
+    `as_interactions`.
     """
     sizes: dict[str, Any] = {}
     if columns:
@@ -217,13 +200,7 @@ def mean(values: Floats) -> float:
 
 
 class Evaluator:
-    """Metrics and cutoffs over one test set, prepared once for any number of models.
-
-    Parameters
-    ----------
-    test, k, metrics, train
-        As in `evaluate`; the matrices as Interactions.
-    """
+    """Metrics and cutoffs over one test set, prepared once for any number of models; arguments as in `evaluate`."""
 
     def __init__(
         self,
@@ -249,20 +226,9 @@ class Evaluator:
         block_size: int = 4096,
         users: npt.NDArray[np.intp] | None = None,
     ) -> Evaluation:
-        """Measure the lists that `recommend(users, n)` returns, block by block.
+        """Measure the lists that `recommend(users, n)` returns for row numbers of users, block by block.
 
-        Parameters
-        ----------
-        recommend : callable (users, n) -> ids
-            Takes row numbers and returns column numbers, -1 for an empty place.
-        block_size : int
-            Users at once.
-        users : array of row numbers, optional
-            By default all users with a relevant item.
-
-        Returns
-        -------
-        Evaluation
+        A list holds column numbers, -1 for an empty place. By default all users with a relevant item are evaluated.
         """
         block_size = check_integer("block_size", block_size, 1)
         wanted = self._wanted

@@ -8,18 +8,6 @@ from typing import Literal, NamedTuple, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-__all__ = [
-    "RANKING_METRICS",
-    "RATING_METRICS",
-    "Hits",
-    "RankingMetric",
-    "RatingMetric",
-    "mae",
-    "rmse",
-    "sign_accuracy",
-    "weighted_rmse",
-]
-
 Floats: TypeAlias = npt.NDArray[np.float64]
 Ints: TypeAlias = npt.NDArray[np.int64]
 Bools: TypeAlias = npt.NDArray[np.bool_]
@@ -35,14 +23,10 @@ class Hits(NamedTuple):
 
     Attributes
     ----------
-    hit : (n_users, k) bool array
-        Whether the item in this place is relevant.
-    filled : (n_users, k) bool array
-        Whether there is an item in this place.
-    n_relevant : (n_users,) int64 array
-        Relevant items of the user, listed or not; at least 1.
-    n_irrelevant : (n_users,) int64 array
-        Items that are neither relevant nor known from training, listed or not.
+    hit, filled : (n_users, k) bool arrays
+        Whether the item in this place is relevant; whether there is an item.
+    n_relevant, n_irrelevant : (n_users,) int64 arrays
+        Items that are relevant, at least 1, and items that are neither relevant nor known from training, listed or not.
 
     Examples
     --------
@@ -179,18 +163,8 @@ def mae(truth: npt.ArrayLike, predicted: npt.ArrayLike) -> float:
 
     Parameters
     ----------
-    truth, predicted : (n,) arrays
-        One number for each pair of a user and an item.
-
-    Returns
-    -------
-    float
-        In the unit of the ratings.
-
-    Raises
-    ------
-    ValueError
-        The arrays are empty, of different lengths, not 1-D, or hold a number that is not finite.
+    truth, predicted
+        As in `rmse`, which also says what is returned and raised.
 
     Examples
     --------
@@ -203,25 +177,14 @@ def mae(truth: npt.ArrayLike, predicted: npt.ArrayLike) -> float:
 
 
 def weighted_rmse(truth: npt.ArrayLike, predicted: npt.ArrayLike, weights: npt.ArrayLike) -> float:
-    """Compute the weighted root mean squared error, ``sqrt(sum(weights (truth - predicted)^2) / sum(weights))``.
+    """Compute the weighted root mean squared error, ``sqrt(sum(w (truth - predicted)^2) / sum(w))`` with weights w.
 
     Parameters
     ----------
-    truth, predicted : (n,) arrays
-        One number for each pair of a user and an item.
+    truth, predicted
+        As in `rmse`, which also says what is returned and raised.
     weights : (n,) array
         How much each pair counts: not negative, not all 0. Their scale does not matter.
-
-    Returns
-    -------
-    float
-        In the unit of the ratings.
-
-    Raises
-    ------
-    ValueError
-        The arrays are empty, of different lengths, not 1-D, or hold a number that is not finite; weights are negative
-        or all 0.
 
     Examples
     --------
@@ -243,18 +206,13 @@ def sign_accuracy(truth: npt.ArrayLike, predicted: npt.ArrayLike) -> float:
 
     Parameters
     ----------
-    truth, predicted : (n,) arrays
-        One number for each pair of a user and an item. Pairs with a truth of 0 have no sign and are left out.
+    truth, predicted
+        As in `rmse`, which also says what is raised. Pairs with a truth of 0 have no sign and are left out.
 
     Returns
     -------
     float
         From 0 to 1.
-
-    Raises
-    ------
-    ValueError
-        The arrays are empty, of different lengths, not 1-D, or hold a number that is not finite; truth is all 0.
 
     Examples
     --------

@@ -10,10 +10,9 @@ from scipy import sparse
 
 from ..data.ids import Ids
 from ..data.interactions import Interactions, MatrixLike
+from ..data.types import FloatType
 from .lists import in_order
 from .metrics import Ints
-
-__all__ = ["NewUserRecommender", "Numbered", "RatingPredictor", "Recommender", "named"]
 
 Array = npt.NDArray[Any]
 
@@ -47,14 +46,7 @@ class RatingPredictor(Protocol):
 
 
 class Numbered:
-    """A model with ids asked by row numbers; it answers with column numbers.
-
-    Parameters
-    ----------
-    model : Recommender, NewUserRecommender or RatingPredictor
-    method : str, optional
-        The method that it must have.
-    """
+    """A model with ids, asked by row numbers; it answers with column numbers. It must have `method`."""
 
     def __init__(self, model: Any, method: str | None = None):
         if isinstance(model, type) or (method is not None and not callable(getattr(model, method, None))):
@@ -91,7 +83,7 @@ class Numbered:
         return columns
 
     def read(
-        self, name: str, R: MatrixLike, dtype: str = "float32", *, new_users: bool = False, **options: Any
+        self, name: str, R: MatrixLike, dtype: FloatType = "float32", *, new_users: bool = False, **options: Any
     ) -> Interactions:
         """Return what a caller passed as Interactions in the model's order; `new_users`: of its items only."""
         sizes: tuple[int | None, int | None] = self.shape or (None, None)

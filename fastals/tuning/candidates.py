@@ -11,8 +11,6 @@ import numpy as np
 
 from ..validation import RandomState, check_integer, check_random_state, shown
 
-__all__ = ["Distribution", "Grid", "Parameters", "candidates_of", "canonical", "sample_candidates"]
-
 Parameters: TypeAlias = dict[str, Any]
 Grid: TypeAlias = Mapping[str, Sequence[Any]] | Sequence[Parameters]
 

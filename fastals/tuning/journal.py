@@ -9,25 +9,12 @@ from pathlib import Path
 from ..storage import replacing
 from .candidates import Parameters
 
-__all__ = ["Journal"]
-
 
 class Journal:
     """Results as lines of JSON: the first line says which search it is, each other line holds one score.
 
-    The file always is a complete one: a new one takes its place when it is on the disk.
-
-    Parameters
-    ----------
-    path : Path
-        Read if it exists, else made.
-    header : dict
-        Model, metric, options and data of the search. A file with another header is refused.
-
-    Attributes
-    ----------
-    results : dict of str to dict
-        What the file had, by key.
+    The file always is a complete one: a new one takes its place when it is on the disk. `results` holds by key what the
+    file had. A file of a search with another header is refused.
     """
 
     def __init__(self, path: Path, header: Parameters):
@@ -50,15 +37,7 @@ class Journal:
         self._lines, self.results = lines, {entry["key"]: entry for entry in entries}
 
     def add(self, key: str, result: Parameters) -> None:
-        """Add a result.
-
-        Parameters
-        ----------
-        key : str
-            Which candidate, and how far it was fitted.
-        result : dict
-            What JSON can hold.
-        """
+        """Add a result, which JSON can hold; the key says which candidate, and how far it was fitted."""
         with self._writing:
             self._lines.append(json.dumps({"key": key} | result))
             self._write()

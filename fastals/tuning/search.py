@@ -35,8 +35,6 @@ from ..validation import check_dtype, check_flag, check_integer, shown
 from .candidates import Parameters, canonical
 from .journal import Journal
 
-__all__ = ["Metric", "Model", "Search", "SearchResult", "Splits", "Trial"]
-
 logger = logging.getLogger("fastals")
 
 Model: TypeAlias = ImplicitALS | ExplicitALS | WeightedALS

@@ -15,8 +15,6 @@ from .search import Metric, Model, Search, SearchResult, Splits, Trial
 if TYPE_CHECKING:
     from typing_extensions import Unpack
 
-__all__ = ["SearchResult", "grid_search", "random_search", "successive_halving"]
-
 
 def grid_search(
     model: Model,
@@ -72,10 +70,6 @@ def grid_search(
         Show a bar of candidates with the best score.
     **columns
         Names of columns, such as ``user="customer", item="article"``, if the parts of `splits` are frames.
-
-    Returns
-    -------
-    SearchResult
 
     Raises
     ------
@@ -142,10 +136,6 @@ def random_search(
     **options
         `every`, `patience`, `warm_start`, `n_jobs`, `refit`, `journal`, `progress` and names of columns, as in
         `grid_search`.
-
-    Returns
-    -------
-    SearchResult
 
     Examples
     --------

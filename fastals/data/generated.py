@@ -7,11 +7,9 @@ from typing import Any
 import numpy as np
 
 from ..validation import check_integer, check_random_state
-from .container import Interactions
 from .events import Events
 from .ids import Ids
-
-__all__ = ["synthetic"]
+from .interactions import Interactions
 
 # Pairs in one gather of planted factors: 1 million of 16 factors in float64 are 128 MB for each side.
 _AFFINITY_ROWS = 1_000_000
@@ -47,16 +45,14 @@ def synthetic(
     Returns
     -------
     Interactions
-        Exactly `n_cells` distinct cells, at least one for every user; an unpopular item may have none. Values are the
-        whole numbers 1 to 5. Times are integers that rise strictly down the rows; the rows stand in random order. Ids
-        are the codes.
+        Exactly `n_cells` distinct interactions, at least one for every user; an unpopular item may have none. Values
+        are the whole numbers 1 to 5. Times are integers that rise strictly down the rows; the rows stand in random
+        order. Ids are the numbers.
 
     Raises
     ------
-    TypeError
-        If a count is not an integer.
-    ValueError
-        If an argument is out of its range.
+    TypeError, ValueError
+        A count is not an integer, or an argument is out of its range.
 
     Notes
     -----
@@ -74,6 +70,12 @@ def synthetic(
     items. A user's degree is 1 plus a share of the remaining cells in proportion to its weight, limited by the number
     of items; an item's degree comes from the draws. 138,000 x 27,000 with 20 million cells takes 25 s and 1 GB, with
     39 to 9,627 cells a user (median 68) and 6 to 40,520 an item (median 68).
+
+    Examples
+    --------
+    >>> from fastals.data import synthetic
+    >>> synthetic(100, 50, 1000)
+    Interactions(100 users x 50 items, 1000 events, float32)
     """
     for name, count in (("n_users", n_users), ("n_items", n_items), ("n_cells", n_cells), ("rank", rank)):
         check_integer(name, count, 1)
