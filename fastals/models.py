@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
-from typing import Any
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
 
 from .data.interactions import Interactions, MatrixLike
+from .data.types import FloatType
 from .explain import Explaining
 from .objectives import ItemWeights, Objective, check_regularization
 from .persistence import Saving, read_model
@@ -16,6 +17,8 @@ from .updates import Updating
 from .validation import check_dtype, check_flag, check_number
 
 __all__ = ["ExplicitALS", "ImplicitALS", "WeightedALS", "load", "warmup"]
+
+Solver: TypeAlias = Literal["auto", "cholesky", "cg", "plain"]
 
 
 class _ALS(Ranking, Explaining, Updating, Saving):
@@ -105,8 +108,8 @@ class ImplicitALS(_ALS):
         unobserved_weight: float = 1.0,
         popularity_exponent: float = 0.0,
         regularization_exponent: float = 0.0,
-        solver: str = "auto",
-        dtype: Any = "float32",
+        solver: Solver = "auto",
+        dtype: FloatType = "float32",
         tol: float = 0.0,
         n_threads: int | None = None,
         random_state: Any = None,
@@ -194,8 +197,8 @@ class ExplicitALS(_ALS):
         biases: bool = True,
         regularization_exponent: float = 1.0,
         iterations: int = 15,
-        solver: str = "auto",
-        dtype: Any = "float32",
+        solver: Solver = "auto",
+        dtype: FloatType = "float32",
         tol: float = 0.0,
         n_threads: int | None = None,
         random_state: Any = None,
@@ -270,8 +273,8 @@ class WeightedALS(_ALS):
         popularity_exponent: float = 0.0,
         regularization_exponent: float = 0.0,
         iterations: int = 15,
-        solver: str = "auto",
-        dtype: Any = "float32",
+        solver: Solver = "auto",
+        dtype: FloatType = "float32",
         tol: float = 0.0,
         n_threads: int | None = None,
         random_state: Any = None,
@@ -340,7 +343,7 @@ def load(path: str | os.PathLike[str]) -> ImplicitALS | ExplicitALS | WeightedAL
     return read_model(path, MODELS)
 
 
-def warmup(dtype: Any = "float32") -> None:
+def warmup(dtype: FloatType = "float32") -> None:
     """Compile the code for fits, fold-in and recommendations of `dtype`, or load it from the disk cache.
 
     Call `warmup` before serving, or once while an image is built. Otherwise the first fit of a process waits for the

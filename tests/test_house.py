@@ -106,11 +106,7 @@ def test_no_circles():
 
 
 COMPILED = {"kernel", "inner", "fused", "inlined", "strict", "parallel_kernel"}
-LONGER = {
-    "engine.simd.kernels",
-    "compat.implicit.als",
-    "compat.translate",
-}  # vector kernels are one idea, each with its table
+LONGER = {"engine.simd.kernels"}  # vector kernels are one idea, each with its table
 
 
 @every_source
