@@ -220,7 +220,7 @@ class Objective:
         values = cells.values
         if self.sign_target == 0 or values.min(initial=1) > 0:
             return cells.counts
-        total = np.concatenate([[0], np.cumsum(cells.all_values > 0)])
+        total = np.concatenate([[0], np.cumsum(cells.all_values > 0, dtype=np.int64)])
         return total[cells.indptr[1:]] - total[cells.indptr[:-1]]
 
     def with_items(self, statistics: Statistics, items: np.ndarray, counts: np.ndarray) -> Statistics:

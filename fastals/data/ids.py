@@ -114,11 +114,23 @@ class Ids(Frozen):
         return f"Ids({len(self)} {_kind(self.values)}: {', '.join(shown)})"
 
     def tolist(self) -> list[Any]:
-        """Return the ids as Python's strings or integers."""
+        """Return the ids as Python's strings or integers.
+
+        Examples
+        --------
+        >>> Ids("items", ["tea", "book"]).tolist()
+        ['tea', 'book']
+        """
         return list(self)
 
     def same_as(self, other: Ids) -> bool:
-        """Tell whether all numbers have the same ids."""
+        """Tell whether all numbers have the same ids.
+
+        Examples
+        --------
+        >>> Ids("items", ["tea", "book"]).same_as(Ids("items", ["book", "tea"]))
+        False
+        """
         return self is other or np.array_equal(self.values, other.values)
 
     def positions(self, name: str, ids: Any, remedy: str = "", of: str = "the model") -> np.ndarray:
@@ -136,6 +148,11 @@ class Ids(Frozen):
         Returns
         -------
         intp array of shape (n_ids,)
+
+        Examples
+        --------
+        >>> Ids("items", ["tea", "book"]).positions("items", "book").tolist()
+        [1]
         """
         if np.ndim(ids) == 0:
             ids = [ids]
@@ -160,7 +177,13 @@ class Ids(Frozen):
         return self._order[places]
 
     def take(self, positions: np.ndarray) -> np.ndarray:
-        """Return the id of each number; beside -1 stands -1, or "" among strings."""
+        """Return the id of each number; beside -1 stands -1, or "" among strings.
+
+        Examples
+        --------
+        >>> Ids("items", ["tea", "book"]).take(np.array([1, -1])).tolist()
+        ['book', '']
+        """
         nothing = np.asarray("" if _kind(self.values) == "strings" else -1).astype(self.values.dtype)
         return np.where(positions < 0, nothing, self.values[np.maximum(positions, 0)])
 
