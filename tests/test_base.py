@@ -277,13 +277,13 @@ def test_a_forked_child_can_fit_and_recommend():
             WeightedALS,
             {"item_weights": -np.ones(20)},
             ValueError,
-            r"item_weights must be finite and at least 0: item 0 with \d+ cells got -1.0",
+            r"item_weights must be finite and at least 0: item 0 with \d+ interactions got -1.0",
         ),
         (
             WeightedALS,
             {"item_weights": np.where(np.arange(20) == 4, np.nan, 1.0)},
             ValueError,
-            r"item_weights must be finite and at least 0: item 4 with \d+ cells got nan",
+            r"item_weights must be finite and at least 0: item 4 with \d+ interactions got nan",
         ),
         (
             ImplicitALS,
