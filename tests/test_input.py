@@ -183,12 +183,12 @@ def with_cell(value, dtype=np.float64) -> sparse.csr_array:
         (
             with_cell(np.inf),
             ValueError,
-            r"R is not finite in 1 of \d+ cells, the first at row 3, column 5: inf; drop or mend these cells first",
+            r"R is not finite in 1 of \d+ entries, the first at row 3, column 5: inf; drop or mend these entries first",
         ),
         (
             np.where(np.arange(20) == 4, np.nan, np.ones((2, 1))),
             ValueError,
-            r"R is not finite in 2 of 40 cells, the first at row 0, column 4: nan; drop or mend these cells first",
+            r"R is not finite in 2 of 40 entries, the first at row 0, column 4: nan; drop or mend these entries first",
         ),
         (sparse.csr_array((0, 5)), ValueError, r"R has shape \(0, 5\): at least one user and one item are wanted"),
         (np.zeros((5, 0)), ValueError, r"R has shape \(5, 0\): at least one user and one item are wanted"),
@@ -256,7 +256,7 @@ def test_wrong_matrices(R, error, sentence):
 
 def test_cells_too_large_for_the_dtype():
     sentence = (
-        r"R is too large for float32 in 1 of \d+ cells, the first at row 3, column 5: 1e\+39; "
+        r"R is too large for float32 in 1 of \d+ entries, the first at row 3, column 5: 1e\+39; "
         "rescale, or use dtype='float64'"
     )
     refused(sentence, ValueError, fitted(dtype="float32"), with_cell(1e39))
@@ -266,7 +266,7 @@ def test_cells_too_large_for_the_dtype():
 @pytest.mark.parametrize(
     ("weights", "error", "sentence"),
     [
-        (np.ones(3), ValueError, r"weights must have one number for each stored cell of R, shape .*, got shape \(3,\)"),
+        (np.ones(3), ValueError, r"weights must have one number for each stored entry of R, .*, got shape \(3,\)"),
         (
             sparse.csr_array((30, 19)),
             ValueError,
@@ -275,22 +275,22 @@ def test_cells_too_large_for_the_dtype():
         (
             sparse.csr_array(np.ones((30, 20))),
             ValueError,
-            r"weights must store exactly the cells of R: it has 600 cells, R has \d+",
+            r"weights must store exactly the entries of R: it has 600 entries, R has \d+",
         ),
         (
             sparse.csr_array((np.ones(GOOD.nnz), (GOOD.indices + 1) % 20, GOOD.indptr), shape=(30, 20)),
             ValueError,
-            r"weights must store exactly the cells of R: it has \d+ cells, R has \d+ in other places",
+            r"weights must store exactly the entries of R: it has \d+ entries, R has \d+ in other places",
         ),
         (
             np.where(np.arange(GOOD.nnz) == 0, -1.0, 1.0),
             ValueError,
-            r"weights is not finite or below 0 in 1 of \d+ cells, the first at row 0, column \d+: -1.0; drop .*",
+            r"weights is not finite or below 0 in 1 of \d+ entries, the first at row 0, column \d+: -1.0; drop .*",
         ),
         (
             np.where(np.arange(GOOD.nnz) == 0, np.nan, 1.0),
             ValueError,
-            r"weights is not finite or below 0 in 1 of \d+ cells, the first at row 0, column \d+: nan; drop .*",
+            r"weights is not finite or below 0 in 1 of \d+ entries, the first at row 0, column \d+: nan; drop .*",
         ),
         (np.full(GOOD.nnz, "a"), TypeError, "weights must hold real numbers, got dtype <U1; convert its values first"),
         (
@@ -307,7 +307,7 @@ def test_wrong_cell_weights(weights, error, sentence):
 
 def test_cell_weights_whose_order_is_not_known():
     sentence = (
-        "weights is an array and R is neither CSR nor dense, so the order of its cells is not kept: "
+        "weights is an array and R is neither CSR nor dense, so the order of its entries is not kept: "
         "pass R as CSR or weights as a sparse matrix"
     )
     for R in (GOOD.tocoo(), GOOD.tocsc(), [(0, 1, 1.0), (0, 0, 1.0)]):
@@ -340,5 +340,5 @@ def test_cell_weights_on_duplicates_that_scipy_would_sum(form):
 
 
 def test_cell_weights_too_large_for_the_dtype():
-    sentence = r"weights is too large for float32 in (\d+) of \1 cells, the first at .*: 1e\+39; rescale, or .*"
+    sentence = r"weights is too large for float32 in (\d+) of \1 entries, the first at .*: 1e\+39; rescale, or .*"
     refused(sentence, ValueError, fitted(WeightedALS, dtype="float32"), GOOD, weights=np.full(GOOD.nnz, 1e39))

@@ -11,10 +11,11 @@ if TYPE_CHECKING:
 
 
 def __getattr__(name: str) -> Any:
-    from .. import datasets
+    if not name.startswith("_"):  # a look for `__wrapped__`, as doctest has it, imports nothing
+        from .. import datasets
 
-    if name in datasets.__all__:
-        return getattr(datasets, name)
+        if name in datasets.__all__:
+            return getattr(datasets, name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
