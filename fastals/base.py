@@ -23,7 +23,7 @@ from .engine.problem import BACKGROUND, OFFSET, Cells, Failure, Model, RowProble
 from .engine.simd.target import padded
 from .engine.sketch import sketch
 from .engine.threads import available
-from .errors import solve_error
+from .errors import solve_error, warn_singular
 from .fitted import Fitted, Rows, Side, SideName
 from .objectives import Objective
 from .progress import Progress, logger
@@ -202,7 +202,12 @@ class Base(Stateful):
             A model that was fitted before stays what it was. A model that was not fitted gets the state after the last
             iteration that a callback or a checkpoint has, and a log line at level WARNING says so.
         numpy.linalg.LinAlgError
-            A row's equations have no solution in the model's dtype; the message names row and remedy.
+            A row's solution is not finite in the model's dtype; the message names row and remedy.
+
+        Warns
+        -----
+        fastals.errors.SingularRowsWarning
+            Users or items have many solutions, as without regularization: each gets the one of minimum norm.
 
         Notes
         -----
@@ -296,10 +301,12 @@ class Base(Stateful):
 
         run: Callable[..., Failure | None]
         if self._plain:
-            draw, run = partial(plain.start, model, checked.rng), partial(plain.fit, model, checked.n_threads)
+            singular: dict[str, int] = {}
+            draw = partial(plain.start, model, checked.rng)
+            run = partial(plain.fit, model, checked.n_threads, singular)
         else:
             alternation = engine.Alternation(model, checked.solver, checked.n_threads)
-            draw, run = partial(sketch, alternation, checked.rng), alternation.fit
+            draw, run, singular = partial(sketch, alternation, checked.rng), alternation.fit, alternation.singular
         file, found, keep = None, None, None
         if request is not None:
             params = self.get_params() | ({"solver": "plain"} if self._plain else {})
@@ -330,6 +337,7 @@ class Base(Stateful):
         if failure is not None:
             side = cells.by_user if failure.side == "user" else cells.by_item
             raise solve_error(failure, side, checked.dtype)
+        warn_singular(singular, checked.dtype)
         return record(model.X, model.Y)
 
     def _leave(self, left: Fitted) -> None:

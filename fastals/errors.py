@@ -2,11 +2,38 @@
 
 from __future__ import annotations
 
+import warnings
+from collections.abc import Mapping
+
 import numpy as np
 
-from .engine.problem import NOT_POSITIVE, Cells, Failure
+from .engine.problem import Cells, Failure
 
-__all__ = ["solve_error"]
+__all__ = ["SingularRowsWarning", "solve_error", "warn_singular"]
+
+
+class SingularRowsWarning(UserWarning):
+    """Users or items of a fit have many solutions, and got the smallest."""
+
+
+def warn_singular(singular: Mapping[str, int], dtype: np.dtype) -> None:
+    """Warn of users and items whose equations have many solutions, if there are any.
+
+    Parameters
+    ----------
+    singular : mapping from "user" and "item" to int
+        How many of each there are.
+    dtype : numpy.dtype
+        Of the fit.
+    """
+    told = " and ".join(f"{count} {side}{'s' * (count > 1)}" for side, count in singular.items() if count)
+    if told:
+        warnings.warn(
+            f"the equations of {told} have more than one solution in {dtype}: each got the smallest one; "
+            "raise regularization, or take fewer factors",
+            SingularRowsWarning,
+            stacklevel=4,  # of whoever calls `fit`
+        )
 
 
 def solve_error(failure: Failure, cells: Cells, dtype: np.dtype) -> np.linalg.LinAlgError:
@@ -21,11 +48,8 @@ def solve_error(failure: Failure, cells: Cells, dtype: np.dtype) -> np.linalg.Li
         In which it was tried.
     """
     begin, end = cells.indptr[failure.row], cells.indptr[failure.row + 1]
-    cause = (
-        "its equations are not positive definite" if failure.status == NOT_POSITIVE else "its solution is not finite"
-    )
     precision = "" if dtype == np.float64 else ", or use dtype='float64'"
     return np.linalg.LinAlgError(
-        f"{failure.side} {failure.row} with {end - begin} interactions cannot be solved in {dtype}: {cause}; "
-        f"raise regularization, or rescale the values{precision}"
+        f"{failure.side} {failure.row} with {end - begin} interactions cannot be solved in {dtype}: its "
+        f"solution is not finite; raise regularization, or rescale the values{precision}"
     )

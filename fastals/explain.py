@@ -78,11 +78,6 @@ class Explaining(Base):
             y[items.k] = 1
         found = equations.row_equations(problem, rows[:, : items.k], biases, fitted.explaining_gram())
         contributions = equations.contributions(found, y[: items.width])
-        if contributions is None:
-            raise np.linalg.LinAlgError(
-                f"the prediction for item {item!r} cannot be explained: the equations of the user's "
-                f"{len(cells.indices)} interactions are not positive definite; raise regularization and fit again"
-            )
         order = np.argsort(-contributions, kind="stable")
         ranked = contributions[order]
         names = items.names(cells.indices[order].astype(np.intp))

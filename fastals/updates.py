@@ -189,7 +189,7 @@ class Updating(Base):
             An argument is not as wanted; the model was saved without its interactions; the item is new and
             `item_weights` is an array. The model stays what it was.
         numpy.linalg.LinAlgError
-            A row has no solution. The model stays what it was.
+            A row's solution is not finite. The model stays what it was.
 
         Examples
         --------
@@ -309,15 +309,15 @@ def _solved(
     rows = fixed.rows(problem.cells.indices)
     biases = rows[:, fixed.k] if fixed.biased else None
     solution = equations.solve(equations.row_equations(problem, rows[:, : fixed.k], biases, gram))
-    with np.errstate(over="ignore"):
-        new = None if solution is None else solution.astype(side.base.dtype)
-    if new is None or not np.isfinite(new).all():
-        raise np.linalg.LinAlgError(
-            f"{name} {number} with {len(problem.cells.indices)} interactions cannot be solved: its equations are not "
-            f"positive definite, or its solution is beyond {side.base.dtype}; raise regularization"
-        )
     place = np.array([number])
     old = side.rows(place)[0, : side.width] if number < len(side) else np.zeros(side.width, side.base.dtype)
+    with np.errstate(over="ignore"):
+        new = solution.astype(side.base.dtype)
+    if not np.isfinite(new).all():
+        raise np.linalg.LinAlgError(
+            f"{name} {number} with {len(problem.cells.indices)} interactions cannot be solved in {new.dtype}: its "
+            "solution is not finite; raise regularization, or rescale the values"
+        )
     return side.with_rows(place, new[None]), old, new
 
 

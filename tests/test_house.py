@@ -43,7 +43,7 @@ LAYERS = [
     {"engine.alternation"},
     {"engine.sweep"},
     {"engine.rows.long_rows", "engine.rows.blocked_rows"},
-    {"engine.rows.solve", "engine.loss", "engine.topk"},
+    {"engine.rows.solve", "engine.loss", "engine.topk", "engine.smallest"},
     {"engine.rows.primal", "engine.rows.dual", "engine.rows.cg"},
     {"engine.rows.diagonal", "engine.basis", "engine.equations", "engine.fallback"},
     {"engine.rows.workspace", "engine.cholesky", "engine.cells", "engine.plan"},

@@ -46,6 +46,7 @@ class Alternation:
     def __init__(self, model: Model, solver: str, n_threads: int) -> None:
         self.model, self.solver, self.n_threads = model, solver, n_threads
         self._schedules: dict[str, sweep.Schedule] = {}
+        self.singular = {"user": 0, "item": 0}  # rows with many solutions in the latest half-step
         self.background = {side: bool(self.sides(side)[0].columns[:, BACKGROUND].any()) for side in ("user", "item")}
         # Gram matrices weighted by the ridge, of the panels that have only been rotated since it was computed.
         self._ridges: dict[str, np.ndarray] = {}
@@ -131,7 +132,7 @@ class Alternation:
             if plan.finish or not self.background[side]:
                 g = self._fix(Y, problem.columns[:, BACKGROUND])
             outcome = self.solve_rows(side, Y, g, plan)
-        failure = first_failure(side, outcome.status)
+        failure, self.singular[side] = first_failure(side, outcome.status), outcome.singular
         reported = side == "item" or plan.finish  # else the ridge term would be computed for nothing
         return failure, outcome.loss + ridge(other, Y) if reported and not failure else 0.0
 

@@ -14,6 +14,7 @@ import numpy as np
 from .blas import eigh, one_blas_thread
 from .cholesky import gram_add, unfold_gram
 from .jit import inner, kernel, next_block
+from .panel import aligned_copy
 from .simd.kernels import multiply, scaled, strip_of
 from .simd.target import aligned_empty, in_strips, target
 from .threads import spread
@@ -295,8 +296,7 @@ def fix(panel: np.ndarray, weights: np.ndarray, width: int, n_threads: int) -> F
     g, rotation = diagonalise(gram(panel, weights, width, n_threads), panel.dtype)
     if rotation is None:
         return Fixed(panel, pad(g, panel), None)
-    rotated = aligned_empty(panel.shape, panel.dtype)
-    rotated[...] = panel
+    rotated = aligned_copy(panel)
     rotate(rotated, rotation, n_threads)
     return Fixed(rotated, pad(g, panel), rotation)
 

@@ -14,7 +14,7 @@ from typing import NamedTuple
 import numpy as np
 import scipy
 
-from .blas import one_blas_thread
+from .blas import eigh, one_blas_thread
 from .problem import BACKGROUND, OFFSET, RIDGE, WEIGHT, RowProblem
 
 BLOCK = 256  # rows taken at once
@@ -40,6 +40,16 @@ class Equations(NamedTuple):
     r: np.ndarray  # float64 (k,)
     Y: np.ndarray  # float64 (m, k): the fixed rows of the entries
     b: np.ndarray  # float64 (m,)
+    w: np.ndarray  # float64 (m,)
+    ridge: float
+    background: np.ndarray | None  # float64 (k, k): background G; None where there is none
+    eps: float  # of the dtype in which the fixed rows came
+
+    @property
+    def noise(self) -> float:
+        """Share of the largest eigenvalue of Y'WY up to which another one is nothing but rounding."""
+        size = max(self.Y.shape)
+        return max(size * np.finfo(float).eps, (size * self.eps) ** 2)
 
 
 def entries(problem: RowProblem, offsets: np.ndarray | None = None) -> Entries:
@@ -77,6 +87,7 @@ def row_equations(
     gram : ndarray of float64, shape (k, k), optional
         G of the fixed side; None where there is no background.
     """
+    eps = float(np.finfo(Y.dtype).eps)
     Y = Y.astype(np.float64)
     if offsets is not None:
         Y = np.column_stack([Y, np.ones(len(Y))])
@@ -89,38 +100,97 @@ def row_equations(
         else:
             A = (Y.T * w) @ Y
         r = Y.T @ b
-    A += problem.rows[0, RIDGE] * np.eye(Y.shape[1])
-    if gram is not None:
-        A += problem.rows[0, BACKGROUND] * gram
-    return Equations(A, r, Y, b)
+    ridge = float(problem.rows[0, RIDGE])
+    A += ridge * np.eye(Y.shape[1])
+    background = None if gram is None else problem.rows[0, BACKGROUND] * gram
+    if background is not None:
+        A += background
+    return Equations(A, r, Y, b, w, ridge, background, eps)
 
 
-def solve(equations: Equations) -> np.ndarray | None:
-    """Return x, float64 (k,), by Cholesky; None where A is not positive definite. A row without entries is 0."""
-    return _cholesky_solve(equations.A, equations.r) if len(equations.b) else np.zeros(len(equations.r))
+def solve(equations: Equations) -> np.ndarray:
+    """Return x, float64 (k,): of many solutions the smallest. A row without entries is 0."""
+    _, r, Y, b, w, ridge, background, _ = equations
+    if len(b) == 0:
+        return np.zeros(len(r))
+    if ridge == 0 and background is None and len(b) < len(r):
+        # Fewer entries than unknowns: x = Z'(Z Z')^-1 q with Z = sqrt(W) Y costs less than singular vectors.
+        used = w > 0
+        root = np.sqrt(w[used])
+        Z = Y[used] * root[:, None]
+        with one_blas_thread():
+            t = _cholesky_solve(Z @ Z.T, b[used] / root, equations.noise)
+            if t is not None:
+                return np.asarray(Z.T @ t)
+    return _inverse_times(equations, r)
 
 
-def contributions(equations: Equations, y: np.ndarray) -> np.ndarray | None:
-    """Return what each entry adds to the prediction x.y, float64 (m,); None where A is not positive definite.
+def contributions(equations: Equations, y: np.ndarray) -> np.ndarray:
+    """Return what each entry adds to the prediction x.y, float64 (m,).
 
-    x = A^-1 sum_j b_j y_j, so x.y is the sum of b_j y_j' A^-1 y (Hu, Koren, Volinsky: Collaborative filtering for
+    x = A^+ sum_j b_j y_j, so x.y is the sum of b_j y_j' A^+ y (Hu, Koren, Volinsky: Collaborative filtering for
     implicit feedback datasets. ICDM 2008, section 5).
     """
     if len(equations.b) == 0:
         return equations.b
-    turned = _cholesky_solve(equations.A, y)
+    turned = _inverse_times(equations, y)
     with one_blas_thread():
-        return None if turned is None else equations.b * (equations.Y @ turned)
+        return equations.b * (equations.Y @ turned)
 
 
-def _cholesky_solve(A: np.ndarray, r: np.ndarray) -> np.ndarray | None:
+def range_of(gram: np.ndarray, Y: np.ndarray, eps: float) -> np.ndarray | None:
+    """Return axes that span the range of a background's Gram matrix, float64 (k, rank).
+
+    An eigenvalue within the rounding of the dtype, whose `eps` that is, counts as 0. None where no eigenvalue is 0, all
+    are, or the fixed rows `Y` reach out of the range, as those without a weight in the background may.
+    """
+    if not np.isfinite(gram).all():
+        return None
+    values, vectors = eigh(gram)
+    share = len(gram) * eps
+    null = values <= share * values[-1]
+    if not null.any() or not values[-1] > 0:
+        return None
+    with one_blas_thread():
+        left = Y.astype(np.float64) @ vectors[:, null]
+    return vectors[:, ~null] if (left**2).sum() <= share * np.sum(Y**2, dtype=np.float64) else None
+
+
+def _inverse_times(equations: Equations, v: np.ndarray) -> np.ndarray:
+    """Return A^-1 v, or A^+ v where A is singular: the smallest solution."""
+    A, background, axes = equations.A, equations.background, None
+    if background is not None and equations.ridge <= equations.eps * background.diagonal().max():
+        axes = range_of(background, equations.Y, equations.eps)
+    with one_blas_thread():
+        if axes is not None:
+            A, v = axes.T @ A @ axes, axes.T @ v
+        # A pivot that is no more than a rounding may come out positive, where exactly it is 0.
+        solution = _cholesky_solve(A, v, len(A) * np.finfo(float).eps)
+        if solution is None:
+            solution = _pseudoinverse_times(equations, v) if axes is None else np.linalg.pinv(A, hermitian=True) @ v
+        return solution if axes is None else np.asarray(axes @ solution)
+
+
+def _pseudoinverse_times(equations: Equations, v: np.ndarray) -> np.ndarray:
+    """Return A^+ v. What is 0 without the ridge counts as 0 also with it: no right-hand side reaches there."""
+    A, _, Y, _, w, ridge, background, eps = equations
+    with one_blas_thread():
+        if background is None:  # singular values tell more than the eigenvalues, their squares
+            _, values, axes = np.linalg.svd(Y * np.sqrt(w)[:, None], full_matrices=False)
+            there, values, axes = values > max(Y.shape) * eps * values[0], values**2 + ridge, axes.T
+        else:
+            values, axes = eigh(A)
+            there = values - ridge > equations.noise * values[-1]
+        return np.asarray(axes[:, there] @ (axes[:, there].T @ v / values[there]))
+
+
+def _cholesky_solve(A: np.ndarray, r: np.ndarray, noise: float) -> np.ndarray | None:
+    """Return A^-1 r; None where A has a pivot of no more than `noise` times its largest number."""
     # By its full name: importing it with this module would add a tenth to what `import fastals` takes.
     factor, solution, info = scipy.linalg.lapack.dposv(A, r)
-    pivots = factor.diagonal() ** 2
-    # A pivot that is no more than a rounding may come out positive, where exactly it is 0.
-    if info != 0 or pivots.min() <= len(A) * np.finfo(float).eps * A.diagonal().max():
+    if info != 0 or (factor.diagonal() ** 2).min() <= noise * A.diagonal().max():
         return None
-    return solution
+    return np.asarray(solution)
 
 
 def gram(factors: np.ndarray, weights: np.ndarray) -> np.ndarray:

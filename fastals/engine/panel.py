@@ -14,6 +14,13 @@ def aligned_zeros(shape: int | tuple[int, ...], dtype: np.dtype) -> np.ndarray:
     return array
 
 
+def aligned_copy(array: np.ndarray) -> np.ndarray:
+    """Return a copy that starts at a cache line."""
+    copy = aligned_empty(array.shape, array.dtype)
+    copy[...] = array
+    return copy
+
+
 def as_panel(factors: np.ndarray, extra: np.ndarray | None = None) -> np.ndarray:
     """Return `factors` as a panel, with `extra` as one more column.
 

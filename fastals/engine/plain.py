@@ -20,12 +20,26 @@ import numpy as np
 from numba import prange
 
 from .alternation import Begin, Reached, biases_as_offsets
+from .blas import one_blas_thread
 from .cells import cell
-from .equations import gram
+from .equations import gram, range_of
 from .jit import parallel_kernel, strict
 from .launch import launch
 from .loss import ridge
-from .problem import BACKGROUND, NOT_FINITE, NOT_POSITIVE, OK, RIDGE, WEIGHT, Failure, Model, RowProblem, first_failure
+from .problem import (
+    BACKGROUND,
+    MINIMUM_NORM,
+    NOT_FINITE,
+    NOT_POSITIVE,
+    OK,
+    RIDGE,
+    WEIGHT,
+    Failure,
+    Model,
+    RowProblem,
+    first_failure,
+)
+from .smallest import solve_again, without_ridge
 from .sweep import Outcome
 
 
@@ -39,6 +53,7 @@ def start(model: Model, rng: np.random.Generator) -> Begin:
 def fit(
     model: Model,
     n_threads: int,
+    singular: dict[str, int],
     begin: Begin,
     iterations: int,
     after: Callable[[int, float], bool],
@@ -47,7 +62,8 @@ def fit(
     """Alternate from the factors in `model.Y`, or from those of both sides where the users are solved already.
 
     `after(iteration, loss)` is called after each iteration; True ends the fit. `keep` is called before it: a fit that
-    begins with the panels as they were then goes on from there. Returns the first row that failed.
+    begins with the panels as they were then goes on from there. Returns the first row that failed, and in
+    `singular` how many rows of a side have many solutions.
     """
     sides = {"user": (model.users, model.X, model.Y), "item": (model.items, model.Y, model.X)}
     first, reached = 0, begin.reached
@@ -56,12 +72,12 @@ def fit(
         if after(reached.iteration, reached.loss):
             return None
     elif begin.users != "solved":
-        failure, _ = _solve_side("user", *sides["user"], model, n_threads)
+        failure, _ = _solve_side("user", *sides["user"], model, n_threads, singular)
         if failure:
             return failure
     for iteration in range(first, iterations):
         for side in ("item", "user"):
-            failure, loss = _solve_side(side, *sides[side], model, n_threads)
+            failure, loss = _solve_side(side, *sides[side], model, n_threads, singular)
             if failure:
                 return failure
         loss += ridge(model.items, model.Y)
@@ -73,18 +89,43 @@ def fit(
 
 
 def _solve_side(
-    side: str, problem: RowProblem, X: np.ndarray, Y: np.ndarray, model: Model, n_threads: int
+    side: str,
+    problem: RowProblem,
+    X: np.ndarray,
+    Y: np.ndarray,
+    model: Model,
+    n_threads: int,
+    singular: dict[str, int],
 ) -> tuple[Failure | None, float]:
     with biases_as_offsets(problem, Y, model.bias):
         outcome = half_step(problem, Y, model.width, X, n_threads)
+    singular[side] = outcome.singular
     return first_failure(side, outcome.status), outcome.loss
 
 
 def half_step(problem: RowProblem, Y: np.ndarray, width: int, X: np.ndarray, n_threads: int) -> Outcome:
     """Overwrite X by the solutions for Y, as `sweep.half_step`; of both panels the first `width` columns count."""
-    G = gram(Y[:, :width], problem.columns[:, BACKGROUND]).astype(Y.dtype)
+    G = gram(Y[:, :width], problem.columns[:, BACKGROUND])
+    free = without_ridge(problem.rows, G.diagonal().max())
+    axes = range_of(G, Y[:, :width], np.finfo(Y.dtype).eps) if G.any() and free.any() else None
+    outcome = _launched(problem, Y, G, X, n_threads)
+    if axes is not None:
+        # The same problem with fewer factors: what they are along the axes.
+        x = np.zeros((len(X), axes.shape[1]), X.dtype)
+        with one_blas_thread():
+            along, G_along = (Y[:, :width].astype(np.float64) @ axes).astype(Y.dtype), axes.T @ G @ axes
+        losses, status = _launched(problem, along, G_along, x, n_threads)
+        status[(status == OK) & (problem.cells.counts > 0)] = MINIMUM_NORM
+        with one_blas_thread():  # row by row, so that the bits do not depend on other rows
+            X[free, :width] = (x[free, None] @ axes.T)[:, 0]
+        outcome = Outcome(np.where(free, losses, outcome.losses), np.where(free, status, outcome.status))
+    solve_again(problem, Y, G, width, X, *outcome)
+    return outcome
+
+
+def _launched(problem: RowProblem, Y: np.ndarray, G: np.ndarray, X: np.ndarray, n_threads: int) -> Outcome:
     status, losses = np.zeros(len(X), np.int8), np.zeros(len(X))
-    launch(_solve_rows, n_threads, *problem, Y, G, X, status, losses)
+    launch(_solve_rows, n_threads, *problem, Y, G.astype(Y.dtype), X, status, losses)
     return Outcome(losses, status)
 
 

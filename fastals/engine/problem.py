@@ -15,8 +15,8 @@ WEIGHT, BACKGROUND = 0, 1
 RIDGE = 2
 OFFSET = 2
 
-# Status of a solved row. The models turn it into an error message.
-OK, NOT_POSITIVE, NOT_FINITE = 0, 1, 2
+# Status of a row. The models turn one above OK into an error message. MINIMUM_NORM: of many solutions the smallest.
+MINIMUM_NORM, OK, NOT_POSITIVE, NOT_FINITE = -1, 0, 1, 2
 
 
 class Cells(NamedTuple):
@@ -109,5 +109,5 @@ class Failure(NamedTuple):
 
 def first_failure(side: str, status: np.ndarray) -> Failure | None:
     """Return the first row of a half-step that could not be solved."""
-    failed = np.flatnonzero(status)
+    failed = np.flatnonzero(status > OK)
     return Failure(side, int(failed[0]), int(status[failed[0]])) if len(failed) else None

@@ -7,8 +7,9 @@ from typing import NamedTuple
 import numpy as np
 
 from .jit import kernel, next_block
+from .panel import aligned_copy
 from .plan import Plan, predicted_cost
-from .problem import OK, RowProblem
+from .problem import MINIMUM_NORM, OK, RowProblem
 from .rows.blocked_rows import (
     Batch,
     batch_memory,
@@ -22,6 +23,7 @@ from .rows.long_rows import LONG, solve_long_row
 from .rows.solve import solve_row
 from .rows.workspace import Workspace, workspace
 from .simd.kernels import AHEAD, prefetch_rows
+from .smallest import null_directions, solve_again, without_ridge
 from .threads import spread
 
 # Batches of rows that are solved together. With more batches a block of columns serves fewer rows.
@@ -59,6 +61,11 @@ class Outcome(NamedTuple):
         """Sum of the rows' objectives, without the ridge of the columns."""
         return float(self.losses.sum())
 
+    @property
+    def singular(self) -> int:
+        """Number of rows with many solutions, of which they have got the smallest."""
+        return int(np.count_nonzero(self.status == MINIMUM_NORM))
+
 
 def half_step(
     problem: RowProblem,
@@ -70,7 +77,7 @@ def half_step(
     n_threads: int,
     schedule: Schedule | None = None,
 ) -> Outcome:
-    """Solve every row of `problem` for the fixed panel `Y` into the panel `X`.
+    """Solve every row of `problem` for the fixed panel `Y` into the panel `X`; of many solutions the smallest.
 
     Parameters
     ----------
@@ -92,8 +99,40 @@ def half_step(
     -------
     Outcome
     """
+    counts = problem.cells.counts
     if schedule is None:
-        schedule = make_schedule(problem.cells.counts, Y, plan, n_threads)
+        schedule = make_schedule(counts, Y, plan, n_threads)
+    if plan.sketch:
+        return _solve_rows(problem, Y, g, width, X, plan, n_threads, schedule)
+    null = null_directions(Y, g, width)
+    free = without_ridge(problem.rows, g.max()) if null is not None else np.zeros(0, bool)
+    if null is None or not free.any():
+        outcome = _solve_rows(problem, Y, g, width, X, plan, n_threads, schedule)
+    else:
+        # With nothing in these columns their g does not count: it only has to be positive.
+        reduced, x = aligned_copy(Y), aligned_copy(X)
+        reduced[:, null] = x[:, null] = 0
+        outcome = _solve_rows(problem, reduced, np.where(null, g.max(), g), width, x, plan, n_threads, schedule)
+        outcome.status[(outcome.status == OK) & (counts > 0)] = MINIMUM_NORM
+        if not free.all():
+            others = _solve_rows(problem, Y, g, width, X, plan, n_threads, schedule)
+            outcome = Outcome(*(np.where(free, *both) for both in zip(outcome, others, strict=True)))
+        X[free] = x[free]
+    solve_again(problem, Y, g[:width], width, X, *outcome)
+    return outcome
+
+
+def _solve_rows(
+    problem: RowProblem,
+    Y: np.ndarray,
+    g: np.ndarray,
+    width: int,
+    X: np.ndarray,
+    plan: Plan,
+    n_threads: int,
+    schedule: Schedule,
+) -> Outcome:
+    """Solve every row by the kernels."""
     order, blocks, longest, batches, too_long = schedule
     kp, losses = Y.shape[1], np.zeros(len(X))
     status = np.zeros(len(X), np.int8)
