@@ -35,6 +35,7 @@ def test_a_failed_row_is_named_and_the_fit_ends():
     R = np.full((4, 3), np.nan)
     R[0, 0] = R[1, 1] = R[3, 2] = 1.0
     model = a_model(R, 2, biases=True, regularization=0.0)
+    model.users.cells.values[:] = np.inf
     calls = []
     loop = Alternation(model, "cholesky", 1)
     begin = sketch(loop, np.random.default_rng(0))

@@ -92,15 +92,40 @@ def test_entries_of_all_rows_are_those_of_each_row(case: Case, dtype: str):
             assert np.array_equal(part[indptr[u] : indptr[u + 1]], alone)
 
 
-def test_what_is_not_positive_definite_has_no_solution():
+def test_what_is_not_positive_definite_has_the_smallest_solution():
     R = np.full((1, 3), np.nan)
-    R[0, :2] = 1.0
+    R[0, :2] = 1.0, 3.0
     case = Case(fastals.ExplicitALS, Explicit, {"biases": False, "regularization": 0.0})
     problem, _ = problem_of(case, R)
-    system = equations_of(problem, np.random.default_rng(0).standard_normal((3, 4)), None, None)
-    assert np.linalg.matrix_rank(system.A) == 2
-    assert equations.solve(system) is None
-    assert equations.contributions(system, np.ones(4)) is None
+    for factors in (np.random.default_rng(0).standard_normal((3, 4)), np.outer([1.0, 2.0, 3.0], [1.0, 0.0, -1.0, 2.0])):
+        system = equations_of(problem, factors, None, None)
+        assert np.linalg.matrix_rank(system.A) < 4
+        wanted = np.linalg.lstsq(factors[:2], R[0, :2], rcond=None)[0]
+        np.testing.assert_allclose(equations.solve(system), wanted, atol=1e-13)
+        y = np.arange(4.0)
+        assert equations.contributions(system, y).sum() == pytest.approx(wanted @ y, abs=1e-12)
+
+
+def test_a_background_without_full_rank_leaves_its_other_directions_out():
+    R = np.full((1, 3), np.nan)
+    R[0, :2] = 1.0, 3.0
+    problem, _ = problem_of(Case(fastals.ImplicitALS, Implicit, {"regularization": 0.0}), R)
+    factors = np.outer([1.0, 2.0, 3.0], [1.0, 0.0, -1.0, 2.0])
+    system = equations_of(problem, factors, None, gram_of(problem, factors))
+    expected = np.linalg.pinv(system.A, hermitian=True) @ system.r
+    np.testing.assert_allclose(equations.solve(system), expected, rtol=1e-10, atol=1e-13)
+    assert equations.contributions(system, factors[2]).sum() == pytest.approx(expected @ factors[2])
+
+
+def test_a_background_does_not_hide_what_has_no_weight_in_it():
+    problem, _ = problem_of(
+        Case(fastals.ImplicitALS, Implicit, {"regularization": 0.0}), np.array([[1.0, 3.0, np.nan]])
+    )
+    factors = np.eye(3, 4)
+    system = equations_of(problem, factors, None, np.diag([0.0, 1.0, 1.0, 0.0]))
+    expected = np.linalg.pinv(system.A, hermitian=True) @ system.r
+    np.testing.assert_allclose(equations.solve(system), expected, atol=1e-13)
+    assert expected[0] > 0.5
 
 
 @pytest.mark.parametrize("weights", [np.full(1, 0.5, np.float32), np.linspace(0, 1, 600, dtype=np.float32)])

@@ -5,7 +5,7 @@ import pytest
 
 import fastals
 from fastals.engine import sweep
-from fastals.engine.problem import NOT_FINITE, NOT_POSITIVE, OK
+from fastals.engine.problem import MINIMUM_NORM, NOT_FINITE, OK
 from fastals.engine.rows import long_rows
 from tests.helpers import example, one_row, plan, same_bits, stored
 
@@ -83,13 +83,13 @@ def test_bits_depend_neither_on_threads_nor_on_who_else_is_solved(dtype):
     assert same_bits(model.fold_in_users(R[[longest]]), model.user_factors_[[longest]])
 
 
-def test_a_row_without_a_solution_says_so():
+def test_a_row_with_many_solutions_has_the_smallest_and_one_without_any_says_so():
     problem, Y, g, _, _, _ = one_row(SHORT, 5, np.float64)
     X = np.ones_like(Y[:1])
     singular = problem._replace(rows=np.array([[0.0, 0.0, 0.0]]))
     outcome = sweep.half_step(singular, Y, g, 5, X, plan("primal", np.float64), 2)
-    assert outcome.status[0] == NOT_POSITIVE
-    assert not X.any()
+    assert outcome.status[0] == MINIMUM_NORM
+    assert not X.any()  # as its weights are 0
     huge = problem._replace(cells=problem.cells._replace(values=np.full(SHORT, np.inf)))
     with np.errstate(invalid="ignore"):
         outcome = sweep.half_step(huge, Y, g, 5, X, plan("primal", np.float64), 2)

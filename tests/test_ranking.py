@@ -131,14 +131,15 @@ def test_wrong_questions_of_why():
             model.explain(*arguments)
 
 
-def test_equations_without_one_solution_have_no_reasons():
+def test_the_smallest_of_many_solutions_has_reasons():
     R = np.full((2, 3), np.nan)
     R[:, :2] = 1.0
     model = fitted(ExplicitALS, R, factors=3, biases=False)
     state = model._state
     model._put(replace(state, objective=replace(state.objective, regularization=(0.0, 0.0))))
-    with pytest.raises(np.linalg.LinAlgError, match=r"item 1 cannot be explained: .* 2 interactions are not positive"):
-        model.explain(0, 1)
+    explained = model.explain(0, 1)
+    assert explained.score == pytest.approx(model.fold_in_users(stored(R[:1]))[0] @ model.item_factors_[1], rel=1e-4)
+    assert explained.contributions.sum() == pytest.approx(explained.score)
 
 
 def test_a_user_without_cells_has_no_reasons():

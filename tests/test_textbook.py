@@ -71,9 +71,12 @@ def test_steps_from_a_start_come_nearer_with_each():
     assert np.linalg.norm(start - exact) > errors[0] > errors[1] > errors[2]
 
 
-def test_a_row_without_a_solution_is_named():
+def test_a_row_with_many_solutions_has_the_smallest_and_one_beyond_the_dtype_is_named():
     cells = Interactions(np.array([[1.0, 1.0], [0.0, 2.0]]), "float64")
     objective = Objective(1.0, 0.0, 0.0, 1.0, (0.0, 0.0))
     problem = objective.user_problem(cells.by_user, objective.learn(cells))
-    with pytest.raises(np.linalg.LinAlgError, match="user 1 with 1 interactions cannot be solved in float64"):
-        solve(problem, np.eye(2), 1)
+    X, loss = solve(problem, np.eye(2), 1)
+    np.testing.assert_allclose(X, [[1.0, 1.0], [0.0, 2.0]], atol=1e-14)
+    assert loss == pytest.approx(0.0, abs=1e-14)
+    with pytest.raises(np.linalg.LinAlgError, match="user 0 with 2 interactions cannot be solved in float64"):
+        solve(problem, np.diag([1e-320, 1.0]), 1)

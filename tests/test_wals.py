@@ -155,9 +155,9 @@ def test_weights_that_are_not_finite_are_refused_with_their_item():
         wals.weighted_als(RATINGS, weight_fn=lambda counts: 1 / counts)
 
 
-def test_rows_without_a_solution_are_named():
-    with pytest.raises(np.linalg.LinAlgError, match=r"user \d+ with \d+ interactions cannot be solved in float32"):
-        wals.weighted_als(RATINGS, rank=19, reg=0.0)
+def test_rows_with_many_solutions_have_the_smallest():
+    factors = wals.weighted_als(RATINGS, rank=19, reg=0.0)
+    assert all(np.isfinite(part).all() for part in factors[:2])
 
 
 @pytest.mark.parametrize("function", [wals.als_with_regularization, wals.weighted_als])

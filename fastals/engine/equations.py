@@ -18,6 +18,7 @@ from .blas import eigh, one_blas_thread
 from .problem import BACKGROUND, OFFSET, RIDGE, WEIGHT, RowProblem
 
 BLOCK = 256  # rows taken at once
+ROUNDINGS = 8  # of each number that is summed: what they make of 0 counts as 0
 
 
 class Entries(NamedTuple):
@@ -49,7 +50,7 @@ class Equations(NamedTuple):
     def noise(self) -> float:
         """Share of the largest eigenvalue of Y'WY up to which another one is nothing but rounding."""
         size = max(self.Y.shape)
-        return max(size * np.finfo(float).eps, (size * self.eps) ** 2)
+        return max(ROUNDINGS * size * np.finfo(float).eps, (size * self.eps) ** 2)
 
 
 def entries(problem: RowProblem, offsets: np.ndarray | None = None) -> Entries:
@@ -110,9 +111,14 @@ def row_equations(
 
 def solve(equations: Equations) -> np.ndarray:
     """Return x, float64 (k,): of many solutions the smallest. A row without entries is 0."""
+    return smallest(equations)[0]
+
+
+def smallest(equations: Equations) -> tuple[np.ndarray, bool]:
+    """Return x as `solve`, and whether it is the only solution."""
     _, r, Y, b, w, ridge, background, _ = equations
     if len(b) == 0:
-        return np.zeros(len(r))
+        return np.zeros(len(r)), True
     if ridge == 0 and background is None and len(b) < len(r):
         # Fewer entries than unknowns: x = Z'(Z Z')^-1 q with Z = sqrt(W) Y costs less than singular vectors.
         used = w > 0
@@ -121,7 +127,7 @@ def solve(equations: Equations) -> np.ndarray:
         with one_blas_thread():
             t = _cholesky_solve(Z @ Z.T, b[used] / root, equations.noise)
             if t is not None:
-                return np.asarray(Z.T @ t)
+                return np.asarray(Z.T @ t), False
     return _inverse_times(equations, r)
 
 
@@ -133,7 +139,7 @@ def contributions(equations: Equations, y: np.ndarray) -> np.ndarray:
     """
     if len(equations.b) == 0:
         return equations.b
-    turned = _inverse_times(equations, y)
+    turned, _ = _inverse_times(equations, y)
     with one_blas_thread():
         return equations.b * (equations.Y @ turned)
 
@@ -156,19 +162,19 @@ def range_of(gram: np.ndarray, Y: np.ndarray, eps: float) -> np.ndarray | None:
     return vectors[:, ~null] if (left**2).sum() <= share * np.sum(Y**2, dtype=np.float64) else None
 
 
-def _inverse_times(equations: Equations, v: np.ndarray) -> np.ndarray:
-    """Return A^-1 v, or A^+ v where A is singular: the smallest solution."""
+def _inverse_times(equations: Equations, v: np.ndarray) -> tuple[np.ndarray, bool]:
+    """Return A^-1 v, or A^+ v where A is singular: the smallest solution; and whether it is the only one."""
     A, background, axes = equations.A, equations.background, None
     if background is not None and equations.ridge <= equations.eps * background.diagonal().max():
         axes = range_of(background, equations.Y, equations.eps)
     with one_blas_thread():
         if axes is not None:
             A, v = axes.T @ A @ axes, axes.T @ v
-        # A pivot that is no more than a rounding may come out positive, where exactly it is 0.
-        solution = _cholesky_solve(A, v, len(A) * np.finfo(float).eps)
+        solution = _cholesky_solve(A, v, ROUNDINGS * max(equations.Y.shape) * np.finfo(float).eps)
+        unique = axes is None and solution is not None
         if solution is None:
             solution = _pseudoinverse_times(equations, v) if axes is None else np.linalg.pinv(A, hermitian=True) @ v
-        return solution if axes is None else np.asarray(axes @ solution)
+        return (solution if axes is None else np.asarray(axes @ solution)), unique
 
 
 def _pseudoinverse_times(equations: Equations, v: np.ndarray) -> np.ndarray:
@@ -185,10 +191,13 @@ def _pseudoinverse_times(equations: Equations, v: np.ndarray) -> np.ndarray:
 
 
 def _cholesky_solve(A: np.ndarray, r: np.ndarray, noise: float) -> np.ndarray | None:
-    """Return A^-1 r; None where A has a pivot of no more than `noise` times its largest number."""
+    """Return A^-1 r; None where the reciprocal condition number of A is `noise` or less.
+
+    The pivots alone do not tell: what comes out in the place of a 0 may be many roundings large.
+    """
     # By its full name: importing it with this module would add a tenth to what `import fastals` takes.
     factor, solution, info = scipy.linalg.lapack.dposv(A, r)
-    if info != 0 or (factor.diagonal() ** 2).min() <= noise * A.diagonal().max():
+    if info != 0 or not scipy.linalg.lapack.dpocon(factor, np.abs(A).sum(axis=0).max())[0] > noise:
         return None
     return np.asarray(solution)
 

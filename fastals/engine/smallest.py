@@ -4,9 +4,8 @@ A row minimises a sum of squares, so it always has a solution. It has many where
 cannot tell: a pivot that is 0 exactly may come out as a rounding of either sign.
 
 With a background the factors of every row lie in the range of G. There the half-step leaves the directions in which G
-is 0 out, and is as fast as any other. What then still fails, and rows with fewer entries than unknowns without a
-background, are solved one by one in float64: at 64 factors some 50 us a row, and about 1 ms where entries depend on
-each other.
+is 0 out, and is as fast as any other. Rows that fail all the same, and rows without a background and a ridge that
+counts, are solved one by one in float64: about 0.1 ms each at 64 factors, and 1 ms where entries depend on each other.
 """
 
 from __future__ import annotations
@@ -14,12 +13,8 @@ from __future__ import annotations
 import numpy as np
 
 from .blas import one_blas_thread
-from .equations import entries, row_equations, solve
-from .problem import BACKGROUND, MINIMUM_NORM, NOT_FINITE, NOT_POSITIVE, RIDGE, RowProblem
-
-# Share of an empty row's objective by which the reported one may be off. Rows of full rank are off by some roundings.
-TOLERANCE = 1e-3
-BLOCK = 2**14  # entries taken at once
+from .equations import entries, row_equations, smallest
+from .problem import BACKGROUND, MINIMUM_NORM, NOT_FINITE, NOT_POSITIVE, OK, RIDGE, RowProblem
 
 
 def without_ridge(rows: np.ndarray, largest: float) -> np.ndarray:
@@ -78,15 +73,13 @@ def solve_again(
         Columns of the panels in use.
     X : ndarray, shape (n_rows, kp)
     losses, status : ndarray, shape (n_rows,)
-        In: those of the half-step. Out: with the rows that had failed, or had more unknowns than equations.
+        In: those of the half-step. Out: with the rows that had failed, or may be singular.
     """
     counts, ridges = problem.cells.counts, problem.rows[:, RIDGE]
     known = bool(background.any())
     again = status == NOT_POSITIVE
     if not known and ridges.min() <= (limit := np.finfo(Y.dtype).eps * np.einsum("nk,nk->n", Y, Y).max()):
-        doubtful = (ridges <= limit) & (counts > 0) & ~again
-        again |= doubtful & (ridges == 0) & (counts < width)
-        again |= _wrong(problem, Y, X, losses, doubtful & ~again)
+        again |= (ridges <= limit) & (counts > 0)
     again = np.flatnonzero(again)
     if len(again) == 0:
         return
@@ -94,23 +87,6 @@ def solve_again(
     with np.errstate(all="ignore"):
         for u in again.tolist():
             status[u], losses[u] = _solve_row(problem, u, Y, gram, width, X[u])
-
-
-def _wrong(problem: RowProblem, Y: np.ndarray, X: np.ndarray, losses: np.ndarray, wanted: np.ndarray) -> np.ndarray:
-    """Tell which of the wanted rows have another objective than the kernels report, bool (n_rows,).
-
-    They come from a pivot that is a rounding above 0.
-    """
-    cells, numbers = problem.cells, entries(problem)
-    row = np.repeat(np.arange(cells.n_rows), cells.counts)
-    off = numbers.target.copy()
-    with np.errstate(all="ignore"):
-        for start in range(0, len(off), BLOCK):
-            part = slice(start, start + BLOCK)
-            off[part] -= np.einsum("nk,nk->n", X[row[part]], Y[cells.indices[part]], dtype=np.float64)
-        sizes, found = (np.bincount(row, numbers.confidence * part**2, cells.n_rows) for part in (numbers.target, off))
-        found += problem.rows[:, RIDGE] * np.einsum("nk,nk->n", X, X, dtype=np.float64)
-        return np.asarray(wanted & ~(np.abs(found - losses) <= TOLERANCE * sizes))
 
 
 def _solve_row(
@@ -123,11 +99,11 @@ def _solve_row(
     limit = np.finfo(x.dtype).max
     if not (np.abs(found.A).max() <= limit and np.abs(found.r).max() <= limit):  # as where it is not a number
         return NOT_FINITE, 0.0
-    x[:width] = solve(found)
+    x[:width], unique = smallest(found)
     solution = x[:width].astype(np.float64)
     with one_blas_thread():
         loss = (numbers.confidence * numbers.target**2).sum() + solution @ (found.A @ solution - 2 * found.r)
     if not (np.isfinite(x).all() and np.isfinite(loss)):
         x[:] = 0
         return NOT_FINITE, 0.0
-    return MINIMUM_NORM, float(loss)
+    return (OK if unique else MINIMUM_NORM), float(loss)
