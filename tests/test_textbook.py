@@ -79,4 +79,4 @@ def test_a_row_with_many_solutions_has_the_smallest_and_one_beyond_the_dtype_is_
     np.testing.assert_allclose(X, [[1.0, 1.0], [0.0, 2.0]], atol=1e-14)
     assert loss == pytest.approx(0.0, abs=1e-14)
     with pytest.raises(np.linalg.LinAlgError, match="user 0 with 2 interactions cannot be solved in float64"):
-        solve(problem, np.diag([1e-320, 1.0]), 1)
+        solve(problem, 1e200 * np.eye(2), 1)

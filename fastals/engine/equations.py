@@ -117,8 +117,8 @@ def solve(equations: Equations) -> np.ndarray:
 def smallest(equations: Equations) -> tuple[np.ndarray, bool]:
     """Return x as `solve`, and whether it is the only solution."""
     _, r, Y, b, w, ridge, background, _ = equations
-    if len(b) == 0:
-        return np.zeros(len(r)), True
+    if not w.any() and not b.any():
+        return np.zeros(len(r)), len(b) == 0
     if ridge == 0 and background is None and len(b) < len(r):
         # Fewer entries than unknowns: x = Z'(Z Z')^-1 q with Z = sqrt(W) Y costs less than singular vectors.
         used = w > 0
