@@ -264,7 +264,9 @@ def test_an_event_beyond_the_dtype_leaves_the_model_as_it_was():
     model.user_factors_ = model.user_factors_ * 0.01
     before = copy.copy(model)
     user, item = np.argwhere(~np.isnan(example()))[0].tolist()
-    with pytest.raises(np.linalg.LinAlgError, match=r"^item .* cannot be solved in float32: its solution is not finite"):
+    with pytest.raises(
+        np.linalg.LinAlgError, match=r"^item .* cannot be solved in float32: its solution is not finite"
+    ):
         model.update(user, item, 3e38)
     assert same_model(model, before)
 
@@ -277,8 +279,8 @@ def test_an_event_with_many_solutions_gets_the_smallest():
     model._put(replace(model._state, objective=model._objective()))
     users = model.user_factors_.copy()
     model.update(0, 1, 1.0)
-    for of_item, given, at in ((True, users[:2], 1), (False, model.item_factors_[:2], 0)):
-        wanted = np.linalg.lstsq(given.astype(np.float64), np.ones(2), rcond=None)[0]
+    for of_item, fixed, at in ((True, users[:2], 1), (False, model.item_factors_[:2], 0)):
+        wanted = np.linalg.lstsq(fixed.astype(np.float64), np.ones(2), rcond=None)[0]
         found = (model.item_factors_ if of_item else model.user_factors_)[at]
         np.testing.assert_allclose(found, wanted, rtol=0, atol=1e-4 * np.abs(wanted).max())
 
