@@ -23,7 +23,7 @@ from .engine.problem import BACKGROUND, OFFSET, Cells, Failure, Model, RowProble
 from .engine.simd.target import padded
 from .engine.sketch import sketch
 from .engine.threads import available
-from .errors import solve_error, warn_singular
+from .errors import solve_error, tell
 from .fitted import Fitted, Rows, Side, SideName
 from .objectives import Objective
 from .progress import Progress, logger
@@ -302,8 +302,7 @@ class Base(Stateful):
         run: Callable[..., Failure | None]
         if self._plain:
             singular: dict[str, int] = {}
-            draw = partial(plain.start, model, checked.rng)
-            run = partial(plain.fit, model, checked.n_threads, singular)
+            draw, run = partial(plain.start, model, checked.rng), partial(plain.fit, model, checked.n_threads, singular)
         else:
             alternation = engine.Alternation(model, checked.solver, checked.n_threads)
             draw, run, singular = partial(sketch, alternation, checked.rng), alternation.fit, alternation.singular
@@ -334,10 +333,7 @@ class Base(Stateful):
         finally:
             if report is not None:
                 report.close()
-        if failure is not None:
-            side = cells.by_user if failure.side == "user" else cells.by_item
-            raise solve_error(failure, side, checked.dtype)
-        warn_singular(singular, checked.dtype)
+        tell(failure, {"user": cells.by_user, "item": cells.by_item}, singular, checked.dtype)
         return record(model.X, model.Y)
 
     def _leave(self, left: Fitted) -> None:

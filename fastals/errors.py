@@ -9,23 +9,29 @@ import numpy as np
 
 from .engine.problem import Cells, Failure
 
-__all__ = ["SingularRowsWarning", "solve_error", "warn_singular"]
+__all__ = ["SingularRowsWarning", "solve_error", "tell"]
 
 
 class SingularRowsWarning(UserWarning):
     """Users or items of a fit have many solutions, and got the smallest."""
 
 
-def warn_singular(singular: Mapping[str, int], dtype: np.dtype) -> None:
-    """Warn of users and items whose equations have many solutions, if there are any.
+def tell(
+    failure: Failure | None, cells: Mapping[str, Cells], singular: Mapping[str, int], dtype: np.dtype
+) -> None:
+    """Raise where a fit has failed; warn of users and items whose equations have many solutions.
 
     Parameters
     ----------
+    failure : Failure or None
+    cells : mapping from "user" and "item" to Cells
     singular : mapping from "user" and "item" to int
-        How many of each there are.
+        How many of each have many solutions.
     dtype : numpy.dtype
         Of the fit.
     """
+    if failure is not None:
+        raise solve_error(failure, cells[failure.side], dtype)
     told = " and ".join(f"{count} {side}{'s' * (count > 1)}" for side, count in singular.items() if count)
     if told:
         warnings.warn(
