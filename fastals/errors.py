@@ -16,9 +16,7 @@ class SingularRowsWarning(UserWarning):
     """Users or items of a fit have many solutions, and got the smallest."""
 
 
-def tell(
-    failure: Failure | None, cells: Mapping[str, Cells], singular: Mapping[str, int], dtype: np.dtype
-) -> None:
+def tell(failure: Failure | None, cells: Mapping[str, Cells], singular: Mapping[str, int], dtype: np.dtype) -> None:
     """Raise where a fit has failed; warn of users and items whose equations have many solutions.
 
     Parameters

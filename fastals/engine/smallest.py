@@ -78,7 +78,7 @@ def solve_again(
     counts, ridges = problem.cells.counts, problem.rows[:, RIDGE]
     known = bool(background.any())
     again = status == NOT_POSITIVE
-    if not known and ridges.min() <= (limit := np.finfo(Y.dtype).eps * np.einsum("nk,nk->n", Y, Y).max()):
+    if not known and ridges.min() <= (limit := np.finfo(Y.dtype).eps ** 2 * np.einsum("nk,nk->n", Y, Y).max()):
         again |= (ridges <= limit) & (counts > 0)
     again = np.flatnonzero(again)
     if len(again) == 0:
