@@ -5,7 +5,7 @@ cannot tell: a pivot that is 0 exactly may come out as a rounding of either sign
 
 With a background the factors of every row lie in the range of G. There the half-step leaves the directions in which G
 is 0 out, and is as fast as any other. Rows that fail all the same, and rows without a background and a ridge that
-counts, are solved one by one in float64: about 0.1 ms each at 64 factors, and 1 ms where entries depend on each other.
+counts, are solved one by one in float64, which takes some hundred times as long as a kernel.
 """
 
 from __future__ import annotations
@@ -60,7 +60,10 @@ def solve_again(
     losses: np.ndarray,
     status: np.ndarray,
 ) -> None:
-    """Solve the rows of a half-step whose equations are not positive definite.
+    """Solve the rows of a half-step that may have many solutions, as their ridge is lost in rounding.
+
+    A row with a ridge that counts keeps its status: where it is not positive definite, the dtype cannot hold it, and
+    other rows of the same data may be wrong without a sign of it.
 
     Parameters
     ----------
@@ -75,11 +78,12 @@ def solve_again(
     losses, status : ndarray, shape (n_rows,)
         In: those of the half-step. Out: with the rows that had failed, or may be singular.
     """
-    counts, ridges = problem.cells.counts, problem.rows[:, RIDGE]
     known = bool(background.any())
-    again = status == NOT_POSITIVE
-    if not known and ridges.min() <= (limit := np.finfo(Y.dtype).eps ** 2 * np.einsum("nk,nk->n", Y, Y).max()):
-        again |= (ridges <= limit) & (counts > 0)
+    if known:
+        again = (status == NOT_POSITIVE) & without_ridge(problem.rows, background.max())
+    else:
+        limit = np.finfo(Y.dtype).eps ** 2 * np.einsum("nk,nk->n", Y, Y).max()
+        again = (problem.rows[:, RIDGE] <= limit) & (problem.cells.counts > 0)
     again = np.flatnonzero(again)
     if len(again) == 0:
         return
