@@ -78,6 +78,11 @@ class Explaining(Base):
             y[items.k] = 1
         found = equations.row_equations(problem, rows[:, : items.k], biases, fitted.explaining_gram())
         contributions = equations.contributions(found, y[: items.width])
+        if not np.isfinite(contributions).all():
+            raise np.linalg.LinAlgError(
+                f"the prediction for item {item!r} cannot be explained: the equations of the user, who has "
+                f"{len(cells.indices)} interactions, have no finite solution; rescale the values and fit again"
+            )
         order = np.argsort(-contributions, kind="stable")
         ranked = contributions[order]
         names = items.names(cells.indices[order].astype(np.intp))

@@ -134,3 +134,15 @@ def test_the_gram_matrix_of_float32_factors_is_summed_in_float64(weights):
     exact = panel[:, :12].astype(np.float64)
     allowed = len(panel) * np.finfo(float).eps * (np.abs(exact).T @ np.abs(exact))
     assert (np.abs(equations.gram(panel[:, :12], weights) - (exact.T * weights) @ exact) <= allowed).all()
+
+
+@pytest.mark.parametrize("number", [np.nan, np.inf])
+def test_what_is_not_finite_has_no_finite_solution(number):
+    problem, _ = problem_of(CASES["weighted"], example(7))
+    row = one_row(problem, 0)
+    Y = np.random.default_rng(0).standard_normal((len(row.cells.indices), 4))
+    Y[0, 1] = number
+    with np.errstate(all="ignore"):
+        system = equations.row_equations(row, Y)
+        assert not np.isfinite(equations.solve(system)).any()
+        assert not np.isfinite(equations.contributions(system, np.ones(4))).all()

@@ -163,7 +163,12 @@ def range_of(gram: np.ndarray, Y: np.ndarray, eps: float) -> np.ndarray | None:
 
 
 def _inverse_times(equations: Equations, v: np.ndarray) -> tuple[np.ndarray, bool]:
-    """Return A^-1 v, or A^+ v where A is singular: the smallest solution; and whether it is the only one."""
+    """Return A^-1 v, or A^+ v where A is singular: the smallest solution; and whether it is the only one.
+
+    Where a number of A or v is not finite, neither is the solution: LAPACK would fail on it, or not come to an end.
+    """
+    if not (np.isfinite(equations.A).all() and np.isfinite(v).all()):
+        return np.full(len(v), np.nan), False
     A, background, axes = equations.A, equations.background, None
     if background is not None and equations.ridge <= equations.eps * background.diagonal().max():
         axes = range_of(background, equations.Y, equations.eps)
