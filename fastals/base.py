@@ -16,7 +16,7 @@ from .data.interactions import Interactions, as_interactions
 from .data.matrix import canonical_row
 from .data.types import Columns, MatrixLike
 from .engine import alternation as engine
-from .engine import plain, plain_answers
+from .engine import plain, plain_answers, plain_fit
 from .engine.fallback import is_plain
 from .engine.panel import aligned_zeros
 from .engine.problem import BACKGROUND, OFFSET, Cells, Failure, Model, RowProblem, first_failure
@@ -302,7 +302,10 @@ class Base(Stateful):
         run: Callable[..., Failure | None]
         if self._plain:
             singular: dict[str, int] = {}
-            draw, run = partial(plain.start, model, checked.rng), partial(plain.fit, model, checked.n_threads, singular)
+            draw, run = (
+                partial(plain_fit.start, model, checked.rng),
+                partial(plain_fit.fit, model, checked.n_threads, singular),
+            )
         else:
             alternation = engine.Alternation(model, checked.solver, checked.n_threads)
             draw, run, singular = partial(sketch, alternation, checked.rng), alternation.fit, alternation.singular

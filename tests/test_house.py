@@ -39,7 +39,7 @@ LAYERS = [
     {"progress", "data.events"},
     {"data.ids"},
     {"validation"},
-    {"engine.sketch", "engine.plain", "engine.plain_answers"},
+    {"engine.sketch", "engine.plain", "engine.plain_answers", "engine.plain_fit"},
     {"engine.alternation"},
     {"engine.sweep"},
     {"engine.rows.long_rows", "engine.rows.blocked_rows"},

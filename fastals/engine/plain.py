@@ -14,93 +14,17 @@ them: with NUMBA_DISABLE_JIT=1 all of it is plain Python. `tests/test_plain.py` 
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import numpy as np
 from numba import prange
 
-from .alternation import Begin, Reached, biases_as_offsets
 from .blas import one_blas_thread
 from .cells import cell
 from .equations import gram, range_of
 from .jit import parallel_kernel, strict
 from .launch import launch
-from .loss import ridge
-from .problem import (
-    BACKGROUND,
-    MINIMUM_NORM,
-    NOT_FINITE,
-    NOT_POSITIVE,
-    OK,
-    RIDGE,
-    WEIGHT,
-    Failure,
-    Model,
-    RowProblem,
-    first_failure,
-)
+from .problem import BACKGROUND, MINIMUM_NORM, NOT_FINITE, NOT_POSITIVE, OK, RIDGE, WEIGHT, RowProblem
 from .smallest import solve_again, without_ridge
 from .sweep import Outcome
-
-
-def start(model: Model, rng: np.random.Generator) -> Begin:
-    """Draw the items' factors; the users' are not part of the start."""
-    n, factors = len(model.Y), model.width - (model.bias >= 0)
-    model.Y[:, :factors] = rng.standard_normal((n, factors), model.Y.dtype) / np.sqrt(factors)
-    return Begin("absent")
-
-
-def fit(
-    model: Model,
-    n_threads: int,
-    singular: dict[str, int],
-    begin: Begin,
-    iterations: int,
-    after: Callable[[int, float], bool],
-    keep: Callable[[Reached], None] | None = None,
-) -> Failure | None:
-    """Alternate from the factors in `model.Y`, or from those of both sides where the users are solved already.
-
-    `after(iteration, loss)` is called after each iteration; True ends the fit. `keep` is called before it: a fit that
-    begins with the panels as they were then goes on from there. Returns the first row that failed, and in
-    `singular` how many rows of a side have many solutions.
-    """
-    sides = {"user": (model.users, model.X, model.Y), "item": (model.items, model.Y, model.X)}
-    first, reached = 0, begin.reached
-    if reached is not None:
-        first = reached.iteration + 1
-        if after(reached.iteration, reached.loss):
-            return None
-    elif begin.users != "solved":
-        failure, _ = _solve_side("user", *sides["user"], model, n_threads, singular)
-        if failure:
-            return failure
-    for iteration in range(first, iterations):
-        for side in ("item", "user"):
-            failure, loss = _solve_side(side, *sides[side], model, n_threads, singular)
-            if failure:
-                return failure
-        loss += ridge(model.items, model.Y)
-        if keep is not None:
-            keep(Reached(iteration, loss, {}))
-        if after(iteration, loss):
-            break
-    return None
-
-
-def _solve_side(
-    side: str,
-    problem: RowProblem,
-    X: np.ndarray,
-    Y: np.ndarray,
-    model: Model,
-    n_threads: int,
-    singular: dict[str, int],
-) -> tuple[Failure | None, float]:
-    with biases_as_offsets(problem, Y, model.bias):
-        outcome = half_step(problem, Y, model.width, X, n_threads)
-    singular[side] = outcome.singular
-    return first_failure(side, outcome.status), outcome.loss
 
 
 def half_step(problem: RowProblem, Y: np.ndarray, width: int, X: np.ndarray, n_threads: int) -> Outcome:

@@ -1,0 +1,72 @@
+"""The loop of the plain engine: a random start, then half-steps of items and of users in turn."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+from .alternation import Begin, Reached, biases_as_offsets
+from .loss import ridge
+from .plain import half_step
+from .problem import Failure, Model, RowProblem, first_failure
+
+
+def start(model: Model, rng: np.random.Generator) -> Begin:
+    """Draw the items' factors; the users' are not part of the start."""
+    n, factors = len(model.Y), model.width - (model.bias >= 0)
+    model.Y[:, :factors] = rng.standard_normal((n, factors), model.Y.dtype) / np.sqrt(factors)
+    return Begin("absent")
+
+
+def fit(
+    model: Model,
+    n_threads: int,
+    singular: dict[str, int],
+    begin: Begin,
+    iterations: int,
+    after: Callable[[int, float], bool],
+    keep: Callable[[Reached], None] | None = None,
+) -> Failure | None:
+    """Alternate from the factors in `model.Y`, or from those of both sides where the users are solved already.
+
+    `after(iteration, loss)` is called after each iteration; True ends the fit. `keep` is called before it: a fit that
+    begins with the panels as they were then goes on from there. Returns the first row that failed, and in
+    `singular` how many rows of a side have many solutions.
+    """
+    sides = {"user": (model.users, model.X, model.Y), "item": (model.items, model.Y, model.X)}
+    first, reached = 0, begin.reached
+    if reached is not None:
+        first = reached.iteration + 1
+        if after(reached.iteration, reached.loss):
+            return None
+    elif begin.users != "solved":
+        failure, _ = _solve_side("user", *sides["user"], model, n_threads, singular)
+        if failure:
+            return failure
+    for iteration in range(first, iterations):
+        for side in ("item", "user"):
+            failure, loss = _solve_side(side, *sides[side], model, n_threads, singular)
+            if failure:
+                return failure
+        loss += ridge(model.items, model.Y)
+        if keep is not None:
+            keep(Reached(iteration, loss, {}))
+        if after(iteration, loss):
+            break
+    return None
+
+
+def _solve_side(
+    side: str,
+    problem: RowProblem,
+    X: np.ndarray,
+    Y: np.ndarray,
+    model: Model,
+    n_threads: int,
+    singular: dict[str, int],
+) -> tuple[Failure | None, float]:
+    with biases_as_offsets(problem, Y, model.bias):
+        outcome = half_step(problem, Y, model.width, X, n_threads)
+    singular[side] = outcome.singular
+    return first_failure(side, outcome.status), outcome.loss
