@@ -221,14 +221,13 @@ class Updating(Base):
         if user == len(users):
             users = users.with_rows(np.array([user]), np.zeros((1, users.width)), gram_x)
         problem = objective.item_problem(of_item.cells, own, len(users))
-        items, old, new = _solved("item", item, items, problem, users, gram_x)
-        gram_y = _exchange(gram_y, background[0], old, new)
+        items = _solved("item", item, items, problem, users, gram_x, gram_y, background[0])
         problem = objective.user_problem(of_user.cells, statistics)
-        users, old, new = _solved("user", user, users, problem, items, gram_y)
+        users = _solved("user", user, users, problem, items, items.gram, gram_x, 1.0)
         return replace(
             fitted,
-            users=replace(users, gram=_exchange(gram_x, 1.0, old, new)),
-            items=replace(items, gram=gram_y),
+            users=users,
+            items=items,
             statistics=statistics,
             item_counts=_counted(fitted.item_counts, np.array([item]), objective.liked(of_item.cells)),
             by_user=by_user.with_rows({user: of_user}),
@@ -303,9 +302,16 @@ def _counted(known: np.ndarray, items: np.ndarray, counts: np.ndarray) -> np.nda
 
 
 def _solved(
-    name: SideName, number: int, side: Side, problem: RowProblem, fixed: Side, gram: np.ndarray | None
-) -> tuple[Side, np.ndarray, np.ndarray]:
-    """Return a side with one row solved for the other side, and the row before and after, float64 (width,)."""
+    name: SideName,
+    number: int,
+    side: Side,
+    problem: RowProblem,
+    fixed: Side,
+    gram: np.ndarray | None,
+    own_gram: np.ndarray | None,
+    weight: float,
+) -> Side:
+    """Return a side with one row solved for the other side; the row counts in its own Gram matrix with a weight."""
     rows = fixed.rows(problem.cells.indices)
     biases = rows[:, fixed.k] if fixed.biased else None
     solution = equations.solve(equations.row_equations(problem, rows[:, : fixed.k], biases, gram))
@@ -318,7 +324,7 @@ def _solved(
             f"{name} {number} with {len(problem.cells.indices)} interactions cannot be solved in {new.dtype}: its "
             "solution is not finite; raise regularization, or rescale the values"
         )
-    return side.with_rows(place, new[None]), old, new
+    return side.with_rows(place, new[None], _exchange(own_gram, weight, old, new))
 
 
 def _exchange(gram: np.ndarray | None, weight: float, old: np.ndarray, new: np.ndarray) -> np.ndarray | None:
