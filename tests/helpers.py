@@ -6,7 +6,10 @@ larger by at most the condition of what is solved. Sizes and conditions are comp
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from types import FrameType
 from typing import Any
 
 import numpy as np
@@ -306,3 +309,28 @@ def refused(match: str, error: type[Exception], model: Any, *args: Any, method: 
     with pytest.raises(error, match=f"^{match}$"):
         getattr(model, method)(*args, **kwargs)
     assert model.__getstate__() == before
+
+
+def interrupted(run: Callable[[], object], ours: Callable[[FrameType], bool], stop: int) -> bool:
+    """Run with Ctrl-C at the `stop`-th call or line of the frames that are `ours`; tell whether it came to that."""
+    steps = 0
+
+    def trace(frame: FrameType, event: str, _: Any) -> Any:
+        nonlocal steps
+        if not ours(frame):
+            return None
+        if event in {"call", "line"}:
+            steps += 1
+            if steps == stop:
+                raise KeyboardInterrupt
+        return trace
+
+    before = sys.gettrace()
+    sys.settrace(trace)
+    try:
+        run()
+    except KeyboardInterrupt:
+        return True
+    finally:
+        sys.settrace(before)
+    return False

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 from fastals import ExplicitALS, ImplicitALS
+from tests.helpers import interrupted
 from tests.test_updates import SMALL, example, fitted, stored
 
 
@@ -253,29 +254,9 @@ def test_a_forked_child_writes_where_the_parents_lock_was_held():
     assert "_writing" not in " ".join(model.__getstate__())
 
 
-def interrupted(run: Callable[[], object], stop: int) -> bool:
-    """Run with Ctrl-C at the `stop`-th line of this library's own Python; tell whether it came to that."""
-    lines = 0
-
-    def trace(frame, event, _):
-        nonlocal lines
-        if "fastals" not in frame.f_code.co_filename or "engine" in frame.f_code.co_filename:
-            return None  # the engine's guards have tests of their own
-        if event == "line":
-            lines += 1
-            if lines == stop:
-                raise KeyboardInterrupt
-        return trace
-
-    before = sys.gettrace()
-    sys.settrace(trace)
-    try:
-        run()
-    except KeyboardInterrupt:
-        return True
-    finally:
-        sys.settrace(before)
-    return False
+def outside_the_engine(frame) -> bool:
+    """Tell whether a frame is this library's own Python; the engine's guards have tests of their own."""
+    return "fastals" in frame.f_code.co_filename and "engine" not in frame.f_code.co_filename
 
 
 @with_and_without_biases
@@ -288,7 +269,7 @@ def test_ctrl_c_at_any_line_leaves_the_state_before_or_after(cls, write):
     every = int(os.environ.get("FASTALS_EVERY_LINE", "2"))  # 1: each line, which takes longer
     for stop in itertools.count(1, every):
         model = copy.deepcopy(fresh)
-        came = interrupted(lambda model=model: write(model), stop)
+        came = interrupted(lambda model=model: write(model), outside_the_engine, stop)
         found = answers(model)
         assert found in possible
         write(model)  # no lock is held any more

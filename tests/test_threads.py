@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from fastals.engine import threads
+from tests.helpers import interrupted
 
 
 @pytest.mark.skipif(not hasattr(os, "sched_getaffinity"), reason="no affinity on this system")
@@ -156,30 +157,6 @@ def test_who_comes_late_does_nothing():
     assert ran == []
 
 
-def interrupted(run, functions, stop):
-    """Run with Ctrl-C at the `stop`-th line or call in `functions`; tell whether it came to that."""
-    codes, lines = {function.__code__ for function in functions}, 0
-
-    def trace(frame, event, _):
-        nonlocal lines
-        if frame.f_code not in codes:
-            return None
-        if event in {"call", "line"}:
-            lines += 1
-            if lines == stop:
-                raise KeyboardInterrupt
-        return trace
-
-    sys.settrace(trace)
-    try:
-        run()
-    except KeyboardInterrupt:
-        return True
-    finally:
-        sys.settrace(None)
-    return False
-
-
 def test_ctrl_c_at_any_line_leaves_nobody_at_work():
     at_work = []
 
@@ -189,8 +166,8 @@ def test_ctrl_c_at_any_line_leaves_nobody_at_work():
         at_work.pop()
 
     crew, interrupts = threads._Crew, 0
-    functions = (threads.spread, crew.__init__, crew.call, crew.wait)
-    while interrupted(lambda: threads.spread(work, 3), functions, interrupts + 1):
+    codes = {function.__code__ for function in (threads.spread, crew.__init__, crew.call, crew.wait)}
+    while interrupted(lambda: threads.spread(work, 3), lambda frame: frame.f_code in codes, interrupts + 1):
         assert at_work == []
         interrupts += 1
     assert interrupts > 20
