@@ -17,6 +17,7 @@ from scipy import sparse
 
 from fastals import NotFittedError
 from fastals.compat.implicit import AlternatingLeastSquares
+from fastals.compat.implicit.als import calculate_loss
 from fastals.compat.implicit.utils import ParameterWarning
 from fastals.data.interactions import Interactions
 from tests.helpers import dtypes, rounding, same_bits
@@ -445,6 +446,45 @@ def test_bad_calls_of_the_solver(changed, message):
     with np.errstate(invalid="ignore"), pytest.raises((ValueError, TypeError), match=message):
         AlternatingLeastSquares().solver(**given)
     np.testing.assert_array_equal(given["X"], before)
+
+
+# The loss of given factors.
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("regularization", [0.0, 0.75])
+def test_calculate_loss_is_the_objective_by_the_sum_of_all_confidences(dtype, regularization):
+    R, (X, Y) = confidences(), start(0, (12, 9), 5, dtype)
+    X, Y = 90 * X, 90 * Y
+    given = X.copy(), Y.copy()
+    found = calculate_loss(R, X, Y, regularization, num_threads=2)
+    assert found == pytest.approx(objective(R, X, Y, 1.0, regularization), rel=1e-12)
+    assert same_bits(X, given[0])
+    assert same_bits(Y, given[1])
+
+
+def test_calculate_loss_is_what_the_callback_gets():
+    """Alpha is the caller's here too: the confidences are those passed."""
+    R, losses = confidences(), []
+    model = AlternatingLeastSquares(4, 0.1, 2.0, iterations=2, calculate_training_loss=True, random_state=0)
+    model.fit(R, show_progress=False, callback=lambda iteration, seconds, loss: losses.append(loss))
+    found = calculate_loss(2.0 * R, model.user_factors, model.item_factors, 0.1)
+    assert found == pytest.approx(losses[-1], rel=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({"Y": np.ones((8, 4))}, "at most one column for each of the 8 rows of Y"),
+        ({"X": np.full((12, 4), np.nan)}, "factors X are not finite in row 0"),
+        ({"regularization": -1.0}, "regularization must be at least 0"),
+    ],
+)
+def test_bad_calls_of_calculate_loss(changed, message):
+    """There the first reads outside of an array."""
+    given = {"Cui": confidences(), "X": np.ones((12, 4)), "Y": np.ones((9, 4)), "regularization": 0.1} | changed
+    with pytest.raises(ValueError, match=message):
+        calculate_loss(**given)
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])

@@ -68,10 +68,19 @@ from ...validation import (
 from ..textbook import HalfStep, writable_panel
 from .factors import check_columns
 from .ranking import Ranking
-from .solvers import check_finite, least_squares, least_squares_cg, objective, solve, statistics
+from .solvers import (
+    calculate_loss,
+    check_finite,
+    least_squares,
+    least_squares_cg,
+    objective,
+    solve,
+    statistics,
+    total_confidence,
+)
 from .utils import as_confidences
 
-__all__ = ["AlternatingLeastSquares"]
+__all__ = ["AlternatingLeastSquares", "calculate_loss", "least_squares", "least_squares_cg"]
 
 Callback = Callable[[int, float, float | None], Any]
 FileOrPath = str | os.PathLike[str] | BinaryIO
@@ -225,8 +234,7 @@ class AlternatingLeastSquares(Ranking):
         problem = given.user_problem(R.by_user, learned)
         users = HalfStep(problem, "user", factors, n_threads, steps)
         items = HalfStep(given.item_problem(R.by_item, learned, R.shape[0]), "item", factors, n_threads, steps)
-        confidence = float(self.alpha * np.abs(R.by_user.all_values).sum(dtype=np.float64))
-        size = confidence + R.shape[0] * R.shape[1] - R.nnz
+        size = total_confidence(R, self.alpha)
         bar = Progress(iterations) if check_flag("show_progress", show_progress) else None
         try:
             for iteration in range(iterations):

@@ -1,10 +1,11 @@
-"""The half-steps that `implicit` calls `least_squares` and `least_squares_cg`."""
+"""What `implicit` has as functions: `least_squares`, `least_squares_cg` and `calculate_loss`."""
 
 from __future__ import annotations
 
 import numpy as np
 
 from ...data.interactions import Interactions, MatrixLike
+from ...engine.loss import cells_and_background, ridge
 from ...engine.panel import as_panel
 from ...engine.threads import available
 from ...objectives import Objective, Statistics
@@ -12,7 +13,16 @@ from ...validation import check_integer, check_number
 from ..textbook import HalfStep, writable_panel
 from .utils import as_confidences
 
-__all__ = ["check_finite", "least_squares", "least_squares_cg", "objective", "solve", "statistics"]
+__all__ = [
+    "calculate_loss",
+    "check_finite",
+    "least_squares",
+    "least_squares_cg",
+    "objective",
+    "solve",
+    "statistics",
+    "total_confidence",
+]
 
 
 def least_squares(Cui: MatrixLike, X: np.ndarray, Y: np.ndarray, regularization: float, num_threads: int = 0) -> None:
@@ -82,9 +92,71 @@ def least_squares_cg(
     _half_step(Cui, X, Y, regularization, num_threads, check_integer("cg_steps", cg_steps, 1))
 
 
+def calculate_loss(Cui: MatrixLike, X: np.ndarray, Y: np.ndarray, regularization: float, num_threads: int = 0) -> float:
+    """Return the objective of given factors, divided by the sum of all confidences.
+
+    `implicit` adds the confidence of every disliked entry to it.
+
+    Parameters
+    ----------
+    Cui, X, Y, regularization, num_threads
+        As in `least_squares`. No array is changed.
+
+    Returns
+    -------
+    float
+        (objective) / (sum of the confidences + number of entries that are not stored), summed in float64.
+
+    Raises
+    ------
+    TypeError, ValueError
+        An argument is not as described.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from scipy.sparse import csr_matrix
+    >>> calculate_loss(csr_matrix([[4.0, 0.0]]), np.array([[1.0]]), np.array([[0.5], [1.0]]), 0.0)
+    0.4
+    """
+    rows, n_threads = _checked(Cui, X, Y, num_threads)
+    given = objective(1.0, regularization)
+    problem = given.user_problem(rows.by_user, statistics(len(Y)))
+    panels = as_panel(check_finite("factors X", X)), as_panel(check_finite("factors Y", Y))
+    total = cells_and_background(problem, *panels, X.shape[1], n_threads) + ridge(problem, panels[0])
+    total += given.regularization[1] * float(np.square(Y, dtype=np.float64).sum())
+    return total / total_confidence(rows, 1.0)
+
+
+def total_confidence(rows: Interactions, alpha: float) -> float:
+    """Return the sum of all confidences: `alpha |r|` of a stored entry, 1 of any other.
+
+    Parameters
+    ----------
+    rows : Interactions
+    alpha : float
+
+    Returns
+    -------
+    float
+    """
+    stored = float(alpha * np.abs(rows.by_user.all_values).sum(dtype=np.float64))
+    return stored + rows.shape[0] * rows.shape[1] - rows.nnz
+
+
 def _half_step(
     Cui: MatrixLike, X: np.ndarray, Y: np.ndarray, regularization: float, num_threads: int, steps: int
 ) -> None:
+    rows, n_threads = _checked(Cui, X, Y, num_threads)
+    if not X.flags.writeable:
+        raise ValueError("X is read-only and the solutions are written into it: pass a copy")
+    start = check_finite("factors X", X) if steps else None
+    given = objective(1.0, regularization)
+    X[:] = solve(rows, check_finite("factors Y", Y), given, "row", n_threads, steps, start)
+
+
+def _checked(Cui: MatrixLike, X: np.ndarray, Y: np.ndarray, num_threads: int) -> tuple[Interactions, int]:
+    """Return the confidences, which fit to `X` and `Y`, and the number of threads."""
     for name, factors in (("X", X), ("Y", Y)):
         if not isinstance(factors, np.ndarray) or factors.ndim != 2 or factors.dtype.name not in ("float32", "float64"):
             shown = f"{factors.dtype} {factors.shape}" if isinstance(factors, np.ndarray) else type(factors).__name__
@@ -93,18 +165,13 @@ def _half_step(
         raise ValueError(
             f"X and Y must have one dtype and one number of columns, got {X.dtype} {X.shape} and {Y.dtype} {Y.shape}"
         )
-    if not X.flags.writeable:
-        raise ValueError("X is read-only and the solutions are written into it: pass a copy")
-    rows = as_confidences("Cui", Cui, X.dtype, 4)
+    rows = as_confidences("Cui", Cui, X.dtype, 5)
     if rows.shape[0] != len(X) or rows.shape[1] > len(Y):
         raise ValueError(
             f"Cui has shape {rows.shape}: one row for each of the {len(X)} rows of X and at most one column for each "
             f"of the {len(Y)} rows of Y are wanted"
         )
-    n_threads = check_integer("num_threads", num_threads, 0) or available()
-    start = check_finite("factors X", X) if steps else None
-    given = objective(1.0, regularization)
-    X[:] = solve(rows, check_finite("factors Y", Y), given, "row", n_threads, steps, start)
+    return rows, check_integer("num_threads", num_threads, 0) or available()
 
 
 def objective(alpha: float, regularization: float) -> Objective:
