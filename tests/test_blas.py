@@ -1,6 +1,7 @@
 """BLAS on one thread while the engine calls it, and as it was afterwards."""
 
 import contextlib
+import gc
 import linecache
 import os
 import subprocess
@@ -87,19 +88,26 @@ def test_a_fit_wakes_no_thread_of_blas():
     assert int(done.stdout) == 0
 
 
-def interrupted(run, check, stop):
-    """Run with Ctrl-C at the `stop`-th event of the guard's code; tell whether it came to that.
+CODES = {f.__code__ for f in (blas.one_blas_thread, blas._token_of_this_thread, blas._quiet, blas.eigh)}
 
-    Events are calls and lines. Left out is the line of a `with` that is come to a second time, on the way out: there
-    Python looks for no signals until the lock is released, and only a tracer can raise.
+
+def interrupted(run, first, second):
+    """Run with Ctrl-C at the `first` line of the guard's code, and at the `second` call; tell which of them came.
+
+    A tracer and a profiler raise once each, the one at calls and lines, the other where Python looks for signals: at
+    the begin of a function and after a call in C. Left out is the line of a `with` that is come to a second time, on
+    the way out: there Python looks for no signals until the lock is released, and only a tracer can raise.
     """
-    guard = blas.one_blas_thread
-    codes = {f.__code__ for f in (guard.__enter__, guard.__exit__, guard._leave, blas._settle, blas.eigh)}
-    events, entered = 0, {}
+    count, entered, came = [0, 0], {}, [False, False]
+
+    def strike(which, wanted):
+        count[which] += 1
+        if count[which] == wanted:
+            came[which] = True
+            raise KeyboardInterrupt
 
     def trace(frame, event, _):
-        nonlocal events
-        if frame.f_code not in codes:
+        if frame.f_code not in CODES:
             return None
         if event == "call":
             entered[id(frame)] = set()
@@ -107,20 +115,23 @@ def interrupted(run, check, stop):
         again = frame.f_lineno in lines and "with " in linecache.getline(frame.f_code.co_filename, frame.f_lineno)
         lines.add(frame.f_lineno)
         if event in {"call", "line"} and not again:
-            events += 1
-            if events == stop:
-                raise KeyboardInterrupt
+            strike(0, first)
         return trace
 
+    def profile(frame, event, _):
+        if frame.f_code in CODES and event in {"call", "c_return"}:
+            strike(1, second)
+
     sys.settrace(trace)
+    sys.setprofile(profile)
     try:
         run()
     except KeyboardInterrupt:
-        return True
+        pass
     finally:
         sys.settrace(None)
-        check()
-    return False
+        sys.setprofile(None)
+    return came
 
 
 def nested():
@@ -130,31 +141,37 @@ def nested():
             raise ValueError
 
 
-@pytest.mark.parametrize("run", [nested, lambda: blas.eigh(np.eye(2))], ids=["nested", "eigh"])
+def caught_and_retried():
+    """The second Ctrl-C strikes in a later guard, or while the first is handled."""
+    with contextlib.suppress(KeyboardInterrupt):
+        blas.eigh(np.eye(2))
+    blas.eigh(np.eye(2))
+
+
+@pytest.mark.parametrize(
+    "run", [nested, lambda: blas.eigh(np.eye(2)), caught_and_retried], ids=["nested", "eigh", "twice"]
+)
 @pytest.mark.parametrize("another", [False, True])
-def test_ctrl_c_anywhere_gives_the_threads_back(threads, run, another):
+def test_two_ctrl_c_anywhere_give_the_threads_back(threads, run, another):
     if threads() != 2:
         pytest.skip("this OpenBLAS was built for one thread")
-    other = blas.one_blas_thread()
-
-    def check():
-        assert threads() == (1 if another else 2)
-        assert len(blas._inside) == another
-        assert blas._lock.acquire(timeout=0)
-        blas._lock.release()
-
-    if another:
-        other.__enter__()
-    interrupts = 0
-    while interrupted(run, check, interrupts + 1):
-        interrupts += 1
-    assert interrupts > 10
-    if another:
-        other.__exit__()
+    other = blas.one_blas_thread() if another else None
+    lines = next(n for n in range(1, 500) if not interrupted(run, n, 0)[0])
+    calls = next(n for n in range(1, 500) if not interrupted(run, 0, n)[1])
+    both = 0
+    for first in range(lines):
+        for second in range(calls):
+            both += all(interrupted(run, first, second))
+            assert threads() == (1 if another else 2)
+            assert sum(reference() is not None for reference in blas._inside.values()) == another
+            assert blas._entering.acquire(timeout=0)
+            blas._entering.release()
+    assert min(lines, calls, both) > 5
+    del other
     assert threads() == 2
 
 
-# Ctrl-C at random moments, as the system sends it.
+# Ctrl-C at random moments, as the system sends it, two at a time.
 SIGNALS = """
 import os, random, signal, sys, threading, time
 import numpy as np
@@ -166,25 +183,26 @@ matrix, caught, wrong = np.eye(3), 0, 0
 going = True
 def send():
     while going:
-        time.sleep((1 + random.random()) * 1e-3)  # so that no two fall into one guard
+        time.sleep((1 + random.random()) * 1e-3)
+        os.kill(os.getpid(), signal.SIGINT)
+        time.sleep(random.choice([0, random.random() * 1e-4, random.random() * 2e-3]))
         os.kill(os.getpid(), signal.SIGINT)
 sender = threading.Thread(target=send)
 wanted = int(sys.argv[1])
-while True:
+def raising(number, frame):
+    global caught
+    caught += 1
+    if frame.f_code.co_filename == blas.__file__: raise KeyboardInterrupt
+signal.signal(signal.SIGINT, raising)
+sender.start()
+while caught < wanted:
     try:
-        if caught == 0 and not sender.is_alive(): sender.start()
-        while caught < wanted:
-            blas.eigh(matrix)
-        going = False
-        sender.join()
-        break
-    except KeyboardInterrupt:
-        caught += 1
-    try:
-        if get() != 2:
-            wrong += 1
+        blas.eigh(matrix)
     except KeyboardInterrupt:
         pass
+    wrong += get() != 2
+going = False
+sender.join()
 print(caught, wrong)
 """
 
@@ -197,6 +215,32 @@ def test_signals_give_the_threads_back(threads):
     caught, wrong = map(int, done.stdout.split())
     assert caught >= int(wanted)
     assert wrong == 0
+
+
+def test_threads_that_come_and_go_at_once_give_the_threads_back(threads):
+    before, wrong = threads(), []
+
+    def work():
+        for _ in range(300):
+            with blas.one_blas_thread():
+                wrong.append(threads() != 1)
+
+    workers = [threading.Thread(target=work) for _ in range(8)]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join()
+    assert not any(wrong)
+    assert threads() == before
+
+
+def test_a_cycle_that_holds_a_guard_gives_the_threads_back_when_it_is_collected(threads):
+    before, cycle = threads(), []
+    cycle.append((cycle, blas.one_blas_thread()))
+    assert threads() == 1
+    del cycle
+    gc.collect()
+    assert threads() == before
 
 
 def test_a_fork_waits_for_those_inside():

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import ctypes
 import time
-from functools import cache
+import weakref
+from functools import cache, partial
 from threading import RLock, get_ident
 from typing import Any
 
@@ -16,10 +17,26 @@ import numpy as np
 
 from . import forks
 
-# Reentrant, as a signal's handler or the garbage collector may run a fit or end a guard while this thread holds it.
-_lock = RLock()
-_inside: dict[int, int] = {}  # the thread of each guard that is entered, by the guard's id
-_outside: int | None = None  # threads that BLAS used before the first guard was entered; None while there is none
+_entering = RLock()  # reentrant, as a signal's handler may run a fit while this thread holds it
+
+
+class _Token(bytearray):
+    """What keeps BLAS at one thread as long as anybody refers to it; `memoryview` gives it to a `with` statement."""
+
+    __slots__ = ("__weakref__", "shared")
+
+    def __init__(self, shared: _Token | None = None) -> None:
+        self.shared = shared  # a thread's token refers to the one that all threads share
+
+
+class _Reference(weakref.ref):
+    """A reference that may call OpenBLAS when its token is gone; ctypes passes it as a 0 that nobody reads."""
+
+    _as_parameter_ = 0
+
+
+_shared: _Reference | None = None  # to the token that all who are inside share
+_inside: dict[int, weakref.ref[_Token]] = {}  # for each thread, a reference to its token
 
 
 @cache
@@ -27,10 +44,10 @@ def _controls() -> tuple[Any, Any] | None:
     """Return the functions that get and set the threads of NumPy's OpenBLAS; None where it has another BLAS.
 
     They hold for the whole process. NumPy offers no such function (its issue 11826), and OpenBLAS none for one thread.
-    Remove when one of them does.
+    Remove when one of them does. `PyDLL` calls them with the GIL held, so no other thread comes between.
     """
     try:
-        library = ctypes.CDLL(np.linalg._umath_linalg.__file__)  # type: ignore[attr-defined]
+        library = ctypes.PyDLL(np.linalg._umath_linalg.__file__)  # type: ignore[attr-defined]
     except (AttributeError, OSError):
         return None
     for prefix in ("scipy_openblas", "openblas"):
@@ -42,74 +59,69 @@ def _controls() -> tuple[Any, Any] | None:
     return None
 
 
-class one_blas_thread:  # noqa: N801  a context manager that is used like a function
-    """Inside, NumPy's OpenBLAS uses one thread; what it used before comes back when the last caller leaves.
+def one_blas_thread() -> memoryview:
+    """Return a context: inside, NumPy's OpenBLAS uses one thread; what it used before comes back with the last exit.
 
-    An exception may strike between any two instructions, as Ctrl-C raises one. So each step sets BLAS by who is inside,
-    and can be done again: when it fails it is, and once more when Python drops the guard, as the exception may strike
-    before `__exit__` has begun.
+    Ctrl-C raises an exception between any two instructions of Python, and a second one may strike while the first is
+    handled. So no instruction counts who is inside, and none restores: each context refers to one token, and the
+    interpreter calls OpenBLAS when the last reference is gone. The end of a memory view releases what it refers to.
     """
-
-    def __enter__(self) -> None:
-        try:
-            if _is_inside():  # BLAS uses one thread already; a fork may hold the lock until this thread is outside
-                _inside[id(self)] = get_ident()
-            else:
-                with _lock:
-                    _inside[id(self)] = get_ident()
-                    _settle()
-        except BaseException:
-            self._leave()
-            raise
-
-    def __exit__(self, *_: object) -> None:
-        try:
-            self._leave()
-        except BaseException:
-            self._leave()
-            raise
-
-    def __del__(self) -> None:
-        if id(self) in _inside:
-            self._leave()
-
-    def _leave(self) -> None:
-        _inside.pop(id(self), None)
-        if not _is_inside():
-            _settle()
+    token: _Token | None = None
+    try:
+        token = _token_of_this_thread()
+        return memoryview(token)
+    except BaseException:
+        token = None  # the traceback keeps this frame
+        raise
 
 
-def _is_inside() -> bool:
-    return get_ident() in list(_inside.values())
+def _token_of_this_thread() -> _Token:
+    me = get_ident()
+    mine = _inside.get(me)
+    token = None if mine is None else mine()
+    if token is not None:  # without `_entering`: a fork may hold it until this thread is outside
+        return token
+    try:
+        with _entering:
+            for thread in [thread for thread, reference in _inside.items() if reference() is None]:
+                del _inside[thread]
+            token = _Token(_quiet())
+            _inside[me] = weakref.ref(token)
+        return token
+    except BaseException:
+        token = None
+        raise
 
 
-def _settle() -> None:
-    """Set BLAS to one thread if anyone is inside, otherwise to as many as before."""
-    global _outside
+def _quiet() -> _Token | None:
+    """Return the token that all threads share, with BLAS at one thread; None where there is nothing to set."""
+    global _shared
     controls = _controls()
     if controls is None:
-        return
+        return None
     get, set_ = controls
-    with _lock:
-        if _inside:
-            if _outside is None:
-                _outside = get()
-            if get() != 1:
-                set_(1)
-        elif _outside is not None:
-            set_(_outside)
-            _outside = None
+    token = None if _shared is None else _shared()
+    try:
+        if token is None:
+            token = _Token()
+            _shared = _Reference(token, partial(set_, get()))
+        if get() != 1:
+            set_(1)
+        return token
+    except BaseException:
+        token = None
+        raise
 
 
 def _wait_for_others() -> None:
     """Let nobody in any more, and wait until no other thread is inside: a fork must not catch BLAS's own locks held."""
-    _lock.acquire()
-    while set(list(_inside.values())) - {get_ident()}:
+    _entering.acquire()
+    me = get_ident()
+    while any(reference() is not None for thread, reference in list(_inside.items()) if thread != me):
         time.sleep(1e-4)
 
 
-forks.hold(_wait_for_others, _lock.release)
-forks.in_child(_settle)
+forks.hold(_wait_for_others, _entering.release)
 
 
 def eigh(matrix: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
