@@ -50,7 +50,7 @@ LAYERS = [
     {"engine.panel", "engine.problem", "engine.threads", "engine.blas", "engine.launch"},
     {"engine.simd"},
     {"engine.jit"},
-    {"engine.forks"},
+    {"engine.forks", "engine.cache_folder"},
 ]
 SOURCES = {
     ".".join(path.relative_to(PACKAGE).with_suffix("").parts): ast.parse(path.read_text(encoding="utf-8"))

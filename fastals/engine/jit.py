@@ -23,7 +23,7 @@ from numba.core import cgutils, cpu
 from numba.core.errors import TypingError
 from numba.extending import intrinsic
 
-from . import forks
+from . import cache_folder, forks
 
 config: Any = numba.config
 
@@ -173,13 +173,16 @@ class Cache:
         self._use(lambda cache: cache.save_overload(*arguments))
 
     def _use(self, step: Callable[[Any], Any]) -> Any:
+        source = self._jitted.py_func.__code__.co_filename
         try:
             if self._opened is None:
                 self._jitted.enable_caching()  # puts Numba's own in the place of this one
                 self._opened, self._jitted._cache = self._jitted._cache, self
+                cache_folder.check(self._opened.cache_path, source)
             return step(self._opened)
+        except cache_folder.SharedCacheWarning:  # where warnings are errors
+            raise
         except Exception as error:  # of any kind: a damaged pickle may raise what it likes
-            source = self._jitted.py_func.__code__.co_filename
             _warn(self._opened.cache_path if self._opened else config.CACHE_DIR or os.path.dirname(source), error)
             try:
                 self._opened.flush()  # a damaged index; the function is then kept as if for the first time
