@@ -4,9 +4,11 @@ FASTALS_FORKS is how often a process forks in each state; every fork costs a fit
 """
 
 import os
+import signal
 import subprocess
 import sys
 import threading
+import warnings
 
 import pytest
 
@@ -156,3 +158,33 @@ def test_two_threads_fork_one_after_the_other():
     forks._after_in_parent()
     second.join(30)
     assert not second.is_alive()
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this system")
+def test_a_child_does_not_find_a_lock_of_its_own_held():
+    lock, held, done = forks.OwnLock(), threading.Event(), threading.Event()
+
+    def hold():
+        with lock():
+            held.set()
+            done.wait(60)
+
+    thread = threading.Thread(target=hold)
+    thread.start()
+    held.wait(60)
+    assert ended(lambda: lock().acquire(timeout=0)) == 0
+    assert not lock().acquire(timeout=0)
+    done.set()
+    thread.join()
+    assert lock().acquire(timeout=0)
+
+
+def ended(run) -> int:
+    """0 where what a forked child runs is true, after at most a minute."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # Python 3.12 warns of forks beside threads
+        child = os.fork()
+    if child == 0:
+        signal.alarm(60)
+        os._exit(0 if run() else 1)
+    return os.waitpid(child, 0)[1]

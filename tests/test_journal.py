@@ -5,6 +5,7 @@ import json
 import os
 import random
 import signal
+import threading
 import time
 
 import numpy as np
@@ -13,6 +14,7 @@ import scipy.sparse as sp
 
 from fastals import ImplicitALS, storage
 from fastals.tuning import grid_search, successive_halving
+from fastals.tuning import search as search_module
 from fastals.tuning.journal import Journal
 from tests.helpers import split_of_liked
 
@@ -162,3 +164,56 @@ def test_a_killed_search_leaves_a_whole_journal(tmp_path):
         assert len(results) >= known
         known = len(results)
     assert known
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
+def test_a_child_forked_while_a_thread_adds_can_add_too(tmp_path, monkeypatch):
+    path, header, written = tmp_path / "j", {"search": "a"}, []
+    journal = Journal(path, header)
+
+    def forking(self):
+        """Fork in a thread that does not hold the lock, while this one does."""
+        thread = threading.Thread(target=lambda: written.append(ended(self)))
+        thread.start()
+        thread.join()
+
+    def ended(journal):
+        child = os.fork()
+        if child == 0:
+            signal.alarm(60)
+            monkeypatch.undo()
+            journal.add("2", {"score": 2.0})
+            os._exit(0)
+        return os.waitpid(child, 0)[1]
+
+    monkeypatch.setattr(Journal, "_write", forking)
+    journal.add("1", {"score": 1.0})
+    assert written == [0]
+    monkeypatch.undo()
+    assert list(Journal(path, header).results) == ["1", "2"]
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
+def test_a_child_forked_while_a_thread_prepares_the_data_can_prepare_them_too(split, monkeypatch):
+    train, ended = search_module._prepare(MODEL, split, "ndcg@5", "ndcg", 5, {}).train, []
+
+    def fork():
+        child = os.fork()
+        if child == 0:
+            signal.alarm(60)
+            monkeypatch.undo()
+            os._exit(0 if train(np.dtype("float64")).dtype == "float64" else 1)
+        ended.append(os.waitpid(child, 0)[1])
+
+    def forking(*arguments):
+        thread = threading.Thread(target=fork)
+        thread.start()
+        thread.join()
+        return taken(*arguments)
+
+    taken = search_module._taken
+    monkeypatch.setattr(search_module, "_taken", forking)
+    assert train(np.dtype("float64")).dtype == "float64"
+    assert ended == [0]

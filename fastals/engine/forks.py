@@ -10,6 +10,7 @@ and nothing of ours runs between a kernel's call and Numba's taking its lock. Th
 
 import os
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from threading import RLock
 
 _forking = RLock()  # one fork at a time keeps account of what it has taken
@@ -29,6 +30,21 @@ def hold(acquire: Callable[[], object], release: Callable[[], object]) -> None:
 def in_child(repair: Callable[[], object]) -> None:
     """Make every forked child call `repair`."""
     _in_child.append(repair)
+
+
+class OwnLock:
+    """A reentrant lock of which each process has its own: a forked child does not find it held.
+
+    For what a fork need not wait for, as it is replaced as a whole: the child cannot see half of it. Call it to get the
+    lock, in the line of a `with`: an exception that a signal raises between two lines could leave it held.
+    """
+
+    def __init__(self) -> None:
+        self._locks: dict[int, AbstractContextManager] = {}
+
+    def __call__(self) -> AbstractContextManager:
+        """Return the lock of this process."""
+        return self._locks.setdefault(os.getpid(), RLock())
 
 
 def _before() -> None:

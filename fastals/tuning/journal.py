@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
-import threading
 from pathlib import Path
 
+from ..engine.forks import OwnLock
 from ..storage import replacing
 from .candidates import Parameters
 
@@ -18,7 +18,7 @@ class Journal:
     """
 
     def __init__(self, path: Path, header: Parameters):
-        self._path, self._writing = path, threading.Lock()
+        self._path, self._writing = path, OwnLock()
         self._lines, self.results = [json.dumps(header)], {}
         text = path.read_text(encoding="utf-8") if path.exists() else ""
         if not text:
@@ -38,7 +38,7 @@ class Journal:
 
     def add(self, key: str, result: Parameters) -> None:
         """Add a result, which JSON can hold; the key says which candidate, and how far it was fitted."""
-        with self._writing:
+        with self._writing():
             self._lines.append(json.dumps({"key": key} | result))
             self._write()
 

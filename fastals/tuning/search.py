@@ -9,7 +9,6 @@ import json
 import logging
 import math
 import re
-import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -24,6 +23,7 @@ from scipy import sparse
 
 from ..data.interactions import Interactions, MatrixLike
 from ..data.types import Columns
+from ..engine.forks import OwnLock
 from ..engine.threads import available
 from ..evaluation import RANKING_METRICS, RATING_METRICS, evaluate_ratings
 from ..evaluation.lists import Evaluator, check_disjoint, in_order
@@ -327,10 +327,10 @@ def _prepare(model: Model, pair: Pair, metric: Metric, name: str, cutoff: int, c
     if columns:
         pair = in_order("train", pair[0], "float64", **columns), in_order("validation", pair[1], "float64", **columns)
     prepared: dict[np.dtype, Interactions] = {}
-    preparing = threading.Lock()
+    preparing = OwnLock()
 
     def train(dtype: np.dtype) -> Interactions:
-        with preparing:
+        with preparing():
             if dtype not in prepared:
                 prepared[dtype] = _taken("train", pair[0], model, dtype)
             return prepared[dtype]
