@@ -1,5 +1,6 @@
 """Evaluations of models: by lists, for new users, among samples, by ratings; with ids and without."""
 
+import copy
 import math
 
 import numpy as np
@@ -361,6 +362,40 @@ def test_some_test_interactions_in_train_are_told(parts, model):
     n_relevant = test[[row]].nnz
     alone = evaluate(model, test, 5, ["recall"], train=train).per_user["recall@5"][0]
     assert got.per_user["recall@5"][0] == pytest.approx(alone * n_relevant / (n_relevant + 1), rel=1e-15)
+
+
+def test_without_train_the_model_tells_what_it_was_fitted_on(parts, model):
+    train, test = parts
+    with pytest.raises(ValueError, match=rf"^all {train.nnz} interactions of test are in what the model was fitted on"):
+        evaluate(model, train)
+    row, item = (int(numbers[0]) for numbers in train.nonzero())
+    overlapping = test.copy().tolil()
+    overlapping[row, item] = 1.0
+    overlapping = overlapping.tocsr()
+    sentence = rf"^1 of the {test.nnz + 1} interactions of test are in what the model was fitted on too"
+    with pytest.warns(UserWarning, match=sentence) as told:
+        got = evaluate(model, overlapping, 5, ["recall"])
+    assert told[0].filename == __file__
+    with pytest.warns(UserWarning, match="are in train too"):
+        assert got.overall == evaluate(model, overlapping, 5, ["recall"], train=train).overall
+
+
+def test_what_an_update_added_counts_as_fitted_on(parts, model):
+    test = parts[1]
+    row, item = (int(numbers[0]) for numbers in test.nonzero())
+    updated = copy.deepcopy(model)
+    updated.update(row, item, 1.0)
+    evaluate(model, test)
+    with pytest.warns(UserWarning, match=rf"^1 of the {test.nnz} interactions of test are in what the model"):
+        evaluate(updated, test)
+
+
+def test_by_ids_too_the_model_tells_what_it_was_fitted_on():
+    orders = Interactions.from_triplets(["ann", "ann", "bob"], ["tea", "cup", "cup"])
+    model = ImplicitALS(2, random_state=0).fit(orders)
+    evaluate(model, Interactions.from_triplets(["bob"], ["tea"]), 1)
+    with pytest.raises(ValueError, match=r"^all 1 interactions of test are in what the model was fitted on"):
+        evaluate(model, Interactions.from_triplets(["ann"], ["tea"]), 1)
 
 
 class Shop:

@@ -50,6 +50,7 @@ def evaluate(
     train : as `test`, optional
         The training interactions. "novelty" needs them, and "auc" then does not count them as irrelevant. Test
         interactions that are in `train` too can never be found: it is an error if all are, a warning if some are.
+        Without `train`, the same holds for what a model of fastals was fitted on.
     users : (n,) array of ids, optional
         The users to evaluate; by default everybody with a relevant item. Users without one are left out. Row numbers,
         or the ids that the model was fitted on.
@@ -66,8 +67,8 @@ def evaluate(
     Raises
     ------
     TypeError, ValueError
-        `test` is empty or contained in `train`; a metric is unknown; a cutoff is no integer or below 1; shapes do not
-        fit; the model lists training interactions, or does not have an id of `test`.
+        `test` is empty, or contained in `train` or in what the model was fitted on; a metric is unknown; a cutoff is no
+        integer or below 1; shapes do not fit; the model lists training interactions, or does not have an id of `test`.
 
     Notes
     -----
@@ -97,6 +98,8 @@ def evaluate(
     evaluator = Evaluator(relevant, k, metrics, known)
     if known is not None:
         check_disjoint("test", relevant, "train", known)
+    elif (fitted_on := numbered.known()) is not None:
+        check_disjoint("test", relevant, "what the model was fitted on", fitted_on)
     chosen, user_ids = None, numbered.ids[0]
     if users is not None:
         n_users = relevant.shape[0]

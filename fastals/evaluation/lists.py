@@ -154,13 +154,14 @@ def in_order(
     return interactions.renumbered(*like, prefix=f"{name}.", remedy=f"; leave such {{}} out of {name}", of=of)
 
 
-def check_disjoint(name: str, test: Interactions, of: str, train: Interactions) -> None:
-    """Refuse test interactions that are all in the training part; warn if some are.
+def check_disjoint(name: str, test: Interactions, of: str, known: Interactions | Ints) -> None:
+    """Refuse test interactions that are all among the known ones; warn if some are.
 
-    A model does not recommend what a user has. So a test interaction that is in the training part is never found.
+    A model does not recommend what a user has. So a test interaction that it knows is never found. `known` may be the
+    ascending numbers ``user * n_items + item``.
     """
     keys = _keys(test)
-    both = int(np.count_nonzero(_contains(_keys(train), keys)))
+    both = int(np.count_nonzero(_contains(_keys(known) if isinstance(known, Interactions) else known, keys)))
     if keys.size and both == keys.size:
         raise ValueError(
             f"all {both} interactions of {name} are in {of} too. A model does not recommend what a user has, so every "

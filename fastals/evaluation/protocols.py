@@ -11,6 +11,7 @@ from scipy import sparse
 from ..data.ids import Ids
 from ..data.interactions import Interactions, MatrixLike
 from ..data.types import FloatType
+from ..state import Stateful
 from .lists import in_order
 from .metrics import Ints
 
@@ -60,6 +61,14 @@ class Numbered:
         """Users and items of the model; None if the model does not tell."""
         users, items = (getattr(self._model, name, None) for name in ("user_factors_", "item_factors_"))
         return getattr(self._model, "shape_", None) if users is None or items is None else (len(users), len(items))
+
+    def known(self) -> Ints | None:
+        """Return ``user * n_items + item`` of what the model was fitted on, ascending; None if it does not tell."""
+        fitted = self._model._fitted if isinstance(self._model, Stateful) else None
+        if fitted is None or fitted.by_user is None:
+            return None
+        cells = fitted.by_user.cells
+        return np.repeat(np.arange(cells.n_rows), cells.counts) * len(fitted.items) + cells.indices
 
     def recommend(self, users: Ints, n: int) -> Array:
         """Return column numbers, -1 for an empty place."""
