@@ -19,7 +19,7 @@ from .engine import alternation as engine
 from .engine import plain, plain_answers, plain_fit
 from .engine.fallback import is_plain
 from .engine.panel import aligned_zeros
-from .engine.problem import BACKGROUND, OFFSET, Cells, Failure, Model, RowProblem, first_failure
+from .engine.problem import BACKGROUND, OFFSET, Cells, Failure, Model, RowProblem, Unusual, first_failure
 from .engine.simd.target import padded
 from .engine.sketch import sketch
 from .engine.threads import available
@@ -208,6 +208,8 @@ class Base(Stateful):
         -----
         fastals.errors.SingularRowsWarning
             Users or items have many solutions, as without regularization: each gets the one of minimum norm.
+        fastals.errors.ImpreciseRowsWarning
+            Users or items may be off by more than 1% even in float64, as with confidences of 1e16 and more.
 
         Notes
         -----
@@ -301,14 +303,14 @@ class Base(Stateful):
 
         run: Callable[..., Failure | None]
         if self._plain:
-            singular: dict[str, int] = {}
+            unusual: dict[str, Unusual] = {}
             draw, run = (
                 partial(plain_fit.start, model, checked.rng),
-                partial(plain_fit.fit, model, checked.n_threads, singular),
+                partial(plain_fit.fit, model, checked.n_threads, unusual),
             )
         else:
             alternation = engine.Alternation(model, checked.solver, checked.n_threads)
-            draw, run, singular = partial(sketch, alternation, checked.rng), alternation.fit, alternation.singular
+            draw, run, unusual = partial(sketch, alternation, checked.rng), alternation.fit, alternation.unusual
         file, found, keep = None, None, None
         if request is not None:
             params = self.get_params() | ({"solver": "plain"} if self._plain else {})
@@ -336,7 +338,7 @@ class Base(Stateful):
         finally:
             if report is not None:
                 report.close()
-        tell(failure, {"user": cells.by_user, "item": cells.by_item}, singular, checked.dtype)
+        tell(failure, {"user": cells.by_user, "item": cells.by_item}, unusual, checked.dtype)
         return record(model.X, model.Y)
 
     def _leave(self, left: Fitted) -> None:

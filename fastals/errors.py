@@ -7,30 +7,33 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from .engine.problem import Cells, Failure
+from .engine.problem import Cells, Failure, Unusual
 
-__all__ = ["SingularRowsWarning", "solve_error", "tell"]
+__all__ = ["ImpreciseRowsWarning", "SingularRowsWarning", "solve_error", "tell"]
 
 
 class SingularRowsWarning(UserWarning):
     """Users or items of a fit have many solutions, and got the smallest."""
 
 
-def tell(failure: Failure | None, cells: Mapping[str, Cells], singular: Mapping[str, int], dtype: np.dtype) -> None:
-    """Raise where a fit has failed; warn of users and items whose equations have many solutions.
+class ImpreciseRowsWarning(UserWarning):
+    """Users or items of a fit may be off by more than 1%, because float64 does not hold their equations."""
+
+
+def tell(failure: Failure | None, cells: Mapping[str, Cells], unusual: Mapping[str, Unusual], dtype: np.dtype) -> None:
+    """Raise where a fit has failed; warn of users and items whose equations have many solutions, or are not held.
 
     Parameters
     ----------
     failure : Failure or None
     cells : mapping from "user" and "item" to Cells
-    singular : mapping from "user" and "item" to int
-        How many of each have many solutions.
+    unusual : mapping from "user" and "item" to Unusual
     dtype : numpy.dtype
         Of the fit.
     """
     if failure is not None:
         raise solve_error(failure, cells[failure.side], dtype)
-    told = " and ".join(f"{count} {side}{'s' * (count > 1)}" for side, count in singular.items() if count)
+    told = _listed({side: rows.singular for side, rows in unusual.items()})
     if told:
         warnings.warn(
             f"the equations of {told} have more than one solution in {dtype}: each got the smallest one; "
@@ -38,6 +41,20 @@ def tell(failure: Failure | None, cells: Mapping[str, Cells], singular: Mapping[
             SingularRowsWarning,
             stacklevel=4,  # of whoever calls `fit`
         )
+    told = _listed({side: rows.imprecise for side, rows in unusual.items()})
+    if told:
+        warnings.warn(
+            f"the factors of {told} may be off by more than 1%: even float64 does not hold their equations, in which "
+            "the largest confidences are some 1e14 times the unobserved weight or the regularization; lower alpha or "
+            "the weights, or raise regularization",
+            ImpreciseRowsWarning,
+            stacklevel=4,
+        )
+
+
+def _listed(counts: Mapping[str, int]) -> str:
+    """Return how many users and how many items, in words; nothing where there are none."""
+    return " and ".join(f"{count} {side}{'s' * (count > 1)}" for side, count in counts.items() if count)
 
 
 def solve_error(failure: Failure, cells: Cells, dtype: np.dtype) -> np.linalg.LinAlgError:

@@ -44,6 +44,7 @@ LAYERS = [
     {"engine.sweep"},
     {"engine.rows.long_rows", "engine.rows.blocked_rows"},
     {"engine.rows.solve", "engine.loss", "engine.topk", "engine.smallest"},
+    {"engine.rows.precision"},
     {"engine.rows.primal", "engine.rows.dual", "engine.rows.cg"},
     {"engine.rows.diagonal", "engine.basis", "engine.equations", "engine.fallback"},
     {"engine.rows.workspace", "engine.cholesky", "engine.cells", "engine.plan"},

@@ -104,7 +104,7 @@ def test_what_has_no_or_many_solutions_has_a_status(dtype: str):
     Y[:3, :2] = [[1, 0], [0, 1], [1, 1]]
     outcome = plain.half_step(model.users, Y, 2, X, 1)
     assert outcome.status.tolist() == [OK, OK, MINIMUM_NORM]
-    assert outcome.singular == 1
+    assert outcome.unusual.singular == 1
     np.testing.assert_allclose(X[:, :2], [[1, 1], [4 / 3, 4 / 3], [1, 0]], atol=1e-6)
     Y[:3, :2] *= 10
     R[0, :2] = np.finfo(dtype).max / 2  # times 10 beyond what the dtype holds

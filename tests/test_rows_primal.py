@@ -24,7 +24,7 @@ def test_a_matrix_that_is_not_positive_has_the_smallest_solution(m):
     problem = problem._replace(rows=np.array([[1.0, 0.0, 0.0]]))
     x, outcome = solve(problem, Y, np.zeros_like(Y[0]), 5, plan("primal", np.float64))
     assert outcome.status[0] == MINIMUM_NORM
-    assert outcome.singular == 1
+    assert outcome.unusual.singular == 1
     weights, columns = problem.cells.weights, Y[problem.cells.indices, :5]
     root = np.sqrt(weights)
     wanted = np.linalg.lstsq(columns * root[:, None], problem.cells.values * root, rcond=None)[0]

@@ -11,7 +11,7 @@ import numpy as np
 from . import basis, sweep
 from .loss import cells_and_background, ridge
 from .plan import Plan, plan_for
-from .problem import BACKGROUND, OFFSET, RIDGE, Failure, Model, RowProblem, first_failure
+from .problem import BACKGROUND, OFFSET, RIDGE, Failure, Model, RowProblem, Unusual, first_failure
 
 # How far half-steps go beyond their solution at most, as a share of the step. The loss after 4 iterations is 0.5 to 1%
 # lower than without. Bounds of 0.5 to 1 differ by less than 0.1%, and a fit converges to the same loss.
@@ -46,7 +46,7 @@ class Alternation:
     def __init__(self, model: Model, solver: str, n_threads: int) -> None:
         self.model, self.solver, self.n_threads = model, solver, n_threads
         self._schedules: dict[str, sweep.Schedule] = {}
-        self.singular = {"user": 0, "item": 0}  # rows with many solutions in the latest half-step
+        self.unusual = {"user": Unusual(), "item": Unusual()}  # of the latest half-steps
         self.background = {side: bool(self.sides(side)[0].columns[:, BACKGROUND].any()) for side in ("user", "item")}
         # Gram matrices weighted by the ridge, of the panels that have only been rotated since it was computed.
         self._ridges: dict[str, np.ndarray] = {}
@@ -132,7 +132,7 @@ class Alternation:
             if plan.finish or not self.background[side]:
                 g = self._fix(Y, problem.columns[:, BACKGROUND])
             outcome = self.solve_rows(side, Y, g, plan)
-        failure, self.singular[side] = first_failure(side, outcome.status), outcome.singular
+        failure, self.unusual[side] = first_failure(side, outcome.status), outcome.unusual
         reported = side == "item" or plan.finish  # else the ridge term would be computed for nothing
         return failure, outcome.loss + ridge(other, Y) if reported and not failure else 0.0
 

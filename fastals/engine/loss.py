@@ -30,6 +30,32 @@ def cells_and_background(problem: RowProblem, X: np.ndarray, Y: np.ndarray, widt
     -----
     The background sums over all entries: sum_ij c_i q_j (x_i.y_j)^2 = <sum_i c_i x_i x_i', sum_j q_j y_j y_j'>.
     """
+    total = _of_entries(problem, X, Y, n_threads).sum()
+    background = problem.columns[:, BACKGROUND]
+    if background.any():
+        total += (gram(Y[:, :width], background) * gram(X[:, :width], problem.rows[:, BACKGROUND])).sum()
+    return float(total)
+
+
+def of_rows(problem: RowProblem, X: np.ndarray, Y: np.ndarray, g: np.ndarray, n_threads: int) -> np.ndarray:
+    """Return each row's objective: entries, background, its own ridge; float64 (n_rows,), never below 0.
+
+    Parameters
+    ----------
+    problem : RowProblem
+    X, Y : ndarray, shapes (n_rows, kp), (n_columns, kp)
+        In the eigenbasis of the background.
+    g : ndarray, shape (kp,)
+        Its eigenvalues.
+    n_threads : int
+    """
+    total = _of_entries(problem, X, Y, n_threads)
+    d = problem.rows[:, BACKGROUND, None] * g + problem.rows[:, RIDGE, None]
+    return np.asarray(np.maximum(total + (d * X**2).sum(axis=1), 0))
+
+
+def _of_entries(problem: RowProblem, X: np.ndarray, Y: np.ndarray, n_threads: int) -> np.ndarray:
+    """Return each row's sum over its entries, float64 (n_rows,)."""
     per_row = np.zeros(problem.cells.n_rows)
     longest = int(problem.cells.counts.max())
 
@@ -37,11 +63,7 @@ def cells_and_background(problem: RowProblem, X: np.ndarray, Y: np.ndarray, widt
         _observed(counter, problem, X, Y, per_row, workspace(Y.shape[1], longest, Y.dtype))
 
     spread(work, n_threads)
-    total = per_row.sum()
-    background = problem.columns[:, BACKGROUND]
-    if background.any():
-        total += (gram(Y[:, :width], background) * gram(X[:, :width], problem.rows[:, BACKGROUND])).sum()
-    return float(total)
+    return per_row
 
 
 def ridge(problem: RowProblem, X: np.ndarray) -> float:

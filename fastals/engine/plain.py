@@ -8,6 +8,8 @@ not depend on each other, so `numba.prange` spreads them over threads. Each is a
 The entries that are not observed are all in G, which is summed once for all rows; an observed entry j adds what it
 weighs on top of that (`problem` says what w, b, background and ridge are, `objectives` what they are for each model).
 
+Rows are solved in float64 whatever the dtype of the factors is, and rounded.
+
 It runs with `solver="plain"`, and where the vector kernels of the fast engine cannot be compiled. It touches none of
 them: with NUMBA_DISABLE_JIT=1 all of it is plain Python. `tests/test_plain.py` holds the fast engine to it.
 """
@@ -22,9 +24,23 @@ from .cells import cell
 from .equations import gram, range_of
 from .jit import parallel_kernel, strict
 from .launch import launch
-from .problem import BACKGROUND, MINIMUM_NORM, NOT_FINITE, NOT_POSITIVE, OK, RIDGE, WEIGHT, RowProblem
+from .problem import (
+    BACKGROUND,
+    IMPRECISE,
+    MINIMUM_NORM,
+    NOT_FINITE,
+    NOT_POSITIVE,
+    OK,
+    RIDGE,
+    WEIGHT,
+    CellRule,
+    RowProblem,
+)
+from .rows.precision import PIVOTS
 from .smallest import solve_again, without_ridge
 from .sweep import Outcome
+
+EPS = float(np.finfo(np.float64).eps)
 
 
 def half_step(problem: RowProblem, Y: np.ndarray, width: int, X: np.ndarray, n_threads: int) -> Outcome:
@@ -49,31 +65,33 @@ def half_step(problem: RowProblem, Y: np.ndarray, width: int, X: np.ndarray, n_t
 
 def _launched(problem: RowProblem, Y: np.ndarray, G: np.ndarray, X: np.ndarray, n_threads: int) -> Outcome:
     status, losses = np.zeros(len(X), np.int8), np.zeros(len(X))
-    launch(_solve_rows, n_threads, *problem, Y, G.astype(Y.dtype), X, status, losses)
+    cells, rule, rows, columns = problem
+    wide = CellRule(*map(np.float64, rule)), rows.astype(np.float64), columns.astype(np.float64)
+    launch(_solve_rows, n_threads, cells, *wide, Y, G, X, status, losses)
     return Outcome(losses, status)
 
 
 @parallel_kernel
 def _solve_rows(
     cells,  # in    RowProblem, one by one, as a parallel loop takes no tuple of tuples
-    rule,
+    rule,  # in float64
     rows,
     columns,
     Y,  # in    T (n_columns, kp)
-    G,  # in    T (k, k)
+    G,  # in    float64 (k, k)
     X,  # out   T (n_rows, kp)
     status,  # out   int8 (n_rows,)
     losses,  # out   float64 (n_rows,)
 ):
     """Solve each row on its own; what a thread needs for that is made as it goes along."""
     for u in prange(len(X)):
-        A = np.empty(G.shape, Y.dtype)
-        status[u], losses[u] = _solve_row(cells, rule, rows, columns, u, Y, G, A, X[u])
+        A, r, size = np.empty(G.shape), np.zeros(len(G)), np.empty(len(G))
+        status[u], losses[u] = _solve_row(cells, rule, rows, columns, u, Y, G, A, r, size, X[u])
 
 
 @strict
-def _solve_row(cells, rule, rows, columns, u, Y, G, A, x):  # -> status, objective of the row
-    """Write out A and r, which takes the place of x, and solve."""
+def _solve_row(cells, rule, rows, columns, u, Y, G, A, r, size, x):  # -> status, objective of the row
+    """Write out A and r, and solve."""
     k, background = len(G), rows[u, BACKGROUND]
     x[:] = 0
     if cells.indptr[u] == cells.indptr[u + 1]:
@@ -82,6 +100,7 @@ def _solve_row(cells, rule, rows, columns, u, Y, G, A, x):  # -> status, objecti
         for q in range(p, k):
             A[p, q] = background * G[p, q]
         A[p, p] += rows[u, RIDGE]
+        size[p] = A[p, p]
     constant = 0.0
     for i in range(cells.indptr[u], cells.indptr[u + 1]):
         j = cells.indices[i]
@@ -90,23 +109,39 @@ def _solve_row(cells, rule, rows, columns, u, Y, G, A, x):  # -> status, objecti
         w, b, part = cell(rule, value, weight, background, columns, min(j, len(columns) - 1))
         constant += np.float64(part)
         y = Y[j, :k]
-        _add(x, b, y)
+        _add(r, b, y)
         for p in range(k):
             _add(A[p, p:], w * y[p], y[p:])
-    solved, gain = _cholesky_solve(A, x)
-    if solved and np.isfinite(gain):
-        return OK, constant - gain
-    x[:] = 0
-    return NOT_FINITE if solved else NOT_POSITIVE, 0.0
+    for p in range(k):
+        size[p] = max(size[p], A[p, p])
+    solved, gain, ratio = _cholesky_solve(A, r, size)
+    if not solved:
+        return NOT_POSITIVE, 0.0
+    for p in range(k):
+        x[p] = r[p]
+        r[p] = x[p] - r[p]
+    for p in range(k):  # what rounding x adds to the objective: |U (rounding)|^2
+        added = 0.0
+        for q in range(p, k):
+            added += A[p, q] * r[q]
+        gain -= added * added
+    if not np.isfinite(gain):
+        x[:] = 0
+        return NOT_FINITE, 0.0
+    return OK if ratio <= PIVOTS / EPS else IMPRECISE, max(0.0, constant - gain)
 
 
 @strict
-def _cholesky_solve(A, x):  # -> whether A is positive definite, r'A^-1 r
-    """Factor A = U'U in its upper triangle, then solve U'z = r and U x = z, all in the place of r."""
-    k, gain = len(A), 0.0
+def _cholesky_solve(A, x, size):  # -> whether A is positive definite, r'A^-1 r, loss of digits
+    """Factor A = U'U in its upper triangle, then solve U'z = r and U x = z, all in the place of r.
+
+    The loss of digits is the largest ratio of what a pivot is a difference of, `size`, to the pivot.
+    """
+    k, gain, ratio = len(A), 0.0, 0.0
     for p in range(k):
         if not A[p, p] > 0:  # as where it is not a number
-            return False, 0.0
+            return False, 0.0, np.inf
+        ratio = max(ratio, size[p] / A[p, p])
         A[p, p] = np.sqrt(A[p, p])
         for q in range(p + 1, k):
             A[p, q] /= A[p, p]
@@ -119,7 +154,7 @@ def _cholesky_solve(A, x):  # -> whether A is positive definite, r'A^-1 r
         for q in range(p + 1, k):
             x[p] -= A[p, q] * x[q]
         x[p] /= A[p, p]
-    return True, gain
+    return True, gain, ratio
 
 
 @strict

@@ -9,7 +9,7 @@ import numpy as np
 from .alternation import Begin, Reached, biases_as_offsets
 from .loss import ridge
 from .plain import half_step
-from .problem import Failure, Model, RowProblem, first_failure
+from .problem import Failure, Model, RowProblem, Unusual, first_failure
 
 
 def start(model: Model, rng: np.random.Generator) -> Begin:
@@ -22,7 +22,7 @@ def start(model: Model, rng: np.random.Generator) -> Begin:
 def fit(
     model: Model,
     n_threads: int,
-    singular: dict[str, int],
+    unusual: dict[str, Unusual],
     begin: Begin,
     iterations: int,
     after: Callable[[int, float], bool],
@@ -32,7 +32,7 @@ def fit(
 
     `after(iteration, loss)` is called after each iteration; True ends the fit. `keep` is called before it: a fit that
     begins with the panels as they were then goes on from there. Returns the first row that failed, and in
-    `singular` how many rows of a side have many solutions.
+    `unusual` how many rows of a side are to be told of.
     """
     sides = {"user": (model.users, model.X, model.Y), "item": (model.items, model.Y, model.X)}
     first, reached = 0, begin.reached
@@ -41,12 +41,12 @@ def fit(
         if after(reached.iteration, reached.loss):
             return None
     elif begin.users != "solved":
-        failure, _ = _solve_side("user", *sides["user"], model, n_threads, singular)
+        failure, _ = _solve_side("user", *sides["user"], model, n_threads, unusual)
         if failure:
             return failure
     for iteration in range(first, iterations):
         for side in ("item", "user"):
-            failure, loss = _solve_side(side, *sides[side], model, n_threads, singular)
+            failure, loss = _solve_side(side, *sides[side], model, n_threads, unusual)
             if failure:
                 return failure
         loss += ridge(model.items, model.Y)
@@ -64,9 +64,9 @@ def _solve_side(
     Y: np.ndarray,
     model: Model,
     n_threads: int,
-    singular: dict[str, int],
+    unusual: dict[str, Unusual],
 ) -> tuple[Failure | None, float]:
     with biases_as_offsets(problem, Y, model.bias):
         outcome = half_step(problem, Y, model.width, X, n_threads)
-    singular[side] = outcome.singular
+    unusual[side] = outcome.unusual
     return first_failure(side, outcome.status), outcome.loss

@@ -21,6 +21,16 @@ STEPS = 3
 LAST_STEPS, LAST_EXPECTED = 32, 10
 
 
+class Bounds(NamedTuple):
+    """What rows are compared with to tell whether their dtype holds them, see `rows.precision`; here: all are held."""
+
+    limit: float = np.inf  # of the condition
+    per_background: float = np.inf  # of the sum of w, by a row's background
+    per_ridge: float = np.inf  # of the sum of w, by the smallest number of a row's diagonal
+    most: float = 0.0  # largest background of a column
+    floor: float = 0.0  # least confidence, before the row's weight
+
+
 class Plan(NamedTuple):
     """How the rows of one half-step are to be solved."""
 
@@ -34,6 +44,7 @@ class Plan(NamedTuple):
     only: int  # PRIMAL, DUAL or CG: solve all rows that way if possible; CHEAPEST: as `choose` says
     finish: bool  # rows that have not converged, or are not expected to, are solved by Cholesky
     beyond: float  # over-relaxation: X becomes solution + beyond * (solution - previous X)
+    bounds: Bounds = Bounds()
 
 
 def plan_for(

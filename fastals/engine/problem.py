@@ -16,7 +16,8 @@ RIDGE = 2
 OFFSET = 2
 
 # Status of a row. The models turn one above OK into an error message. MINIMUM_NORM: of many solutions the smallest.
-MINIMUM_NORM, OK, NOT_POSITIVE, NOT_FINITE = -1, 0, 1, 2
+# IMPRECISE: rounding may have moved the solution by more than 1%, see `rows.precision`.
+IMPRECISE, MINIMUM_NORM, OK, NOT_POSITIVE, NOT_FINITE = -2, -1, 0, 1, 2
 
 
 class Cells(NamedTuple):
@@ -59,6 +60,14 @@ class Cells(NamedTuple):
         values, weights = (part if len(part) == 1 else part[place] for part in (self.values, self.weights))
         return Cells(indptr - indptr[0], self.indices[place], values, weights)
 
+    def only(self, rows: np.ndarray) -> Cells:
+        """Return some rows, in the order in which they are given, as cells of their own."""
+        counts = self.counts[rows]
+        indptr = np.concatenate([[0], np.cumsum(counts)])
+        places = np.arange(indptr[-1]) + np.repeat(self.indptr[rows] - indptr[:-1], counts)
+        values, weights = (part if len(part) == 1 else part[places] for part in (self.values, self.weights))
+        return Cells(indptr, self.indices[places], values, weights)
+
 
 class CellRule(NamedTuple):
     """How the confidence and the target of an observed entry follow from its value v.
@@ -88,6 +97,18 @@ class RowProblem(NamedTuple):
     columns: np.ndarray  # T (n_columns, 3), or (1, 3) where all are alike: weight, background, offset
 
 
+def in_float64(problem: RowProblem, rows: np.ndarray) -> RowProblem:
+    """Return some rows of a problem as a problem in float64."""
+    cells = problem.cells.only(rows)
+    wide = np.dtype(np.float64)
+    return RowProblem(
+        cells._replace(values=cells.values.astype(wide), weights=cells.weights.astype(wide)),
+        CellRule(*map(wide.type, problem.rule)),
+        problem.rows[rows].astype(wide),
+        problem.columns.astype(wide),
+    )
+
+
 class Model(NamedTuple):
     """Both sides of a factorisation: the row problems, and the panels that a fit overwrites."""
 
@@ -97,6 +118,13 @@ class Model(NamedTuple):
     Y: np.ndarray  # T (n_items, kp)
     width: int  # columns in use: the factors, then the bias if there is one
     bias: int  # column of the bias, -1 if there is none
+
+
+class Unusual(NamedTuple):
+    """How many rows of a half-step are to be told of."""
+
+    singular: int = 0  # with many solutions, of which they have got the smallest
+    imprecise: int = 0  # whose solution may be off by more than 1%
 
 
 class Failure(NamedTuple):

@@ -14,7 +14,7 @@ import numpy as np
 
 from .blas import one_blas_thread
 from .equations import entries, row_equations, smallest
-from .problem import BACKGROUND, MINIMUM_NORM, NOT_FINITE, NOT_POSITIVE, OK, RIDGE, RowProblem
+from .problem import BACKGROUND, IMPRECISE, MINIMUM_NORM, NOT_FINITE, NOT_POSITIVE, OK, RIDGE, RowProblem
 
 
 def without_ridge(rows: np.ndarray, largest: float) -> np.ndarray:
@@ -28,6 +28,12 @@ def without_ridge(rows: np.ndarray, largest: float) -> np.ndarray:
         Largest eigenvalue of G, or its largest diagonal number.
     """
     return np.asarray(rows[:, RIDGE] <= np.finfo(rows.dtype).eps * rows[:, BACKGROUND] * largest)
+
+
+def almost_free(problem: RowProblem, Y: np.ndarray) -> np.ndarray:
+    """Tell which rows of a problem without a background have no ridge that counts, bool (n_rows,)."""
+    ridges = problem.rows[:, RIDGE]
+    return np.asarray(ridges <= np.finfo(Y.dtype).eps ** 2 * np.einsum("nk,nk->n", Y, Y).max())
 
 
 def null_directions(Y: np.ndarray, g: np.ndarray, width: int) -> np.ndarray | None:
@@ -60,10 +66,9 @@ def solve_again(
     losses: np.ndarray,
     status: np.ndarray,
 ) -> None:
-    """Solve the rows of a half-step that may have many solutions, as their ridge is lost in rounding.
+    """Solve the rows of a half-step that may have many solutions, or that the kernels cannot hold in float64.
 
-    A row with a ridge that counts keeps its status: where it is not positive definite, the dtype cannot hold it, and
-    other rows of the same data may be wrong without a sign of it.
+    What is singular but for a ridge or a background that counts is no more than that: its row is IMPRECISE.
 
     Parameters
     ----------
@@ -80,17 +85,23 @@ def solve_again(
     """
     known = bool(background.any())
     if known:
-        again = (status == NOT_POSITIVE) & without_ridge(problem.rows, background.max())
+        free = without_ridge(problem.rows, background.max()) if status.any() else np.zeros(1, bool)
     else:
-        limit = np.finfo(Y.dtype).eps ** 2 * np.einsum("nk,nk->n", Y, Y).max()
-        again = (problem.rows[:, RIDGE] <= limit) & (problem.cells.counts > 0)
-    again = np.flatnonzero(again)
+        free = almost_free(problem, Y)
+    unsure = (status == NOT_POSITIVE) | (status == IMPRECISE)
+    again = np.flatnonzero(unsure if known else unsure | free & (problem.cells.counts > 0))
     if len(again) == 0:
         return
     gram = (np.diag(background) if background.ndim == 1 else background).astype(np.float64) if known else None
     with np.errstate(all="ignore"):
         for u in again.tolist():
-            status[u], losses[u] = _solve_row(problem, u, Y, gram, width, X[u])
+            x = X[u].copy()
+            found, loss = _solve_row(problem, u, Y, gram, width, x)
+            if found == MINIMUM_NORM and not free[u]:
+                found = IMPRECISE
+            if found <= status[u] == IMPRECISE:
+                continue  # the kernels' answer is as good
+            X[u], status[u], losses[u] = x, found, loss
 
 
 def _solve_row(

@@ -6,10 +6,12 @@ from typing import NamedTuple
 
 import numpy as np
 
+from .basis import fix, rotate
 from .jit import kernel, next_block
-from .panel import aligned_copy
-from .plan import Plan, predicted_cost
-from .problem import MINIMUM_NORM, OK, RowProblem
+from .loss import of_rows
+from .panel import aligned_copy, as_panel
+from .plan import Plan, plan_for, predicted_cost
+from .problem import BACKGROUND, IMPRECISE, MINIMUM_NORM, NOT_FINITE, OK, RowProblem, Unusual, in_float64
 from .rows.blocked_rows import (
     Batch,
     batch_memory,
@@ -20,10 +22,11 @@ from .rows.blocked_rows import (
     solve_batches,
 )
 from .rows.long_rows import LONG, solve_long_row
+from .rows.precision import bounds_for
 from .rows.solve import solve_row
 from .rows.workspace import Workspace, workspace
 from .simd.kernels import AHEAD, prefetch_rows
-from .smallest import null_directions, solve_again, without_ridge
+from .smallest import almost_free, null_directions, solve_again, without_ridge
 from .threads import spread
 
 # Batches of rows that are solved together. With more batches a block of columns serves fewer rows.
@@ -59,12 +62,12 @@ class Outcome(NamedTuple):
     @property
     def loss(self) -> float:
         """Sum of the rows' objectives, without the ridge of the columns."""
-        return float(self.losses.sum())
+        return max(0.0, float(self.losses.sum()))
 
     @property
-    def singular(self) -> int:
-        """Number of rows with many solutions, of which they have got the smallest."""
-        return int(np.count_nonzero(self.status == MINIMUM_NORM))
+    def unusual(self) -> Unusual:
+        """How many rows are to be told of."""
+        return Unusual(*(int(np.count_nonzero(self.status == kind)) for kind in (MINIMUM_NORM, IMPRECISE)))
 
 
 def half_step(
@@ -78,6 +81,8 @@ def half_step(
     schedule: Schedule | None = None,
 ) -> Outcome:
     """Solve every row of `problem` for the fixed panel `Y` into the panel `X`; of many solutions the smallest.
+
+    Rows that float32 does not hold are solved in float64. What float64 does not hold either is told in their status.
 
     Parameters
     ----------
@@ -104,22 +109,82 @@ def half_step(
         schedule = make_schedule(counts, Y, plan, n_threads)
     if plan.sketch:
         return _solve_rows(problem, Y, g, width, X, plan, n_threads, schedule)
+    plan = plan._replace(bounds=bounds_for(problem, Y))
     null = null_directions(Y, g, width)
     free = without_ridge(problem.rows, g.max()) if null is not None else np.zeros(0, bool)
     if null is None or not free.any():
-        outcome = _solve_rows(problem, Y, g, width, X, plan, n_threads, schedule)
+        outcome = _solve_and_mend(problem, Y, g, width, X, plan, n_threads, schedule)
     else:
         # With nothing in these columns their g does not count: it only has to be positive.
         reduced, x = aligned_copy(Y), aligned_copy(X)
         reduced[:, null] = x[:, null] = 0
-        outcome = _solve_rows(problem, reduced, np.where(null, g.max(), g), width, x, plan, n_threads, schedule)
+        outcome = _solve_and_mend(problem, reduced, np.where(null, g.max(), g), width, x, plan, n_threads, schedule)
         outcome.status[(outcome.status == OK) & (counts > 0)] = MINIMUM_NORM
         if not free.all():
-            others = _solve_rows(problem, Y, g, width, X, plan, n_threads, schedule)
+            others = _solve_and_mend(problem, Y, g, width, X, plan, n_threads, schedule)
             outcome = Outcome(*(np.where(free, *both) for both in zip(outcome, others, strict=True)))
         X[free] = x[free]
     solve_again(problem, Y, g[:width], width, X, *outcome)
     return outcome
+
+
+def _solve_and_mend(
+    problem: RowProblem,
+    Y: np.ndarray,
+    g: np.ndarray,
+    width: int,
+    X: np.ndarray,
+    plan: Plan,
+    n_threads: int,
+    schedule: Schedule,
+) -> Outcome:
+    """Solve every row by the kernels, and those that float32 does not hold again in float64."""
+    outcome = _solve_rows(problem, Y, g, width, X, plan, n_threads, schedule)
+    if Y.dtype == np.float64 or not outcome.status.any():
+        return outcome
+    again = outcome.status != OK
+    if not problem.columns[:, BACKGROUND].any():
+        again &= ~almost_free(problem, Y)  # `solve_again` has them
+    rows = np.flatnonzero(again)
+    if len(rows):
+        _solve_in_float64(problem, Y, width, X, plan, n_threads, rows, outcome)
+    return outcome
+
+
+def _solve_in_float64(
+    problem: RowProblem,
+    Y: np.ndarray,
+    width: int,
+    X: np.ndarray,
+    plan: Plan,
+    n_threads: int,
+    rows: np.ndarray,
+    outcome: Outcome,
+) -> None:
+    """Solve some rows exactly, in float64 throughout: a Gram matrix in float32 would be as wrong as they were.
+
+    They do not go beyond their solution. Their loss is that of the rounded factors: rounding may raise it by far more
+    than float64 tells.
+    """
+    wide = in_float64(problem, rows)
+    used = np.flatnonzero(Y[:, :width].any(axis=0))  # columns of 0 have been left out as null directions
+    panel = as_panel(Y[:, used].astype(np.float64))
+    fixed = fix(panel, wide.columns[:, BACKGROUND], len(used), n_threads)
+    x = np.zeros((len(rows), panel.shape[1]))
+    exact = plan_for("cholesky", x.dtype, bool(fixed.g.any()), warm=False, last=plan.finish)
+    found = half_step(wide, fixed.panel, fixed.g, len(used), x, exact, n_threads)
+    back = None if fixed.rotation is None else fixed.rotation.T
+    rotate(x, back, n_threads)
+    X[rows] = 0
+    with np.errstate(over="ignore"):
+        X[rows[:, None], used] = x[:, : len(used)]
+        x[:, : len(used)] = X[rows[:, None], used]
+        rotate(x, fixed.rotation, n_threads)
+        losses = of_rows(wide, x, fixed.panel, fixed.g, n_threads)
+    failed = (found.status <= OK) & ~np.isfinite(losses)
+    outcome.losses[rows] = np.where(failed | (found.status > OK), 0, losses)
+    outcome.status[rows] = np.where(failed, NOT_FINITE, found.status)
+    X[rows[failed]] = 0
 
 
 def _solve_rows(
@@ -226,6 +291,6 @@ def _solve_blocks(
             # The kernels prefetch columns that are AHEAD of those they use. Here the first AHEAD of the next row.
             prefetch_rows(Y, Y.shape[1], indices, indptr[soon], min(indptr[soon + 1] - indptr[soon], AHEAD))
             status[u], losses[u] = solve_row(problem, u, Y, g, lowest, width, x, plan, ws)
-            if status[u] != OK:
+            if status[u] > OK:
                 for i in range(u * Y.shape[1], (u + 1) * Y.shape[1]):
                     x[i] = 0

@@ -18,11 +18,12 @@ import numpy as np
 from ..cells import gather_cells
 from ..jit import inner, kernel, next_block
 from ..plan import CACHED, CHEAPEST, Plan, primal_cost
-from ..problem import BACKGROUND, NOT_FINITE, OK, RIDGE
+from ..problem import BACKGROUND, IMPRECISE, NOT_FINITE, OK, RIDGE
 from ..simd.kernels import cg_direction, dot, gather_axpys, gather_residual
 from ..simd.target import aligned_empty
 from .cg import advance
 from .diagonal import set_diagonal, sketch_scale
+from .precision import doubtful, holds
 from .workspace import clear, is_finite
 
 BLOCK = 2**20  # bytes of a block of columns; with half or twice as many a batch takes up to a tenth longer
@@ -44,6 +45,7 @@ class Batch(NamedTuple):
     first: np.ndarray  # float64 (n,)  gain at the start
     constant: np.ndarray  # float64 (n,)  sum of confidence * target^2
     weight: np.ndarray  # float64 (n,)  sum of w
+    negative: np.ndarray  # int64 (n,)  how many w are below 0
     at: np.ndarray  # int64 (n,)  first entry of the blocks to come
     active: np.ndarray  # bool (n,)  not converged
 
@@ -62,7 +64,7 @@ def batch_memory(kp: int, dtype: np.dtype) -> Batch:
     """Return memory for one thread."""
     n = rows_of_batch(kp, dtype)
     vectors = (aligned_empty((n, kp), dtype) for _ in range(4))
-    numbers = (np.zeros(n, kind) for kind in (dtype, dtype, *4 * [np.float64], np.int64, np.bool_))
+    numbers = (np.zeros(n, kind) for kind in (dtype, dtype, *4 * [np.float64], np.int64, np.int64, np.bool_))
     return Batch(*vectors, *numbers)
 
 
@@ -127,7 +129,7 @@ def solve_batches(
             _take_directions(problem, rows, g, width, plan, ws, batch)
             _sum_cells(problem, rows, Y, columns, False, plan, ws, batch)
             _go(problem, rows, g, width, x, ws, batch)
-        _end(rows, x, plan, losses, status, batch)
+        _end(problem, rows, Y, g, width, x, plan, losses, status, ws, batch)
 
 
 @inner
@@ -143,7 +145,7 @@ def _start(problem, rows, g, width, x, plan, ws, batch):
             q[c] = -ws.d[c] * p[c]
             x[u * kp + c] = p[c]
         batch.gain[i] = batch.constant[i] = batch.weight[i] = 0.0
-        batch.active[i] = True
+        batch.active[i], batch.negative[i] = True, 0
 
 
 @inner
@@ -162,7 +164,7 @@ def _sum_cells(problem, rows, Y, columns, whole, plan, ws, batch):
             begin = batch.at[i]
             end = _first_from(indices, begin, indptr[rows[i] + 1], start + columns)
             batch.at[i], m = end, end - begin
-            constant, weight, _, _ = gather_cells(problem, rows[i], begin, m, ws.w, ws.b)
+            constant, weight, negative, _ = gather_cells(problem, rows[i], begin, m, ws.w, ws.b)
             if not whole:
                 clear(ws.b, 0, m)
             p, q = batch.p[i], batch.q[i]
@@ -177,6 +179,8 @@ def _sum_cells(problem, rows, Y, columns, whole, plan, ws, batch):
                     gain += np.float64((2 * ws.b[c] - ws.w[c] * ws.s[c]) * ws.s[c])
                 batch.gain[i] += gain
                 batch.constant[i] += constant
+                batch.weight[i] += weight
+                batch.negative[i] += negative
 
 
 @inner
@@ -251,9 +255,9 @@ def _go(problem, rows, g, width, x, ws, batch):
 
 
 @inner
-def _end(rows, x, plan, losses, status, batch):
+def _end(problem, rows, Y, g, width, x, plan, losses, status, ws, batch):
     """Go beyond the solution, as `solve_row` does, and report losses and status."""
-    kp = batch.q.shape[1]
+    kp, lowest = batch.q.shape[1], np.float64(g[:width].min())
     for i in range(len(rows)):
         u, gain, before = rows[i], batch.gain[i], batch.before[i]
         if plan.beyond > 0:
@@ -264,3 +268,10 @@ def _end(rows, x, plan, losses, status, batch):
         if not is_finite(gain):
             status[u] = NOT_FINITE
             clear(x, u * kp, kp)
+            continue
+        begin, m = problem.cells.indptr[u], problem.cells.indptr[u + 1] - problem.cells.indptr[u]
+        least = np.float64(problem.rows[u, BACKGROUND]) * lowest + np.float64(problem.rows[u, RIDGE])
+        if doubtful(problem, u, m, batch.weight[i], batch.negative[i], least, plan.bounds):
+            gather_cells(problem, u, begin, m, ws.w, ws.b)
+            if not holds(problem, u, begin, m, Y, g, width, ws.w, ws.e, plan.bounds):
+                status[u] = IMPRECISE

@@ -34,7 +34,7 @@ def expected_steps(
     clear(ws.e, 0, kp)
     stride, taken = (m + SAMPLED - 1) // SAMPLED, 0
     for i in range(0, m, stride):
-        _add_squares(ws.e, ws.w[i], Y, np.uintp(indices[begin + i]))
+        add_squares(ws.e, ws.w[i], Y, np.uintp(indices[begin + i]))
         taken += 1
     trace = 0.0
     for i in range(kp):
@@ -44,7 +44,8 @@ def expected_steps(
 
 
 @inner
-def _add_squares(total, w, Y, j):
+def add_squares(total, w, Y, j):
+    """Add w y_j^2, number by number."""
     for i in range(len(total)):
         total[i] += w * Y[j, i] * Y[j, i]
 

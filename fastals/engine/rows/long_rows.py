@@ -13,9 +13,10 @@ from ..blas import one_blas_thread
 from ..cells import gather_cells
 from ..jit import kernel, next_block
 from ..plan import Plan
-from ..problem import BACKGROUND, NOT_FINITE, NOT_POSITIVE, OK, RIDGE, RowProblem
+from ..problem import BACKGROUND, IMPRECISE, NOT_FINITE, NOT_POSITIVE, OK, RIDGE, RowProblem
 from ..threads import spread
 from .diagonal import right_hand_side, sketch_scale
+from .precision import PIVOTS
 from .primal import sum_equations
 from .workspace import Workspace, workspace
 
@@ -51,10 +52,11 @@ def solve_long_row(
         x[:width] = r
         return OK, float((r**2).sum())
     A = np.triu(sums.sum(axis=0, dtype=np.float64).reshape(kp, kp)[:width, :width])
-    A += np.triu(A, 1).T + np.diag(problem.rows[u, BACKGROUND] * g[:width] + problem.rows[u, RIDGE])
+    d = problem.rows[u, BACKGROUND] * g[:width] + problem.rows[u, RIDGE]
+    A += np.triu(A, 1).T + np.diag(d)
     with one_blas_thread():
         try:
-            np.linalg.cholesky(A)  # fails unless A is positive definite
+            factor = np.linalg.cholesky(A)  # fails unless A is positive definite
         except np.linalg.LinAlgError:
             x[:] = 0
             return NOT_POSITIVE, 0.0
@@ -68,7 +70,9 @@ def solve_long_row(
     if not np.isfinite(loss):
         x[:] = 0
         return NOT_FINITE, 0.0
-    return OK, loss
+    # The sums over the parts are in the dtype of the panel.
+    ratio = (np.maximum(A.diagonal(), d) / factor.diagonal() ** 2).max()
+    return (OK if ratio <= PIVOTS / np.finfo(Y.dtype).eps else IMPRECISE), loss
 
 
 @kernel

@@ -9,18 +9,28 @@ from .workspace import CHUNK, clear
 
 
 @inner
-def solve_primal(Y, indices, begin, m, negative, x, o, ws):  # -> solved, gain
-    """Sum the equations and solve them by Cholesky."""
+def solve_primal(Y, indices, begin, m, negative, doubt, x, o, ws):  # -> solved, gain, loss of digits
+    """Sum the equations and solve them by Cholesky.
+
+    The largest ratio of what a pivot is a difference of to the pivot is told where there is a doubt, else 0.
+    """
     kp = Y.shape[1]
     sum_equations(Y, indices, begin, m, negative, ws)
     for i in range(kp):
         ws.q[i] = ws.r[i]
+    if doubt:
+        for i in range(kp):
+            ws.e[i] = max(ws.A[i * kp + i], ws.d[i])
     if solve(ws.A, kp, ws.inv, ws.q) != 0:
-        return False, 0.0
+        return False, 0.0, np.inf
+    ratio = 0.0
+    if doubt:
+        for i in range(kp):
+            ratio = max(ratio, np.float64(ws.e[i]) * np.float64(ws.inv[i]) ** 2)
     for i in range(kp):
         x[o + i] = ws.q[i]
     dot(ws.s, 0, x, o, ws.r, 0, kp)
-    return True, np.float64(ws.s[0])
+    return True, np.float64(ws.s[0]), ratio
 
 
 @inner

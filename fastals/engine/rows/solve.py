@@ -5,11 +5,12 @@ import numpy as np
 from ..cells import gather_cells
 from ..jit import inlined, inner
 from ..plan import CG, CHEAPEST, DUAL, cheaper_exactly, choose
-from ..problem import BACKGROUND, NOT_FINITE, NOT_POSITIVE, OK, RIDGE
+from ..problem import BACKGROUND, IMPRECISE, NOT_FINITE, NOT_POSITIVE, OK, RIDGE
 from ..simd.kernels import FEW, dot, gather_axpys, gather_dots, go_beyond, solve_few
 from .cg import SAMPLED, conjugate_gradients, expected_steps
 from .diagonal import set_diagonal, sketch_scale, solve_diagonal
 from .dual import solve_dual
+from .precision import PIVOTS, doubtful, holds
 from .primal import solve_primal
 from .workspace import clear, is_finite
 
@@ -47,6 +48,7 @@ def solve_row(
     least = background * lowest + ridge
     # With more entries than factors and a small ridge the pivots of the dual matrix are differences of almost equal
     # numbers: rounding makes the solution wrong by several percent.
+    doubt, ratio = doubtful(problem, u, m, weight, negative, least, plan.bounds), np.inf
     few = m <= min(FEW, width) and plan.only == CHEAPEST and negative == 0 and least > 0
     if few and solve_few(ws.s, 0, x, o, ws.w, ws.b, ws.d, plan.beyond, Y, kp, indices, begin, m) == 0:
         gain, gained = np.float64(ws.s[0]), np.float64(ws.s[1])
@@ -54,7 +56,9 @@ def solve_row(
         if plan.beyond > 0:
             for i in range(kp):
                 ws.before[i] = x[o + i]
-        solved, gain, gained = _solve(problem, u, Y, indices, begin, m, negative, zero, least, x, o, plan, ws)
+        solved, gain, gained, ratio = _solve(
+            problem, u, Y, indices, begin, m, negative, zero, least, doubt, x, o, plan, ws
+        )
         if not solved:
             return NOT_POSITIVE, 0.0
         if plan.beyond > 0:
@@ -64,16 +68,27 @@ def solve_row(
         # objective never rises.
         gain -= np.float64(plan.beyond * plan.beyond) * gained
     # Where the solution is not finite, the gain is not finite either.
-    return (OK if is_finite(gain) else NOT_FINITE), constant - gain
+    status = OK if is_finite(gain) else NOT_FINITE
+    if doubt and not ratio <= PIVOTS / np.finfo(x.dtype).eps:
+        gather_cells(problem, u, begin, m, ws.w, ws.b)
+        if status == OK and not holds(problem, u, begin, m, Y, g, width, ws.w, ws.e, plan.bounds):
+            status = IMPRECISE
+    return status, constant - gain
 
 
 @inlined
-def _solve(problem, u, Y, indices, begin, m, negative, zero, least, x, o, plan, ws):  # -> solved, gain, gained
-    """Solve A x = r. `gained` is how much the objective has fallen from the previous x, NaN if unknown."""
+def _solve(
+    problem, u, Y, indices, begin, m, negative, zero, least, doubt, x, o, plan, ws
+):  # -> solved, gain, gained, loss of digits
+    """Solve A x = r.
+
+    `gained` is how much the objective has fallen from the previous x, NaN if unknown. The last number is that of
+    `solve_primal`, infinite if unknown.
+    """
     kp = Y.shape[1]
     positive = negative == 0 and zero == 0 and least > 0
     if least > 0 and zero == m:
-        return True, solve_diagonal(Y, indices, begin, m, x, o, ws), np.nan
+        return True, solve_diagonal(Y, indices, begin, m, x, o, ws), np.nan, np.inf
     steps = np.float64(plan.expected)
     if plan.finish and plan.cg and plan.cholesky and m > 4 * SAMPLED:
         steps = expected_steps(Y, indices, begin, m, plan, ws)
@@ -82,14 +97,14 @@ def _solve(problem, u, Y, indices, begin, m, negative, zero, least, x, o, plan, 
         if least > 0:
             converged, gain, gained = conjugate_gradients(Y, indices, begin, m, x, o, plan, ws)
             if converged or not plan.finish:
-                return True, gain, gained
+                return True, gain, gained, np.inf
             gather_cells(problem, u, begin, m, ws.w, ws.b)  # the steps have used up b
         way = cheaper_exactly(m, kp)
     if way == DUAL and positive and m <= kp:
         solved, gain = solve_dual(Y, indices, begin, m, x, o, ws)
-    else:
-        solved, gain = solve_primal(Y, indices, begin, m, negative, x, o, ws)
-    return solved, gain, np.nan
+        return solved, gain, np.nan, np.inf
+    solved, gain, ratio = solve_primal(Y, indices, begin, m, negative, doubt, x, o, ws)
+    return solved, gain, np.nan, ratio
 
 
 @inner
