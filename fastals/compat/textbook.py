@@ -58,7 +58,7 @@ class HalfStep:
         Raises
         ------
         numpy.linalg.LinAlgError
-            The equations of a row have no solution; the message names the row and the remedy.
+            A row's solution is not finite in the dtype; the message names the row and the remedy.
         """
         problem, width, n_threads = self._problem, self._factors, self._n_threads
         if is_plain("auto"):

@@ -243,7 +243,7 @@ def als_with_regularization(
     TypeError, ValueError
         An argument is not as described.
     numpy.linalg.LinAlgError
-        The equations of a row have no solution; the message names the row and the remedy.
+        A row's solution is not finite in the dtype; the message names the row and the remedy.
 
     Examples
     --------

@@ -168,6 +168,8 @@ def _solve_in_float64(
     """
     wide = in_float64(problem, rows)
     used = np.flatnonzero(Y[:, :width].any(axis=0))  # columns of 0 have been left out as null directions
+    if len(used) == 0:
+        return
     panel = as_panel(Y[:, used].astype(np.float64))
     fixed = fix(panel, wide.columns[:, BACKGROUND], len(used), n_threads)
     x = np.zeros((len(rows), panel.shape[1]))

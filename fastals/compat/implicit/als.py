@@ -27,7 +27,8 @@ How this class differs from `implicit`:
 - Of equal scores at the end of the list the higher ids are kept, so a shorter list is the beginning of a longer one.
 - Entries stored as 0 are filtered like all others, also with `items`.
 - The training loss is the objective; `implicit` adds the confidence of every disliked entry to it.
-- A row without a solution raises `numpy.linalg.LinAlgError`, a ValueError, and the model is unchanged.
+- Without regularization a row with many solutions gets the smallest one. A row whose solution is not finite in the
+  dtype raises `numpy.linalg.LinAlgError`, a ValueError, and the model is unchanged.
 - Matrices of all SciPy formats, dense arrays and `fastals.Interactions` are valid in all methods, with a
   `ParameterWarning` where they have to be converted. Duplicate entries are summed. With `dtype=float64` the values
   keep float64.
@@ -195,7 +196,8 @@ class AlternatingLeastSquares(Ranking):
         TypeError, ValueError
             A parameter or the matrix is not as described; the model is unchanged.
         numpy.linalg.LinAlgError
-            The equations of a row have no solution; the message names the row and the remedy. The model is unchanged.
+            The solution of a row is not finite in the dtype; the message names the row and the remedy. The model is
+            unchanged.
 
         Examples
         --------

@@ -44,7 +44,7 @@ def least_squares(Cui: MatrixLike, X: np.ndarray, Y: np.ndarray, regularization:
     TypeError, ValueError
         An argument is not as described; `X` is unchanged.
     numpy.linalg.LinAlgError
-        The equations of a row have no solution; `X` is unchanged.
+        A row's solution is not finite in the dtype; `X` is unchanged.
 
     Examples
     --------
