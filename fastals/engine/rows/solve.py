@@ -46,9 +46,12 @@ def solve_row(
         return OK, np.float64(ws.s[0])
     set_diagonal(ws.d, background, g, ridge, width)
     least = background * lowest + ridge
+    doubt, ratio = doubtful(problem, u, m, weight, negative, least, plan.bounds), np.inf
+    # Without a background many entries may be as good as a ridge. With one, a row that they determine is held as well,
+    # but its loss is not: what high confidences leave of it is less than the rounding of their sum.
+    by_pivots = doubt and background == 0
     # With more entries than factors and a small ridge the pivots of the dual matrix are differences of almost equal
     # numbers: rounding makes the solution wrong by several percent.
-    doubt, ratio = doubtful(problem, u, m, weight, negative, least, plan.bounds), np.inf
     few = m <= min(FEW, width) and plan.only == CHEAPEST and negative == 0 and least > 0
     if few and solve_few(ws.s, 0, x, o, ws.w, ws.b, ws.d, plan.beyond, Y, kp, indices, begin, m) == 0:
         gain, gained = np.float64(ws.s[0]), np.float64(ws.s[1])
@@ -57,7 +60,7 @@ def solve_row(
             for i in range(kp):
                 ws.before[i] = x[o + i]
         solved, gain, gained, ratio = _solve(
-            problem, u, Y, indices, begin, m, negative, zero, least, doubt, x, o, plan, ws
+            problem, u, Y, indices, begin, m, negative, zero, least, by_pivots, x, o, plan, ws
         )
         if not solved:
             return NOT_POSITIVE, 0.0
@@ -69,7 +72,7 @@ def solve_row(
         gain -= np.float64(plan.beyond * plan.beyond) * gained
     # Where the solution is not finite, the gain is not finite either.
     status = OK if is_finite(gain) else NOT_FINITE
-    if doubt and not ratio <= PIVOTS / np.finfo(x.dtype).eps:
+    if doubt and not (by_pivots and ratio <= PIVOTS / np.finfo(x.dtype).eps):
         gather_cells(problem, u, begin, m, ws.w, ws.b)
         if status == OK and not holds(problem, u, begin, m, Y, g, width, ws.w, ws.e, plan.bounds):
             status = IMPRECISE
@@ -78,7 +81,7 @@ def solve_row(
 
 @inlined
 def _solve(
-    problem, u, Y, indices, begin, m, negative, zero, least, doubt, x, o, plan, ws
+    problem, u, Y, indices, begin, m, negative, zero, least, by_pivots, x, o, plan, ws
 ):  # -> solved, gain, gained, loss of digits
     """Solve A x = r.
 
@@ -103,7 +106,7 @@ def _solve(
     if way == DUAL and positive and m <= kp:
         solved, gain = solve_dual(Y, indices, begin, m, x, o, ws)
         return solved, gain, np.nan, np.inf
-    solved, gain, ratio = solve_primal(Y, indices, begin, m, negative, doubt, x, o, ws)
+    solved, gain, ratio = solve_primal(Y, indices, begin, m, negative, by_pivots, x, o, ws)
     return solved, gain, np.nan, ratio
 
 
