@@ -77,7 +77,7 @@ class HalfStep:
         failure = first_failure(self._side, outcome.status)
         if failure is not None:
             raise solve_error(failure, self._problem.cells, X.dtype)
-        return outcome.loss
+        return max(0.0, outcome.loss)
 
 
 def writable_panel(factors: np.ndarray) -> np.ndarray:

@@ -134,7 +134,8 @@ class Alternation:
             outcome = self.solve_rows(side, Y, g, plan)
         failure, self.unusual[side] = first_failure(side, outcome.status), outcome.unusual
         reported = side == "item" or plan.finish  # else the ridge term would be computed for nothing
-        return failure, outcome.loss + ridge(other, Y) if reported and not failure else 0.0
+        # Rounding may take a loss of about 0 below it.
+        return failure, max(0.0, outcome.loss) + ridge(other, Y) if reported and not failure else 0.0
 
     def _fix(self, Y: np.ndarray, weights: np.ndarray) -> np.ndarray:
         """Return the eigenvalues of the background of Y; rotate Y until the background is diagonal.

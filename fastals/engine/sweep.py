@@ -62,7 +62,7 @@ class Outcome(NamedTuple):
     @property
     def loss(self) -> float:
         """Sum of the rows' objectives, without the ridge of the columns."""
-        return max(0.0, float(self.losses.sum()))
+        return float(self.losses.sum())
 
     @property
     def unusual(self) -> Unusual:

@@ -257,7 +257,9 @@ def _go(problem, rows, g, width, x, ws, batch):
 @inner
 def _end(problem, rows, Y, g, width, x, plan, losses, status, ws, batch):
     """Go beyond the solution, as `solve_row` does, and report losses and status."""
-    kp, lowest = batch.q.shape[1], np.float64(g[:width].min())
+    kp, lowest = batch.q.shape[1], np.float64(g[0])
+    for c in range(1, width):
+        lowest = min(lowest, np.float64(g[c]))
     for i in range(len(rows)):
         u, gain, before = rows[i], batch.gain[i], batch.before[i]
         if plan.beyond > 0:
