@@ -61,9 +61,9 @@ def test_few_cells_on_fewer_factors_with_next_to_no_ridge(m):
 
 
 def test_a_solution_that_is_not_finite_is_reported():
-    problem, Y, g, _, _, _ = one_row(3, 5, np.float32)
-    cells = problem.cells._replace(values=np.full(3, 1e38, np.float32), weights=np.full(3, 1e3, np.float32))
-    x, outcome = solve(problem._replace(cells=cells), Y, g, 5, plan("primal", np.float32))
+    problem, Y, g, _, _, _ = one_row(3, 5, np.float64)
+    cells = problem.cells._replace(values=np.full(3, 1e308), weights=np.full(3, 1e3))
+    x, outcome = solve(problem._replace(cells=cells), Y, g, 5, plan("primal", np.float64))
     assert outcome.status[0] == NOT_FINITE
     assert not x.any()
 
