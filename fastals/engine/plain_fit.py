@@ -49,7 +49,7 @@ def fit(
             failure, loss = _solve_side(side, *sides[side], model, n_threads, unusual)
             if failure:
                 return failure
-        loss += ridge(model.items, model.Y)
+        loss = max(0.0, loss) + ridge(model.items, model.Y)
         if keep is not None:
             keep(Reached(iteration, loss, {}))
         if after(iteration, loss):
