@@ -7,7 +7,6 @@ not depend on each other, so `numba.prange` spreads them over threads. Each is a
 
 The entries that are not observed are all in G, which is summed once for all rows; an observed entry j adds what it
 weighs on top of that (`problem` says what w, b, background and ridge are, `objectives` what they are for each model).
-
 Rows are solved in float64 whatever the dtype of the factors is, and rounded.
 
 It runs with `solver="plain"`, and where the vector kernels of the fast engine cannot be compiled. It touches none of
@@ -24,23 +23,12 @@ from .cells import cell
 from .equations import gram, range_of
 from .jit import parallel_kernel, strict
 from .launch import launch
-from .problem import (
-    BACKGROUND,
-    IMPRECISE,
-    MINIMUM_NORM,
-    NOT_FINITE,
-    NOT_POSITIVE,
-    OK,
-    RIDGE,
-    WEIGHT,
-    CellRule,
-    RowProblem,
-)
+from .problem import BACKGROUND, MINIMUM_NORM, NOT_FINITE, NOT_POSITIVE, OK, RIDGE, WEIGHT, CellRule, RowProblem
 from .rows.precision import PIVOTS
 from .smallest import solve_again, without_ridge
 from .sweep import Outcome
 
-EPS = float(np.finfo(np.float64).eps)
+LEAST = float(np.finfo(np.float64).eps) / PIVOTS  # of what a pivot is a difference of: with less, its digits are lost
 
 
 def half_step(problem: RowProblem, Y: np.ndarray, width: int, X: np.ndarray, n_threads: int) -> Outcome:
@@ -114,13 +102,12 @@ def _solve_row(cells, rule, rows, columns, u, Y, G, A, r, size, x):  # -> status
             _add(A[p, p:], w * y[p], y[p:])
     for p in range(k):
         size[p] = max(size[p], A[p, p])
-    solved, gain, ratio = _cholesky_solve(A, r, size)
+    solved, gain = _cholesky_solve(A, r, size)
     if not solved:
         return NOT_POSITIVE, 0.0
-    for p in range(k):
-        x[p] = r[p]
-        r[p] = x[p] - r[p]
-    for p in range(k):  # what rounding x adds to the objective: |U (rounding)|^2
+    x[:k] = r
+    r -= x[:k]
+    for p in range(k):  # what rounding x adds to the objective: |U (r - x)|^2, r before rounding
         added = 0.0
         for q in range(p, k):
             added += A[p, q] * r[q]
@@ -128,20 +115,16 @@ def _solve_row(cells, rule, rows, columns, u, Y, G, A, r, size, x):  # -> status
     if not np.isfinite(gain):
         x[:] = 0
         return NOT_FINITE, 0.0
-    return OK if ratio <= PIVOTS / EPS else IMPRECISE, max(0.0, constant - gain)
+    return OK, max(0.0, constant - gain)
 
 
 @strict
-def _cholesky_solve(A, x, size):  # -> whether A is positive definite, r'A^-1 r, loss of digits
-    """Factor A = U'U in its upper triangle, then solve U'z = r and U x = z, all in the place of r.
-
-    The loss of digits is the largest ratio of what a pivot is a difference of, `size`, to the pivot.
-    """
-    k, gain, ratio = len(A), 0.0, 0.0
+def _cholesky_solve(A, x, size):  # -> whether A is positive definite beyond rounding, r'A^-1 r
+    """Factor A = U'U in its upper triangle, solve U'z = r and U x = z in place; pivots are what is left of `size`."""
+    k, gain = len(A), 0.0
     for p in range(k):
-        if not A[p, p] > 0:  # as where it is not a number
-            return False, 0.0, np.inf
-        ratio = max(ratio, size[p] / A[p, p])
+        if not A[p, p] > LEAST * size[p]:  # as where it is not a number
+            return False, 0.0
         A[p, p] = np.sqrt(A[p, p])
         for q in range(p + 1, k):
             A[p, q] /= A[p, p]
@@ -154,7 +137,7 @@ def _cholesky_solve(A, x, size):  # -> whether A is positive definite, r'A^-1 r,
         for q in range(p + 1, k):
             x[p] -= A[p, q] * x[q]
         x[p] /= A[p, p]
-    return True, gain, ratio
+    return True, gain
 
 
 @strict
