@@ -26,6 +26,7 @@ def test_titles(tmp_path, name, text, encoding):
     [
         ("u.item", "", "is empty: it holds no titles"),
         ("u.item", "1|A|x\n\nB|2\n", "line 3: expected 'id|title|...' with an integer id, got fields ['B', '2']"),
+        ("u.item", "1_000|A|x\n", "line 1: expected 'id|title|...' with an integer id, got fields ['1_000', 'A'"),
         ("movies.dat", "1::A::x\n2\n", "line 2: expected 'id::title::...' with an integer id, got fields ['2']"),
         ("movies.csv", "id,name\n", "line 1: expected the header 'movieId,title,genres', got 'id,name'"),
         ("movies.csv", "movieId,title,genres\n1,A,x\nB,2\n", "line 3: expected 'id,title,genres' with an integer id"),
@@ -59,6 +60,11 @@ def test_given_negatives(tmp_path):
 def test_malformed_negatives_are_named(tmp_path, text, message):
     with pytest.raises(ValueError, match=message):
         read_negatives(write(tmp_path, "ml.test.negative", text))
+
+
+def test_negatives_in_another_encoding_are_refused(tmp_path):
+    with pytest.raises(ValueError, match="line 2: expected UTF-8 text, got byte 0xe9"):
+        read_negatives(write(tmp_path, "ml.test.negative", "(0,1)\t2\n(0,\xe9)\t2\n", "latin-1"))
 
 
 def test_negatives_beyond_64_bits_are_refused(tmp_path):

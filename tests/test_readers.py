@@ -210,6 +210,13 @@ def test_real_files_have_their_published_sizes(data_dir):
         ("an item that is no integer", "1\t10.1\t5\t100\n", 1, "Interactions.from_frame"),
         ("a time that is no integer", "1 10 5 100.5\n1 11 5 100\n", 1, "integers of at most 64 bits"),
         ("ragged", "1 2 3\n4 5\n", 2, "expected 'user item value'"),
+        (
+            "lists with an item beyond 64 bits",
+            "0 1 2 3 4\n1 9 18446744073709551615 4 5 6\n",
+            2,
+            "expected 'user item item",
+        ),
+        ("lists with digits that are not ASCII", "0 1 2 3 4\n1 9 \u00b2 4 5 6\n", 1, "5 fields may be a table"),
         ("one field", "17\n", 1, "it has one field"),
         ("only comments", "# nothing\n", None, "is empty"),
         ("triples or lists", "0 6 7\n1 8 9\n", 1, "(layout='text') or a user and its items (layout='adjacency')"),

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from .readers import check_lines, existing, integer, numbered_lines, refuse_line
+from .readers import check_lines, existing, integer, numbered_lines, refuse_encoding, refuse_line
 
 
 def read_titles(path: str | Path) -> dict[int, str]:
@@ -59,7 +59,7 @@ def read_titles(path: str | Path) -> dict[int, str]:
     titles = {}
     for number, fields in rows:
         try:
-            titles[int(fields[0])] = fields[1]
+            titles[integer(fields[0])] = fields[1]
         except (ValueError, IndexError):
             raise ValueError(
                 f"file {path}, line {number}: expected '{expected}' with an integer id, got fields {fields!r:.100}"
@@ -126,6 +126,18 @@ def read_negatives(path: str | Path) -> SampledCases:
     """
     path = existing(path)
     check_lines(path)
+    try:
+        cases = _cases(path)
+    except UnicodeDecodeError:
+        refuse_encoding(path)
+    if not cases:
+        raise ValueError(f"file {path} is empty: it holds no cases")
+    table = np.array(cases, dtype=np.int64)
+    return SampledCases(table[:, 0], table[:, 1], table[:, 2:])
+
+
+def _cases(path: Path) -> list[list[int]]:
+    """Return user, item and negatives of each line."""
     cases: list[list[int]] = []
     with numbered_lines(path) as lines:
         for number, line in lines:
@@ -139,7 +151,4 @@ def read_negatives(path: str | Path) -> SampledCases:
                 refuse_line(path, number, line, "'(user,item)' and items separated by tabs")
             if len(cases[-1]) != len(cases[0]) or not negatives:
                 refuse_line(path, number, line, f"{max(len(cases[0]) - 2, 1)} negatives as in every line")
-    if not cases:
-        raise ValueError(f"file {path} is empty: it holds no cases")
-    table = np.array(cases, dtype=np.int64)
-    return SampledCases(table[:, 0], table[:, 1], table[:, 2:])
+    return cases

@@ -270,12 +270,12 @@ def _read_untold(path: Path) -> _Table:
             listed = None if tabs else _users_with_items(path, n_comments)
             if listed is None or listed <= 4:
                 raise ValueError(f"{error}; {_TABLES}") from None
-            return _parse_file(path, _LAYOUTS["adjacency"]._replace(header_lines=n_comments))
+            return _parse_file(path, _LAYOUTS["adjacency"]._replace(header_lines=n_comments, words=False))
         return table._replace(doubt="" if tabs else _doubt(path, number, first, table))
     listed = None if tabs else _users_with_items(path, n_comments, ascending=True)
     if listed is None or (len(fields) < 2 and listed <= 4):
         _refuse_first(path, number, first, fields)
-    return _parse_file(path, _LAYOUTS["adjacency"]._replace(header_lines=n_comments))
+    return _parse_file(path, _LAYOUTS["adjacency"]._replace(header_lines=n_comments, words=False))
 
 
 def _refuse_first(path: Path, number: int, first: str, fields: list[str]) -> NoReturn:
@@ -322,7 +322,7 @@ def _users_with_items(path: Path, n_comments: int, ascending: bool = False) -> i
         for _, line in lines:
             user, *items = line.split()
             alone = user not in users and len(set(items)) == len(items)
-            if not alone or not all(map(str.isdigit, [user, *items])) or "\t" in line:
+            if not alone or not all(text.isascii() and text.isdigit() for text in (user, *items)) or "\t" in line:
                 return None
             users.add(user)
             lengths.add(len(items) + 1)
@@ -386,8 +386,12 @@ def _refuse_first_bad_line(path: Path, layout: _Layout, id_dtypes: tuple[type, t
     """Find the first line that does not parse, by blocks and then within the block, and name it."""
 
     def parses(lines: Iterable[str]) -> bool:
+        rows = layout.rows(iter(lines))
+        first = next(rows, None)
+        if first is None:  # users without items
+            return True
         try:
-            _parse(layout.rows(iter(lines)), layout, id_dtypes)
+            _parse(itertools.chain([first], rows), layout, id_dtypes)
         except ValueError:
             return False
         return True
