@@ -316,7 +316,7 @@ def _differences(made: dict[str, Any], wanted: dict[str, Any]) -> list[str]:
         elif old != value:
             found.append(f"it was made with {name}={old!s:.60}, this model has {name}={value}")
     if made["shape"] != wanted["shape"]:
-        found.append(f"it was made with R of shape {tuple(made['shape'])}, this R has {tuple(wanted['shape'])}")
+        found.append(f"it was made with R of shape {tuple(made['shape'])!s:.40}, this R has {tuple(wanted['shape'])}")
     else:
         other = [name for name, value in wanted["data"].items() if made["data"].get(name) != value]
         if other:

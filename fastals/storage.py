@@ -92,16 +92,20 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[IO[bytes]]:
         # Never open to more readers than the old file was, not for a moment.
         opener = functools.partial(os.open, mode=0o666 if mode is None else mode)
         try:
-            with open(partial, "xb", opener=opener) as file:
-                if mode is not None:
-                    with suppress(OSError):  # of a file system without modes
-                        partial.chmod(mode)  # what the umask has left out
-                yield file
-                file.flush()
-                os.fsync(file.fileno())
-            partial.replace(target)
-        finally:
+            try:
+                with open(partial, "xb", opener=opener) as file:
+                    if mode is not None:
+                        with suppress(OSError):  # of a file system without modes
+                            partial.chmod(mode)  # what the umask has left out
+                    yield file
+                    file.flush()
+                    os.fsync(file.fileno())
+                partial.replace(target)
+            finally:
+                partial.unlink(missing_ok=True)
+        except BaseException:  # Ctrl-C may have come before the line above
             partial.unlink(missing_ok=True)
+            raise
         _flush_folder(target.parent)
     except OSError as error:
         raised = type(error)(
@@ -170,6 +174,9 @@ class _Archive(zipfile.ZipFile):
         if kind is not None:
             self.fp = None
         self.close()
+
+    def __del__(self) -> None:
+        """Nor is it after an interrupt before the line above."""
 
 
 class _Reader(io.BufferedReader):
