@@ -6,7 +6,7 @@ BIN := .venv/bin
 export NUMBA_CACHE_DIR := $(CURDIR)/.cache/numba/$(shell find fastals/engine -name '*.py' | sort | xargs cat | sha256sum | cut -c1-16)
 
 .DEFAULT_GOAL := help
-.PHONY: run published test floor lint bench quality clean help
+.PHONY: run published test fuzz floor lint bench quality clean help
 
 run: .venv/run.stamp ## measure, recommend and say what to do next, on MovieLens 100K or ARGS="--data FILE --out DIR"
 	$(BIN)/python -m fastals $(ARGS)
@@ -16,6 +16,9 @@ published: .venv/run.stamp ## print the figures that three texts publish beside 
 
 test: .venv/dev.stamp ## run all tests
 	$(BIN)/python -m pytest $(ARGS)
+
+fuzz: .venv/dev.stamp ## try faults for SECONDS=600 and print a table by kind; ARGS="--only forks --json docs/reliability.json"
+	$(BIN)/python -m tests.fuzz --seconds $(or $(SECONDS),600) $(ARGS)
 
 floor: ## run all tests with the oldest dependencies that are allowed; PYTHON=python3.10 for the oldest Python too
 	$(PYTHON) -m venv .cache/floor

@@ -1,15 +1,16 @@
-"""Fill the table of parameters in docs/guide.md and the published tables in docs/benchmarks.md.
+"""Fill tables: parameters in docs/guide.md, faults in README.md, published figures in docs/benchmarks.md.
 
 python -m bench.readme [NAME ...]
 
-The published tables need MovieLens 100K. NAME is one of parameters, ranking, ratings, signs, example, speed; all by
-default.
+The published tables need MovieLens 100K. NAME is one of parameters, reliability, ranking, ratings, signs, example,
+speed; all by default.
 """
 
 import argparse
 import inspect
+import json
 
-from bench.report import ROOT, fill, rewrite
+from bench.report import README, ROOT, fill, rewrite
 from examples.published import tables as published
 from fastals import ExplicitALS, ImplicitALS, WeightedALS, demo
 
@@ -51,6 +52,14 @@ def parameters():
     return demo.Table("parameters", "", ("", *(f"`{model.__name__}`" for model in MODELS), "meaning"), rows, note)
 
 
+def reliability():
+    """What came of the tries of each kind of fault, as the fault suite has last kept it."""
+    kept = json.loads((ROOT / "docs" / "reliability.json").read_text())
+    counts = ("tries", "right", "refused", "other")
+    rows = [(kind["title"], *(kind[count] for count in counts)) for kind in kept.values()]
+    return demo.Table("reliability", "", ("kind", "tries", "right", "refused", "anything else"), rows, "")
+
+
 def markdown(table):
     """Give a table with its note as Markdown; columns of numbers to the right."""
     right = [not any(isinstance(cell, str) for cell in column) for column in zip(*table.rows, strict=True)]
@@ -60,7 +69,7 @@ def markdown(table):
 
 
 def main():
-    names = ["parameters", *PUBLISHED]
+    names = ["parameters", "reliability", *PUBLISHED]
     parser = argparse.ArgumentParser(prog="python -m bench.readme", description=__doc__.splitlines()[0])
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(names)}; default: all")
     chosen = parser.parse_args().names or names
@@ -68,6 +77,8 @@ def main():
         parser.error(f"{', '.join(sorted(unknown))}: choose from {', '.join(names)}")
     if "parameters" in chosen:
         GUIDE.write_text(rewrite(GUIDE.read_text(), "parameters", markdown(parameters())))
+    if "reliability" in chosen:
+        README.write_text(rewrite(README.read_text(), "reliability", markdown(reliability()).strip()))
     wanted = [name for name in PUBLISHED if name in chosen]
     if wanted:
         data = published.load()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import itertools
-import os
 import sys
 import threading
 from collections.abc import Callable, Iterator
@@ -14,8 +13,7 @@ import numpy as np
 import pytest
 
 from fastals import ExplicitALS, ImplicitALS
-from tests.helpers import interrupted
-from tests.test_updates import SMALL, example, fitted, stored
+from tests.test_updates import example, fitted, stored
 
 
 def answers(model) -> list[bytes]:
@@ -139,52 +137,6 @@ def together(*tasks: Callable[[], None]) -> None:
         raise failures[0]
 
 
-@with_and_without_biases
-def test_every_answer_is_that_of_one_recorded_state(cls):
-    """Four writers and four readers; all states are recorded, and asked again when all is over."""
-    states = []
-
-    class Recorded(cls):
-        def __setattr__(self, name, value):
-            super().__setattr__(name, value)
-            if name == "_fitted":
-                states.append(value)
-
-    model = Recorded(**SMALL | {"n_threads": 1}).fit(stored(example()))
-    found: list[list[tuple[str, bytes]]] = [[] for _ in range(4)]
-    left = [4]
-
-    def write(seed: int) -> None:
-        rng = np.random.default_rng(seed)
-        try:
-            for _ in range(4):
-                for _ in range(3):
-                    model.update(int(rng.integers(20)), int(rng.integers(14)), float(rng.integers(1, 5)))
-                model.partial_fit_users([int(rng.integers(20))], stored(example(seed, (1, 14))))
-                model.partial_fit_items([int(rng.integers(14))], stored(example(seed, (20, 1))))
-                model.fit(stored(example(int(rng.integers(9)))))
-        finally:
-            left[0] -= 1
-
-    def read(place: int) -> None:
-        while left[0]:
-            ids, scores = model.recommend([1, 2, 3], 3)
-            found[place].append(("recommend", ids.tobytes() + scores.tobytes()))
-            found[place].append(("fold-in", model.fold_in_users(stored(example(3, (2, 14)))).tobytes()))
-            found[place].append(("predict", model.predict([1, 2], 3).tobytes()))
-
-    together(*(lambda seed=seed: write(seed) for seed in range(4)), *(lambda at=at: read(at) for at in range(4)))
-    possible = set()
-    for state in tuple(states):
-        model._fitted = state
-        ids, scores = model.recommend([1, 2, 3], 3)
-        possible.add(("recommend", ids.tobytes() + scores.tobytes()))
-        possible.add(("fold-in", model.fold_in_users(stored(example(3, (2, 14)))).tobytes()))
-        possible.add(("predict", model.predict([1, 2], 3).tobytes()))
-    assert sum(map(len, found)) > 50
-    assert all(answer in possible for answers in found for answer in answers)
-
-
 def test_no_update_is_lost():
     """Writers on threads of their own: every row that any of them gave is there in the end."""
     model = fitted(R=example(0, (40, 30)), n_threads=1)
@@ -252,28 +204,3 @@ def test_a_forked_child_writes_where_the_parents_lock_was_held():
         other = copy.copy(model)
     assert other._writing is not model._writing
     assert "_writing" not in " ".join(model.__getstate__())
-
-
-def outside_the_engine(frame) -> bool:
-    """Tell whether a frame is this library's own Python; the engine's guards have tests of their own."""
-    return "fastals" in frame.f_code.co_filename and "engine" not in frame.f_code.co_filename
-
-
-@with_and_without_biases
-@pytest.mark.parametrize("write", [events, new_users, new_items, larger])
-def test_ctrl_c_at_any_line_leaves_the_state_before_or_after(cls, write):
-    fresh = fitted(cls, n_threads=1)
-    written = copy.deepcopy(fresh)
-    write(written)
-    possible = [answers(fresh), answers(written)]
-    every = int(os.environ.get("FASTALS_EVERY_LINE", "2"))  # 1: each line, which takes longer
-    for stop in itertools.count(1, every):
-        model = copy.deepcopy(fresh)
-        came = interrupted(lambda model=model: write(model), outside_the_engine, stop)
-        found = answers(model)
-        assert found in possible
-        write(model)  # no lock is held any more
-        if not came:
-            assert found == possible[1]
-            break
-    assert stop > 30

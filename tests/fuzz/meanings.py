@@ -1,17 +1,11 @@
-"""Change what saved models say: python -m tests.model_faults NUMBER [SEED].
+"""Saved models that say something else: the files are sound, and what is wrong is what they mean."""
 
-The files are sound: what is wrong is what they mean. Prints a table as JSON: for each kind of change, how often each
-outcome came. A process of its own, as a kernel that trusts a wrong number may end it.
-"""
+from __future__ import annotations
 
-import json
 import random
-import sys
-import tempfile
-import traceback
 import warnings
-from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -21,9 +15,8 @@ import fastals
 from fastals import ExplicitALS, ImplicitALS, Interactions, WeightedALS, storage
 from tests.helpers import SMALL, example, square_root_weights, stored, weights_of
 
-Content = tuple[dict[str, Any], dict[str, np.ndarray]]
+from .outcome import REFUSED, RIGHT, refusal, scratch
 
-PACKAGE = str(Path(fastals.__file__).parent)
 NESTED: Any = [1.0]
 for _ in range(400):
     NESTED = [NESTED]
@@ -257,59 +250,40 @@ def calls(model: Any, folder: Path) -> dict[str, Callable[[], Any]]:
     }
 
 
-def own(error: BaseException) -> bool:
-    """Tell whether an error was raised by a line of the package, and not somewhere below it."""
-    frames = traceback.extract_tb(error.__traceback__)
-    return frames[-1].filename.startswith(PACKAGE) and len(str(error)) < 500
-
-
 def outcome_of(path: Path) -> tuple[str, set[str]]:
     """Load a file and use the model in every way; return what came of it, and the calls that were refused."""
     try:
         model = fastals.load(path)
-    except ValueError as error:
-        clear = str(error).startswith(str(path)) and len(str(error)) < 500 and "more memory" not in str(error)
-        return "refused" if clear else f"UNCLEAR: {error}", set()
-    except BaseException as error:
-        return f"RAISED by load: {error!r:.300}", set()
+    except Exception as error:
+        return refusal(error, path), set()
     refused = set()
     for name, call in calls(model, path.parent).items():
         try:
             call()
-        except (ValueError, TypeError, np.linalg.LinAlgError) as error:
-            if not own(error):
-                return f"RAISED by {name}: {error!r:.300}", refused
+        except Exception as error:
+            outcome = refusal(error)
+            if outcome != REFUSED:
+                return f"{name}: {outcome}", refused
             refused.add(name)
-        except BaseException as error:
-            return f"RAISED by {name}: {error!r:.300}", refused
-    return "loads", refused
+    return RIGHT, refused
 
 
-def main(number: int, seed: int) -> dict[str, Counter]:
-    """Change models and use them."""
+def tries(seed: int, first: int) -> Iterator[str]:
+    """Load changed models: each answers as many calls as before, or is refused by `load` or by a call."""
     warnings.simplefilter("ignore")
-    table: dict[str, Counter] = {change.__name__: Counter() for change in CHANGES}
-    with tempfile.TemporaryDirectory() as folder:
+    with scratch() as folder:
         path = Path(folder, "model.npz")
         usual = {}  # calls that the model as it was saved refuses: new items where it has ids
         for name, model in models().items():
             good = Path(folder, f"{name}.npz")
             model.save(good)
             outcome, usual[good] = outcome_of(good)
-            assert outcome == "loads", outcome
-        for turn in range(number):
+            assert outcome == RIGHT, outcome
+        for turn in count(first):
             chance = random.Random(f"{seed} {turn}")
             good = chance.choice(list(usual))
             header, arrays = storage.read(good)
-            change = CHANGES[turn % len(CHANGES)]
-            change(header, arrays, chance)
+            CHANGES[turn % len(CHANGES)](header, arrays, chance)
             storage.write(path, header, arrays)
             outcome, refused = outcome_of(path)
-            if outcome == "loads":
-                outcome = "loads, answers all calls" if refused <= usual[good] else "loads, refuses more calls"
-            table[change.__name__][outcome] += 1
-    return table
-
-
-if __name__ == "__main__":
-    sys.stdout.write(json.dumps(main(int(sys.argv[1]), int((sys.argv[2:] or ["0"])[0]))) + "\n")
+            yield outcome if refused <= usual[good] or outcome != RIGHT else REFUSED

@@ -1,26 +1,22 @@
-"""Damage files by chance, and kill writers by chance: python -m tests.storage_faults {mutations,kills} NUMBER [SEED].
+"""Files whose bytes, parts or headers are damaged by chance."""
 
-Prints a table as JSON: for each kind of fault, how often each outcome came. A process of its own, as it limits its
-memory and is run under `fork`.
-"""
+from __future__ import annotations
 
 import io
-import itertools
 import json
-import os
 import random
-import signal
 import struct
-import sys
-import tempfile
-import time
 import zipfile
-from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from itertools import count
 from pathlib import Path
 
 import numpy as np
 
 from fastals import storage
+
+from .outcome import RIGHT, refusal, scratch
 
 MEMORY = 64 << 20  # bytes that reading a file of some kB may take at most
 HEADER = {"model": "Some", "params": {"tol": 0.1, "list": [1, 2], "none": None}, "history": [3.5, 2.25]}
@@ -198,68 +194,32 @@ MUTATIONS = (
 )
 
 
-def mutations(number: int, seed: int) -> dict[str, Counter]:
-    """Read damaged files: each has equal arrays, or is refused in a sentence that begins with the path."""
+@contextmanager
+def limited_memory(allowed: int) -> Iterator[None]:
+    """Inside, this process may take so many bytes more than it has."""
     import resource  # here, as Windows has none
 
-    table: dict[str, Counter] = {kind.__name__: Counter() for kind in MUTATIONS}
-    with tempfile.TemporaryDirectory() as folder:
+    used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+    before = resource.getrlimit(resource.RLIMIT_AS)
+    resource.setrlimit(resource.RLIMIT_AS, (used + allowed, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_AS, before)
+
+
+def tries(seed: int, first: int) -> Iterator[str]:
+    """Read damaged files: each has equal arrays, or is refused in a sentence with the path."""
+    with scratch() as folder:
         path = storage.write(Path(folder, "good"), HEADER, ARRAYS)
         good = path.read_bytes()
         assert same(storage.read(path))
-        used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
-        for turn in range(number):
+        for turn in count(first):
             chance = random.Random(f"{seed} {turn}")
-            mutation = MUTATIONS[turn % len(MUTATIONS)]
-            content = mutation(good, chance)
-            path.write_bytes(content)
-            resource.setrlimit(resource.RLIMIT_AS, (used + MEMORY, resource.RLIM_INFINITY))
-            try:
-                outcome = "equal" if same(storage.read(path)) else "WRONG: other content"
-            except ValueError as error:
-                clear = str(error).startswith(str(path)) and len(str(error)) < 500 and "more memory" not in str(error)
-                outcome = "refused" if clear else f"UNCLEAR: {error}"
-            except BaseException as error:
-                outcome = f"RAISED: {error!r}"
-            finally:
-                resource.setrlimit(resource.RLIMIT_AS, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
-            table[mutation.__name__][outcome] += 1
-    return table
-
-
-def kills(number: int, seed: int) -> dict[str, Counter]:
-    """Kill a process that writes one file over and over: the file is always that of one write, and none is lost."""
-    chance = random.Random(seed)
-    table: dict[str, Counter] = {"save": Counter()}
-    with tempfile.TemporaryDirectory() as folder:
-        path = storage.write(Path(folder, "model"), {"turn": 0}, {"a": np.zeros(200_000)})
-        before = 0
-        for _ in range(number):
-            child = os.fork()
-            if child == 0:
+            path.write_bytes(MUTATIONS[turn % len(MUTATIONS)](good, chance))
+            with limited_memory(MEMORY):
                 try:
-                    for turn in itertools.count(before + 1):
-                        storage.write(path, {"turn": turn}, {"a": np.full(200_000, float(turn))})
-                finally:
-                    os._exit(1)
-            time.sleep(chance.uniform(0, 0.05))
-            os.kill(child, signal.SIGKILL)
-            _, status = os.waitpid(child, 0)
-            try:
-                assert os.WIFSIGNALED(status), "the writer failed"
-                header, arrays = storage.read(path)
-                whole = (arrays["a"] == header["turn"]).all() and header["turn"] >= before
-                outcome = ("old file" if header["turn"] == before else "newer file") if whole else "WRONG: torn or lost"
-                before = header["turn"]
-            except BaseException as error:
-                outcome = f"RAISED: {error!r}"
-            left = list(Path(folder).glob(".fastals-*.partial"))
-            table["save"][f"{outcome}, {len(left)} unfinished beside it"] += 1
-            for unfinished in left:
-                unfinished.unlink()
-    return table
-
-
-if __name__ == "__main__":
-    what = {"mutations": mutations, "kills": kills}[sys.argv[1]]
-    sys.stdout.write(json.dumps(what(int(sys.argv[2]), int((sys.argv[3:] or ["0"])[0]))) + "\n")
+                    outcome = RIGHT if same(storage.read(path)) else "read, but not what was written"
+                except Exception as error:
+                    outcome = refusal(error, path)
+            yield outcome if "more memory" not in outcome else f"takes too much memory: {outcome}"
