@@ -20,7 +20,7 @@ from fastals import ExplicitALS, ImplicitALS, WeightedALS
 from tests import reference
 from tests.helpers import loss_tolerance, rounding, same_bits, sides, square_root_weights, weights_of
 
-from .outcome import RIGHT, refusal
+from .outcome import REFUSED, RIGHT, refusal
 
 RIDGES = (0.0, 0.0, 1e-30, 1e-12, 1e-6, 1e-3, 0.1, 0.1, 1.0, 100.0, 1e6)
 INEXACT = 1e-5  # relative residual at which conjugate gradients end before the last half-step
@@ -128,7 +128,7 @@ def tries(seed: int, first: int, dtype: str) -> Iterator[str]:
             outcome = refusal(error)
         except Exception as error:
             outcome = f"raised {error!r:.300}"
-        yield outcome if outcome.startswith("r") else described(given, outcome)
+        yield outcome if outcome in (RIGHT, REFUSED) else described(given, outcome)
 
 
 def described(given: Problem, outcome: str) -> str:
