@@ -1,8 +1,7 @@
 """fastals: alternating least squares for recommender systems, exact and fast, on the CPU."""
 
 import importlib
-from types import ModuleType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from .data.interactions import Interactions
 from .models import ExplicitALS, ImplicitALS, WeightedALS, load, warmup
@@ -16,6 +15,7 @@ if TYPE_CHECKING:
     from . import evaluation as evaluation
     from . import plots as plots
     from . import tuning as tuning
+    from .data.tables import read_table as read_table
 
 __version__ = "0.1.0"
 
@@ -28,18 +28,23 @@ __all__ = [
     "NotFittedError",
     "WeightedALS",
     "load",
+    "read_table",
     "warmup",
 ]
 
 SUBMODULES = ("compat", "data", "datasets", "evaluation", "plots", "tuning")
+# Functions that not every program needs, by the module that has them.
+LATER = {"read_table": "data.tables"}
 
 
-def __getattr__(name: str) -> ModuleType:
-    """Import a public submodule when it is first used, so that `import fastals` stays fast."""
+def __getattr__(name: str) -> Any:
+    """Import a public submodule or function when it is first used, so that `import fastals` stays fast."""
     if name in SUBMODULES:
         return importlib.import_module(f"{__name__}.{name}")
+    if name in LATER:
+        return getattr(importlib.import_module(f"{__name__}.{LATER[name]}"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *SUBMODULES})
+    return sorted({*globals(), *SUBMODULES, *LATER})

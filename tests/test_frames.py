@@ -113,7 +113,7 @@ def test_a_matrix_in_a_data_frame_is_told_how():
 def test_the_name_of_a_file_is_no_data():
     for given, kind in (("a/x.csv", "string"), (b"a/x.csv", "string"), (Path("a/x.csv"), "path")):
         got = rf"or Interactions, got the {kind} 'a/x.csv'; read the file first: "
-        sentence = got + r"fastals.datasets.read_ratings\('a/x.csv'\)"
+        sentence = got + r"fastals.read_table\('a/x.csv', user=..., item=...\)"
         for call in (
             Interactions,
             ImplicitALS(2).fit,
@@ -122,7 +122,7 @@ def test_the_name_of_a_file_is_no_data():
         ):
             with pytest.raises(TypeError, match=sentence):
                 call(given)
-    with pytest.raises(TypeError, match=r"download it and read the file: fastals.datasets.read_ratings\('x.csv'\)"):
+    with pytest.raises(TypeError, match=r"download it and read the file: fastals.read_table\('x.csv', user="):
         Interactions("https://example.org/data/x.csv")
 
 

@@ -33,6 +33,9 @@ LAYERS = [
     {"fitted"},
     {"objectives"},
     {"data.fetch", "data.published", "data.splits"},
+    {"data.store"},
+    {"data.tables"},
+    {"data.sources"},
     {"data.readers", "data.generated"},
     {"data.interactions", "data.downloads"},
     {"data.matrix", "data.types"},
@@ -188,7 +191,7 @@ functions = [
     if isinstance(value, Dispatcher)
 ]
 compiled = [function.__name__ for function in functions if function.signatures]
-heavy = [name for name in ("tqdm", "matplotlib", "pandas", "dask", "sklearn") if name in sys.modules]
+heavy = [name for name in ("tqdm", "matplotlib", "pandas", "dask", "duckdb", "sklearn") if name in sys.modules]
 print(json.dumps([same, len(functions) > 20, compiled, heavy]))
 """
 

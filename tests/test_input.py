@@ -231,9 +231,8 @@ def with_cell(value, dtype=np.float64) -> sparse.csr_array:
             "ratings.csv",
             TypeError,
             r"R must be a SciPy sparse matrix, a 2-D array, a table or Interactions, got the string 'ratings.csv'; "
-            r"read the file first: fastals.datasets.read_ratings\('ratings.csv'\), "
-            r"or a table by pandas, polars or Arrow, "
-            r"passed with user=... and item=...",
+            r"read the file first: fastals.read_table\('ratings.csv', user=..., item=...\), or a public data set by "
+            r"fastals.datasets.read_ratings$",
         ),
         ([(0, -1, 1.0)], ValueError, r"R\[0\]: the item must be at least 0, got -1"),
         ([(0, 1, 1.0), (0.5, 1, 1.0)], TypeError, r"R\[1\]: the user must be an integer, got 0.5"),

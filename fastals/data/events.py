@@ -82,6 +82,13 @@ def read_events(
     return Events(users, items, cast, *counted[1:]), user_ids, item_ids
 
 
+class Numbered(NamedTuple):
+    """A column of ids as numbers (int32) in `ids`."""
+
+    ids: Ids
+    numbers: np.ndarray
+
+
 class Counted(NamedTuple):
     """What each event counts (float64), and its time and kind as in `Events`."""
 
@@ -102,7 +109,8 @@ def event_values(
 ) -> Counted:
     """Return `value * weight of its kind * 0.5^(age / half_life)` for each of `n` events.
 
-    The arguments are as in `Interactions.from_triplets`; `names` says what the caller calls each.
+    The arguments are as in `Interactions.from_triplets`; `events` may also be `Numbered`. `names`
+    says what the caller calls each.
     """
     called = {name: name for name in ("values", "times", "events")} | dict(names or {})
     for given, partner, option, missing in (
@@ -119,8 +127,11 @@ def event_values(
         total *= array
     kind_ids = kinds = None
     if events is not None:
-        flags = _vector(called["events"], events, n)
-        kind_ids, kinds = encode(called["events"], flags.astype(np.int64) if flags.dtype == np.bool_ else events)
+        if isinstance(events, Numbered):
+            kind_ids, kinds = events
+        else:
+            flags = _vector(called["events"], events, n)
+            kind_ids, kinds = encode(called["events"], flags.astype(np.int64) if flags.dtype == np.bool_ else events)
         if weights is not None:
             total *= _kind_weights(kind_ids, weights)[kinds]
     moments = None

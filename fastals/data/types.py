@@ -155,8 +155,7 @@ def refuse_source(name: str, data: Any) -> None:
     raise TypeError(
         f"{name} must be a SciPy sparse matrix, a 2-D array, a table or Interactions, got the "
         f"{'string' if isinstance(data, (str, bytes)) else 'path'} {shown!r}; {first}: "
-        f"fastals.datasets.read_ratings({file!r}), or a table by pandas, polars or Arrow, passed with user=... and "
-        "item=..."
+        f"fastals.read_table({file!r}, user=..., item=...), or a public data set by fastals.datasets.read_ratings"
     )
 
 
