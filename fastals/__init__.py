@@ -15,6 +15,10 @@ if TYPE_CHECKING:
     from . import evaluation as evaluation
     from . import plots as plots
     from . import tuning as tuning
+    from .data.build import append_store as append_store
+    from .data.build import build_store as build_store
+    from .data.build import merge_store as merge_store
+    from .data.store import open_store as open_store
     from .data.tables import read_table as read_table
 
 __version__ = "0.1.0"
@@ -27,14 +31,24 @@ __all__ = [
     "LinearWeights",
     "NotFittedError",
     "WeightedALS",
+    "append_store",
+    "build_store",
     "load",
+    "merge_store",
+    "open_store",
     "read_table",
     "warmup",
 ]
 
 SUBMODULES = ("compat", "data", "datasets", "evaluation", "plots", "tuning")
 # Functions that not every program needs, by the module that has them.
-LATER = {"read_table": "data.tables"}
+LATER = {
+    "append_store": "data.build",
+    "build_store": "data.build",
+    "merge_store": "data.build",
+    "open_store": "data.store",
+    "read_table": "data.tables",
+}
 
 
 def __getattr__(name: str) -> Any:

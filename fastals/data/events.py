@@ -106,6 +106,7 @@ def event_values(
     weights: Mapping[Any, float] | None = None,
     half_life: Any = None,
     names: Mapping[str, str] | None = None,
+    latest: Any = None,
 ) -> Counted:
     """Return `value * weight of its kind * 0.5^(age / half_life)` for each of `n` events.
 
@@ -138,7 +139,7 @@ def event_values(
     if times is not None:
         moments = as_times(called["times"], _vector(called["times"], times, n))
         if half_life is not None:
-            faded = total * decay(moments, half_life)
+            faded = total * decay(moments, half_life, None if latest is None else as_times(called["times"], latest))
             # An event so old that nothing is left of it was seen all the same: 0 would mean that it was not.
             vanished = (faded == 0) & (total != 0)
             total = np.where(vanished, np.copysign(np.finfo(np.float64).tiny, total), faded)
@@ -186,8 +187,11 @@ def _from_datetimes(name: str, moments: list[Any]) -> np.ndarray:
     return np.array(moments, "datetime64[us]")
 
 
-def decay(times: np.ndarray, half_life: Any) -> np.ndarray:
-    """Return `0.5^((latest - time) / half_life)`, float64, of times as `as_times` returns them."""
+def decay(times: np.ndarray, half_life: Any, latest: np.ndarray | None = None) -> np.ndarray:
+    """Return `0.5^((latest - time) / half_life)`, float64, of times as `as_times` returns them.
+
+    `latest` is an array of one time; None: the latest of `times`.
+    """
     if times.dtype.kind == "M":
         unit, count = np.datetime_data(times.dtype)
         life = float(_seconds(half_life, times.dtype) / (_SECONDS[unit] * count))
@@ -197,13 +201,14 @@ def decay(times: np.ndarray, half_life: Any) -> np.ndarray:
         raise ValueError(f"half_life must be above 0, got {half_life!r}")
     if len(times) == 0:
         return np.ones(0)
+    last = times.max() if latest is None else latest[0]
     with np.errstate(over="ignore", under="ignore"):
         if times.dtype.kind == "f":
-            age = times.max() - times
+            age = last - times
         else:
             # The difference of two 64-bit integers fits in 64 bits without a sign, and wraps around to it.
             whole = times.view(np.int64)
-            age = (whole.max() - whole).view(np.uint64).astype(np.float64)
+            age = (last.view(np.int64) - whole).view(np.uint64).astype(np.float64)
         return 0.5 ** (age / life)
 
 
@@ -265,8 +270,8 @@ def cast_values(values: np.ndarray, dtype: np.dtype) -> np.ndarray:
     return cast
 
 
-def check_finite(name: str, cast: np.ndarray, values: np.ndarray, what: str) -> None:
-    """Refuse values that are not finite, or not as `cast`, and say where the first one stands."""
+def check_finite(name: str, cast: np.ndarray, values: np.ndarray, what: str, first: int = 0) -> None:
+    """Refuse values that are not finite, or not as `cast`, and say where; the first of them is number `first`."""
     if math.isfinite(float(cast.sum(dtype=np.float64))):  # a sum is finite only if every term is
         return
     bad = ~np.isfinite(cast)
@@ -275,6 +280,6 @@ def check_finite(name: str, cast: np.ndarray, values: np.ndarray, what: str) -> 
     row = int(np.argmax(bad))
     too_large = bool(np.isfinite(values[bad]).all())
     raise ValueError(
-        f"{at(name, row)} is {values[row].item()!r}: {int(bad.sum())} of {len(values)} {what} are "
+        f"{at(name, first + row)} is {values[row].item()!r}: {int(bad.sum())} of {len(values)} {what} are "
         + (f"too large for {cast.dtype}; rescale, or use dtype='float64'" if too_large else "not finite; drop them")
     )

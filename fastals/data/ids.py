@@ -89,6 +89,22 @@ class Ids(Frozen):
             raise ValueError(f"{name} holds {ascending[int(np.argmax(twice))].item()!r} more than once")
         self.__dict__.update(values=own, _order=order, _sorted=ascending)
 
+    @classmethod
+    def ascending(cls, values: np.ndarray) -> Ids:
+        """Make ids of an array that is known to be in ascending order without duplicates; it is not copied.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> Ids.ascending(np.array([3, 7]))
+        Ids(2 integers: 3, 7)
+        """
+        own = values.view()
+        own.flags.writeable = False
+        self = cls.__new__(cls)
+        self.__dict__.update(values=own, _order=np.arange(len(own)), _sorted=own)
+        return self
+
     def __len__(self) -> int:
         return len(self.values)
 

@@ -6,6 +6,7 @@ Nothing is guessed. A text file is read as text, and the type of a column follow
 from __future__ import annotations
 
 import csv
+import errno
 import glob
 import json
 import os
@@ -107,13 +108,16 @@ def named(value: str) -> str:
 
 
 @contextmanager
-def connected(function: str, memory_limit: str | None = None) -> Iterator[tuple[Any, Path]]:
-    """Open a DuckDB in memory that reaches no network, and the temporary folder that is all it writes into."""
+def connected(function: str, memory_limit: str | None = None, inside: Path | None = None) -> Iterator[tuple[Any, Path]]:
+    """Open a DuckDB that reaches no network, and the temporary folder that is all it writes into.
+
+    With a limit of its memory, tables are in a file there, where they are compressed.
+    """
     try:
         import duckdb
     except ImportError as error:
         raise ImportError(f"{function} needs DuckDB for files and queries: pip install 'fastals[io]'") from error
-    with tempfile.TemporaryDirectory(prefix="fastals-", ignore_cleanup_errors=True) as folder:
+    with tempfile.TemporaryDirectory(prefix="fastals-", dir=inside, ignore_cleanup_errors=True) as folder:
         config: dict[str, Any] = {
             "autoinstall_known_extensions": False,
             "autoload_known_extensions": False,
@@ -124,6 +128,7 @@ def connected(function: str, memory_limit: str | None = None) -> Iterator[tuple[
             con.execute("SET enable_progress_bar = false; SET TimeZone = 'UTC'")
             if memory_limit is not None:
                 con.execute(f"SET memory_limit = {quoted(memory_limit)}")
+                run(con, f"ATTACH {quoted(f'{folder}/events.duckdb')} AS store; USE store", "a temporary file")
             yield con, Path(folder)
 
 
@@ -279,6 +284,8 @@ def run(con: Any, sql: str, called: str) -> Any:
         said = message.partition(": ")[2].split("\n")[0].strip() or message.split("\n")[0]
         if isinstance(error, duckdb.OutOfMemoryException):
             said += "; raise memory_limit, or make room in the folder for temporary files (TMPDIR)"
+        if isinstance(error, duckdb.IOException) and ("write" in message or "No space" in message):
+            raise OSError(errno.ENOSPC, f"temporary files of DuckDB: {said}") from error
         raise ValueError(f"{called} cannot be read: {said}") from error
 
 

@@ -130,15 +130,18 @@ def read_table(
     """
     wanted = check_dtype("dtype", dtype)
     check_option("duplicates", duplicates, ("sum", "last"))
-    labels = {"user": user, "item": item, "value": value, "time": time, "event": event}
-    labels = {argument: label for argument, label in labels.items() if label is not None}
-    if is_frame(source) or _is_foreign(source, connection):
-        table = _in_memory(source, where, connection)
-        R = Interactions._of_frame(table, {**labels, "event_weights": weights, "half_life": half_life}, wanted)  # type: ignore[typeddict-item]
-    else:
-        with opened("read_table", source, labels, where, connection, delimiter, header) as events:
+    labels = labels_of(user, item, value, time, event)
+    R = in_memory_table(source, labels, where, connection, weights, half_life, wanted)
+    if R is None:
+        with opened_events("read_table", source, labels, where, connection, delimiter, header) as events:
             R = _interactions(events, weights, half_life, wanted)
     return R if duplicates == "sum" else R.select(last_of_each(R.users, R.items, R.times))
+
+
+def labels_of(user: Any, item: Any, value: Any, time: Any, event: Any) -> dict[str, Any]:
+    """Return what columns are called, as far as they are named."""
+    labels = {"user": user, "item": item, "value": value, "time": time, "event": event}
+    return {argument: label for argument, label in labels.items() if label is not None}
 
 
 def last_of_each(users: np.ndarray, items: np.ndarray, times: np.ndarray | None) -> np.ndarray:
@@ -153,6 +156,25 @@ def last_of_each(users: np.ndarray, items: np.ndarray, times: np.ndarray | None)
 
 
 # Tables in memory.
+
+
+def in_memory_table(
+    source: Any,
+    labels: dict[str, Any],
+    where: str | None,
+    connection: Any,
+    weights: Any,
+    half_life: Any,
+    dtype: np.dtype,
+) -> Interactions | None:
+    """Read a frame, or a query of a database other than DuckDB; None for what DuckDB reads."""
+    for side in ("user", "item"):
+        if side not in labels:
+            raise TypeError(f"{side} is missing: name the column of the {side}s, {side}=...")
+    if not (is_frame(source) or _is_foreign(source, connection)):
+        return None
+    columns: Any = {**labels, "event_weights": weights, "half_life": half_life}
+    return Interactions._of_frame(_in_memory(source, where, connection), columns, dtype)
 
 
 def _is_foreign(source: Any, connection: Any) -> bool:
@@ -199,14 +221,13 @@ class Opened(NamedTuple):
     """Checked events in the table `events` of a DuckDB connection, in the order of the source."""
 
     con: Any
-    folder: Path  # for temporary files
     kinds: dict[str, str]  # type of each column: "user", "item", "value", "time", "event"
     names: dict[str, str]  # what the caller calls each, for messages
     n: int
 
 
 @contextmanager
-def opened(
+def opened_events(
     function: str,
     source: Any,
     labels: Mapping[str, Any],
@@ -215,14 +236,15 @@ def opened(
     delimiter: str | None = None,
     header: bool = True,
     memory_limit: str | None = None,
+    folder: Path | None = None,
 ) -> Iterator[Opened]:
     """Read a source into a table of a DuckDB of our own; all columns are there, of their types, nothing missing."""
     _check_given(source, labels, where, delimiter, header)
     columns = {argument: str(label) for argument, label in labels.items()}
-    with connected(function, memory_limit) as (con, folder):
+    with connected(function, memory_limit, folder) as (con, temporary):
         files: Sequence[str] = ()
         if isinstance(source, str) and _SQL.match(source):
-            layout = _query(con, folder, source, connection)
+            layout = _query(con, temporary, source, connection)
             called = "the query"
         else:
             files = expand(source)
@@ -231,7 +253,7 @@ def opened(
         check_columns(layout, called, columns)
         reader = _Reader(con, layout, files, called, columns, where)
         kinds, n = reader.create()
-        yield Opened(con, folder, kinds, {a: f"column {label!r}" for a, label in columns.items()}, n)
+        yield Opened(con, kinds, {a: f"column {label!r}" for a, label in columns.items()}, n)
 
 
 def _check_given(source: Any, labels: Mapping[str, Any], where: Any, delimiter: Any, header: Any) -> None:

@@ -1,0 +1,500 @@
+"""From events of any number to a store, in a memory that is given."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+from scipy import sparse
+
+from ..validation import check_dtype, check_option
+from .events import Events, Numbered, cast_values, check_finite, event_values
+from .ids import Ids
+from .interactions import Interactions
+from .matrix import cells_of_events
+from .sources import Paths
+from .store import PARTS, Building, Column, building, open_store, opened, parts_of, read_manifest
+from .tables import Duplicates, Opened, blocks, in_memory_table, labels_of, last_of_each, number_ids, opened_events
+from .types import FloatType, Table
+
+if TYPE_CHECKING:
+    import datetime
+
+_ROWS = 1 << 22  # events in a block
+_BYTES = 80  # of memory for an event while it is sorted
+_FEWEST = 1 << 16  # events that are sorted at a time, however little memory there is
+_UNITS = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9, "T": 10**12}
+_UNITS |= {f"{unit}I": 1024**power for power, unit in enumerate("KMGT", start=1)}
+
+
+class Recipe(NamedTuple):
+    """How a store is built."""
+
+    dtype: np.dtype
+    duplicates: str
+    memory_limit: str
+
+    @property
+    def memory(self) -> int:
+        """Return the limit in bytes."""
+        found = re.fullmatch(r"([0-9.]+) ?([KMGT]?I?)B", str(self.memory_limit).upper())
+        size = float(found[1]) * _UNITS[found[2]] if found and found[1].count(".") < 2 and found[1] != "." else 0
+        if not size >= 1 << 27:
+            raise ValueError(f"memory_limit must be at least 128MB, for example '2GB', got {self.memory_limit!r}")
+        return int(size)
+
+
+class Coded(NamedTuple):
+    """Events whose users, items and kinds are numbers, in blocks and in order."""
+
+    shape: tuple[int, int]
+    user_ids: Ids | None
+    item_ids: Ids | None
+    kind_ids: Ids | None
+    blocks: Callable[[], Iterator[Events]]
+
+
+def build_store(
+    source: Paths | Table | Interactions,
+    folder: str | os.PathLike[str],
+    user: Hashable | None = None,
+    item: Hashable | None = None,
+    value: Hashable | None = None,
+    time: Hashable | None = None,
+    *,
+    event: Hashable | None = None,
+    weights: Mapping[Any, float] | None = None,
+    half_life: float | datetime.timedelta | np.timedelta64 | None = None,
+    where: str | None = None,
+    duplicates: Duplicates = "sum",
+    connection: Any = None,
+    delimiter: str | None = None,
+    header: bool = True,
+    dtype: FloatType = "float32",
+    memory_limit: str = "2GB",
+    overwrite: bool = False,
+) -> Interactions:
+    """Write events into a store on disk, from which models are fitted without holding the events in memory.
+
+    Parameters
+    ----------
+    source, user, item, value, time, event, weights, half_life, where, duplicates, connection, delimiter, header, dtype
+        As in `read_table`; `source` may also be `Interactions`, which name their columns themselves. With `time` or
+        `event` the store keeps the events, so that it can be split by time; else only the matrix.
+    folder : path
+        Where the store will be. Its parent must be there.
+    memory_limit : str, default "2GB"
+        About how much memory the build takes. Frames, and rows of databases other than DuckDB, are held in memory
+        besides: save them as Parquet first.
+    overwrite : bool, default False
+        Whether a store in this place is replaced.
+
+    Returns
+    -------
+    Interactions
+        The store, opened.
+
+    Raises
+    ------
+    FileExistsError, FileNotFoundError, ImportError, OSError, TypeError, ValueError
+        As in `read_table`; or the store cannot be written there. Then nothing of it is left.
+
+    Notes
+    -----
+    The store is built in a folder beside its place, and moved there when it is whole and on the disk. The build needs
+    room there for three times the store, for a while.
+
+    Examples
+    --------
+    >>> import pathlib, tempfile, fastals
+    >>> folder = pathlib.Path(tempfile.mkdtemp(), "shop")
+    >>> events = {"who": ["ann", "bob", "ann"], "what": ["tea", "tea", "pot"], "day": [3, 1, 2]}
+    >>> fastals.build_store(events, folder, user="who", item="what", time="day")
+    Interactions(2 users x 2 items, 3 events, float32)
+    """
+    recipe = Recipe(check_dtype("dtype", dtype), check_option("duplicates", duplicates, ("sum", "last")), memory_limit)
+    _ = recipe.memory  # refused before any work
+    labels = labels_of(user, item, value, time, event)
+    options = {"where": where, "connection": connection, "delimiter": delimiter, "header": header}
+    with building(Path(folder), overwrite) as store:
+        _fill(store, recipe, "build_store", source, labels, options, weights, half_life)
+    return open_store(folder)
+
+
+def append_store(
+    folder: str | os.PathLike[str],
+    source: Paths | Table | Interactions,
+    user: Hashable | None = None,
+    item: Hashable | None = None,
+    value: Hashable | None = None,
+    time: Hashable | None = None,
+    *,
+    event: Hashable | None = None,
+    weights: Mapping[Any, float] | None = None,
+    where: str | None = None,
+    connection: Any = None,
+    delimiter: str | None = None,
+    header: bool = True,
+    memory_limit: str = "2GB",
+    merge: bool = True,
+) -> None:
+    """Add events to a store.
+
+    Parameters
+    ----------
+    folder : path
+        The store.
+    source, user, item, value, time, event, weights, where, connection, delimiter, header, memory_limit
+        As in `build_store`. There must be times and kinds exactly where the store has them. Users and items may be
+        new. The dtype and what becomes of duplicates are those of the store.
+    merge : bool, default True
+        Whether the store is written anew at once. False: the events become a part of the store, which takes time in
+        proportion to the new events only; call `merge_store` before the store is opened.
+
+    Raises
+    ------
+    FileNotFoundError, OSError, TypeError, ValueError
+        As in `build_store`; or the store was built with `half_life`, so that what old events count would change.
+
+    Examples
+    --------
+    >>> import pathlib, tempfile, fastals
+    >>> folder = pathlib.Path(tempfile.mkdtemp(), "shop")
+    >>> _ = fastals.build_store({"who": ["ann", "bob"], "what": ["tea", "tea"]}, folder, user="who", item="what")
+    >>> fastals.append_store(folder, {"who": ["cem"], "what": ["pot"]}, user="who", item="what")
+    >>> fastals.open_store(folder)
+    Interactions(3 users x 2 items, 3 entries, float32)
+    """
+    folder = Path(folder)
+    manifest = read_manifest(folder)
+    if manifest["half_life"]:
+        raise ValueError(
+            f"store {folder} was built with half_life=..., and new events change what its old ones count: build it anew"
+        )
+    recipe = Recipe(np.dtype(manifest["dtype"]), manifest["duplicates"], memory_limit)
+    _ = recipe.memory
+    labels = labels_of(user, item, value, time, event)
+    options = {"where": where, "connection": connection, "delimiter": delimiter, "header": header}
+    parts = folder / PARTS
+    parts.mkdir(exist_ok=True)
+    numbers = [int(part.name) for part in parts_of(folder)]
+    try:
+        with building(parts / f"{max(numbers, default=0) + 1:06}", overwrite=False) as store:
+            _fill(store, recipe, "append_store", source, labels, options, weights, None)
+            _check_alike(folder, manifest["arrays"], store)
+    except BaseException:
+        with suppress(OSError):  # of a folder that has parts
+            parts.rmdir()
+        raise
+    if merge:
+        merge_store(folder, memory_limit=memory_limit)
+
+
+def _check_alike(folder: Path, arrays: dict[str, Any], part: Building) -> None:
+    """Refuse a part that cannot be merged into a store."""
+    theirs, ours = ({name for name in ("event_times", "event_kinds") if name in of} for of in (arrays, part.columns))
+    if ours != theirs:
+        kept = " and ".join(sorted(name.removeprefix("event_") for name in theirs)) or "neither times nor kinds"
+        raise ValueError(f"store {folder} has {kept}, and new events must have the same: time=..., event=...")
+    for name in ("user_ids", "item_ids", "kind_ids"):
+        kinds = [np.dtype(arrays[name]["dtype"]).kind if name in arrays else None]
+        kinds.append(part.columns[name].dtype.kind if name in part.columns else None)
+        if (kinds[0] == "U") != (kinds[1] == "U") or (kinds[0] is None) != (kinds[1] is None):
+            called = ["without names" if kind is None else "strings" if kind == "U" else "integers" for kind in kinds]
+            raise TypeError(
+                f"{name} of store {folder} are {called[0]}, those of the new events {called[1]}: convert them"
+            )
+
+
+def merge_store(folder: str | os.PathLike[str], *, memory_limit: str = "2GB") -> Interactions:
+    """Write a store anew with the events that were appended to it, and open it.
+
+    Parameters
+    ----------
+    folder : path
+        The store.
+    memory_limit : str, default "2GB"
+        As in `build_store`.
+
+    Returns
+    -------
+    Interactions
+        The store, opened. Users and items are numbered in the sorted order of all ids.
+
+    Raises
+    ------
+    FileNotFoundError, OSError, TypeError, ValueError
+        As in `open_store` and `build_store`. Then the store and its parts are unchanged.
+
+    Examples
+    --------
+    >>> import pathlib, tempfile, fastals
+    >>> folder = pathlib.Path(tempfile.mkdtemp(), "shop")
+    >>> _ = fastals.build_store({"who": ["ann", "bob"], "what": ["tea", "tea"]}, folder, user="who", item="what")
+    >>> fastals.append_store(folder, {"who": ["cem"], "what": ["pot"]}, user="who", item="what", merge=False)
+    >>> fastals.merge_store(folder)
+    Interactions(3 users x 2 items, 3 entries, float32)
+    """
+    folder = Path(folder)
+    manifest = read_manifest(folder)
+    parts = parts_of(folder)
+    if parts:
+        made = [opened(part, read_manifest(part)) for part in (folder, *parts)]
+        recipe = Recipe(np.dtype(manifest["dtype"]), manifest["duplicates"], memory_limit)
+        with building(folder, overwrite=True) as store:
+            coded = _of_interactions(made)
+            _write_events(store, coded, recipe)
+            _finish(store, recipe, coded, half_life=False)
+    return open_store(folder)
+
+
+# Events with numbers for ids.
+
+
+def _fill(
+    store: Building,
+    recipe: Recipe,
+    function: str,
+    source: Any,
+    labels: dict[str, Any],
+    options: dict[str, Any],
+    weights: Any,
+    half_life: Any,
+) -> None:
+    """Write a whole store."""
+    if isinstance(source, Interactions):
+        given = [
+            name for name, label in {**labels, **options, "weights": weights, "half_life": half_life}.items() if label
+        ]
+        if given and given != ["header"]:
+            raise TypeError(f"{given[0]}= is for tables, and source is Interactions; leave it out")
+        table: Interactions | None = source.astype(recipe.dtype)
+    else:
+        table = in_memory_table(
+            source, labels, options["where"], options["connection"], weights, half_life, recipe.dtype
+        )
+    if table is not None:
+        if table.weights is not None:
+            raise ValueError("source has a weight for each entry, which a store cannot hold; fit it in memory")
+        coded = _of_interactions([table])
+        _write_events(store, coded, recipe)
+    else:
+        limit = f"{recipe.memory * 3 // 4}B"
+        with opened_events(function, source, labels, **options, memory_limit=limit, folder=store.folder) as events:
+            coded = _of_table(events, weights, half_life, recipe.dtype)
+            _write_events(store, coded, recipe)
+    _finish(store, recipe, coded, half_life=half_life is not None)
+
+
+def _of_table(events: Opened, weights: Any, half_life: Any, dtype: np.dtype) -> Coded:
+    """Give the users and items of a table that DuckDB holds their numbers."""
+    ids = number_ids(events)
+    kind_ids = ids.get("event")
+    names = {f"{argument}s": called for argument, called in events.names.items()}
+    latest = None
+    if "time" in events.kinds:
+        latest = events.con.execute('SELECT max("time") AS latest FROM events').fetchnumpy()["latest"]
+
+    def coded() -> Iterator[Events]:
+        for begin, found in blocks(events, ids, _ROWS):
+            kinds = None if kind_ids is None else Numbered(kind_ids, found["event"])
+            counted = event_values(
+                len(found["user"]), found.get("value"), found.get("time"), kinds, weights, half_life, names, latest
+            )
+            values = cast_values(counted.values, dtype)
+            check_finite(names.get("values", "values"), values, counted.values, "events", begin)
+            yield Events(found["user"], found["item"], values, *counted[1:])
+
+    shape = len(ids["user"]), len(ids["item"])
+    return Coded(shape, ids["user"], ids["item"], kind_ids, coded)
+
+
+def _of_interactions(parts: Sequence[Interactions]) -> Coded:
+    """Give the users and items of one or several Interactions numbers that are common to all."""
+    sides = [_common([getattr(part, f"{side}_ids") for part in parts], side) for side in ("user", "item")]
+    events = [part._events for part in parts]
+    kind_ids, kind_numbers = _common([each.kind_ids for each in events], "kind")
+
+    def coded() -> Iterator[Events]:
+        for number, each in enumerate(events):
+            for begin in range(0, len(each.users), _ROWS):
+                block = each.take(slice(begin, begin + _ROWS))  # type: ignore[arg-type]
+                users, items = (
+                    np.asarray(column) if numbers is None else numbers[number][column]
+                    for column, (_, numbers) in zip(block[:2], sides, strict=True)
+                )
+                kinds = None if block.kinds is None or kind_numbers is None else kind_numbers[number][block.kinds]
+                yield Events(users, items, block.values, block.times, kinds, kind_ids)
+
+    shape = [parts[0].shape[axis] if ids is None else len(ids) for axis, (ids, _) in enumerate(sides)]
+    return Coded((shape[0], shape[1]), sides[0][0], sides[1][0], kind_ids, coded)
+
+
+def _common(ids: Sequence[Ids | None], side: str) -> tuple[Ids | None, list[np.ndarray] | None]:
+    """Return all ids in ascending order, and for each of the given ones the numbers of its ids there."""
+    given = [each.values for each in ids if each is not None]
+    if not given:
+        return None, None
+    if {values.dtype.kind for values in given} == {"i", "u"}:  # which NumPy would make floats of
+        if any(values.dtype.kind == "i" and values.min() < 0 for values in given):
+            raise ValueError(f"{side} ids are below 0 and above 2^63 - 1, which no integer of 64 bits holds both")
+        given = [values.astype(np.uint64) for values in given]
+    every = np.unique(np.concatenate(given))
+    return Ids.ascending(every), [np.searchsorted(every, values).astype(np.int32) for values in given]
+
+
+# Arrays.
+
+
+def _write_events(store: Building, coded: Coded, recipe: Recipe) -> None:
+    """Write the events as they come."""
+    for block in coded.blocks():
+        for name, column in zip(Events._fields, block[:5], strict=False):
+            if column is not None:
+                key = f"event_{name}"
+                if key not in store.columns:
+                    store.column(key, recipe.dtype if name == "values" else column.dtype)
+                store.columns[key].append(column)
+
+
+def _finish(store: Building, recipe: Recipe, coded: Coded, half_life: bool) -> None:
+    """Sort the events into both matrices, and complete the store."""
+    rows = max(recipe.memory // 2 // _BYTES, _FEWEST)
+    if recipe.duplicates == "last":
+        _keep_last(store, coded.shape[0], rows)
+    n_events = store.columns["event_users"].length
+    indptr = _write_by_user(store, coded.shape, recipe.dtype, rows)
+    _write_by_item(store, coded.shape, indptr, rows)
+    if not {"event_times", "event_kinds"} & store.columns.keys():
+        for name in ("event_users", "event_items", "event_values"):
+            store.drop(name)
+    for name, ids in (("user_ids", coded.user_ids), ("item_ids", coded.item_ids), ("kind_ids", coded.kind_ids)):
+        if ids is not None:
+            store.column(name, ids.values.dtype, ids.values)
+    store.finish(
+        shape=list(coded.shape),
+        dtype=recipe.dtype.name,
+        nnz=int(indptr[-1]),
+        events=n_events,
+        duplicates=recipe.duplicates,
+        half_life=half_life,
+    )
+
+
+def _ranges(store: Building, column: str, n: int, rows: int) -> Iterator[tuple[int, int, int]]:
+    """Cut the numbers of users or items into ranges with about `rows` events; yield begin, end and events of each."""
+    counts = np.zeros(n, np.int64)
+    for block in store.columns[column].blocks(_ROWS):
+        counts += np.bincount(block, minlength=n)
+    ends = np.cumsum(counts)
+    begin, before = 0, 0
+    while begin < n:
+        end = max(int(np.searchsorted(ends, before + rows, side="right")), begin + 1)
+        yield begin, end, int(ends[end - 1]) - before
+        begin, before = end, int(ends[end - 1])
+
+
+def _picked(blocks: Iterator[tuple[np.ndarray, ...]], begin: int, end: int, size: int) -> list[np.ndarray]:
+    """Return the rows of blocks of columns whose first column lies in a range."""
+    found: list[np.ndarray] = []
+    place = 0
+    for block in blocks:
+        inside = np.flatnonzero((block[0] >= begin) & (block[0] < end))
+        if not found:
+            found = [np.empty(size, column.dtype) for column in block]
+        for whole, column in zip(found, block, strict=True):
+            whole[place : place + len(inside)] = column[inside]
+        place += len(inside)
+    return found
+
+
+def _columns(store: Building, *names: str) -> Iterator[tuple[np.ndarray, ...]]:
+    return zip(*(store.columns[name].blocks(_ROWS) for name in names), strict=True)
+
+
+def _keep_last(store: Building, n_users: int, rows: int) -> None:
+    """Delete all events of a user and item but the latest."""
+    names = [name for name in store.columns if name.startswith("event_")]
+    timed = ["event_times"] * ("event_times" in names)
+    kept = np.zeros(store.columns["event_users"].length, bool)
+    for begin, end, size in _ranges(store, "event_users", n_users, rows):
+        starts = range(0, len(kept), _ROWS)
+        numbered = (
+            (*block, np.arange(start, start + len(block[0])))
+            for start, block in zip(starts, _columns(store, "event_users", "event_items", *timed), strict=True)
+        )
+        users, items, *times, places = _picked(numbered, begin, end, size)
+        kept[places[last_of_each(users, items, times[0] if times else None)]] = True
+    for name in names:
+        old = store.columns[name]
+        new = Column(old.path.with_suffix(".new"), old.dtype)
+        for start, (block,) in zip(range(0, len(kept), _ROWS), _columns(store, name), strict=True):
+            new.append(block[kept[start : start + _ROWS]])
+        store.drop(name)
+        new.path.rename(old.path)
+        new.path = old.path
+        store.columns[name] = new
+
+
+def _write_by_user(store: Building, shape: tuple[int, int], dtype: np.dtype, rows: int) -> np.ndarray:
+    """Write the matrix by user; return its `indptr`."""
+    indptr = np.zeros(shape[0] + 1, np.int64)
+    indices, values = store.column("by_user_indices", np.int32), store.column("by_user_values", dtype)
+    for begin, end, size in _ranges(store, "event_users", shape[0], rows):
+        block = _columns(store, "event_users", "event_items", "event_values")
+        # The same code as in memory, and the events in the same order: the same sums to the bit.
+        users, items, counted = _picked(block, begin, end, size)
+        cells = cells_of_events(Events(users, items, counted), shape)
+        indptr[begin + 1 : end + 1] = indptr[begin] + cells.indptr[begin + 1 : end + 1]
+        indices.append(cells.indices)
+        values.append(cells.all_values)
+    store.column("by_user_indptr", np.int64, indptr)
+    _compact(store, "by_user_values")
+    return indptr
+
+
+def _write_by_item(store: Building, shape: tuple[int, int], indptr: np.ndarray, rows: int) -> None:
+    """Write the transpose of the matrix by user."""
+    alike = store.columns["by_user_values"].length == 1
+    turned_indptr = np.zeros(shape[1] + 1, np.int64)
+    indices = store.column("by_item_indices", np.int32)
+    values = None if alike else store.column("by_item_values", store.columns["by_user_values"].dtype)
+
+    def entries() -> Iterator[tuple[np.ndarray, ...]]:
+        start = 0
+        for items, *data in _columns(store, "by_user_indices", *(["by_user_values"] * (not alike))):
+            stop = start + len(items)
+            first, last = np.searchsorted(indptr, [start, stop - 1], side="right") - 1
+            bounds = np.clip(indptr[first : last + 2], start, stop)
+            yield (items, np.repeat(np.arange(first, last + 1, dtype=np.int32), np.diff(bounds)), *data)
+            start = stop
+
+    for begin, end, size in _ranges(store, "by_user_indices", shape[1], rows):
+        items, users, *data = _picked(entries(), begin, end, size)
+        data = data or [np.ones(len(items), np.int8)]
+        turned = sparse.coo_array((data[0], (items, users)), shape=shape[::-1]).tocsr()
+        turned_indptr[begin + 1 : end + 1] = turned_indptr[begin] + turned.indptr[begin + 1 : end + 1]
+        indices.append(turned.indices)
+        if values is not None:
+            values.append(turned.data)
+    if alike:
+        (one,) = store.columns["by_user_values"].blocks(1)
+        store.column("by_item_values", one.dtype, one)
+    store.column("by_item_indptr", np.int64, turned_indptr)
+
+
+def _compact(store: Building, name: str) -> None:
+    """Keep one number where all are alike, as in memory."""
+    first = None
+    for block in store.columns[name].blocks(_ROWS):
+        first = block[:1].copy() if first is None else first
+        if (block != first).any():
+            return
+    assert first is not None
+    store.drop(name)
+    store.column(name, first.dtype, first)
