@@ -34,6 +34,7 @@ LAYERS = [
     {"objectives"},
     {"data.fetch", "data.published", "data.splits"},
     {"data.build"},
+    {"data.passes"},
     {"data.store", "data.tables"},
     {"data.sources"},
     {"data.readers", "data.generated"},

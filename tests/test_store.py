@@ -21,7 +21,7 @@ from fastals import (
     open_store,
     read_table,
 )
-from fastals.data import build
+from fastals.data import build, passes
 from fastals.datasets import split_by_time
 from fastals.evaluation import evaluate
 
@@ -62,9 +62,10 @@ def table(tmp_path_factory):
 @pytest.fixture
 def small_blocks(monkeypatch):
     """Many blocks and many passes."""
-    monkeypatch.setattr(build, "_ROWS", 700)
-    monkeypatch.setattr(build, "_FEWEST", 500)
-    monkeypatch.setattr(build, "_BYTES", 1 << 40)
+    for module in (build, passes):
+        monkeypatch.setattr(module, "ROWS", 700)
+    monkeypatch.setattr(passes, "_FEWEST", 500)
+    monkeypatch.setattr(passes, "_BYTES", 1 << 40)
 
 
 OPTIONS = {
@@ -219,8 +220,8 @@ for source, columns in ((R, {}), (table, {"user": "u", "item": "i", "value": "v"
 def test_a_killed_build_leaves_no_store(table, tmp_path):
     code = """
 import os, signal, sys, fastals
-from fastals.data import build
-build._write_by_item = lambda *args: os.kill(os.getpid(), signal.SIGKILL)
+from fastals.data import passes
+passes._write_by_item = lambda *args: os.kill(os.getpid(), signal.SIGKILL)
 fastals.build_store(sys.argv[1], sys.argv[2], user="u", item="i")
 """
     command = [sys.executable, "-c", code, str(table), str(tmp_path / "store")]

@@ -3,60 +3,25 @@
 from __future__ import annotations
 
 import os
-import re
-from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from scipy import sparse
 
 from ..validation import check_dtype, check_option
 from .events import Events, Numbered, cast_values, check_finite, event_values
 from .ids import Ids
 from .interactions import Interactions
-from .matrix import cells_of_events
+from .passes import ROWS, Coded, Recipe, finish, write_events
 from .sources import Paths
-from .store import PARTS, Building, Column, building, open_store, opened, parts_of, read_manifest
-from .tables import Duplicates, Opened, blocks, in_memory_table, labels_of, last_of_each, number_ids, opened_events
+from .store import PARTS, Building, building, open_store, opened, parts_of, read_manifest
+from .tables import Duplicates, Opened, blocks, in_memory_table, labels_of, number_ids, opened_events
 from .types import FloatType, Table
 
 if TYPE_CHECKING:
     import datetime
-
-_ROWS = 1 << 22  # events in a block
-_BYTES = 80  # of memory for an event while it is sorted
-_FEWEST = 1 << 16  # events that are sorted at a time, however little memory there is
-_UNITS = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9, "T": 10**12}
-_UNITS |= {f"{unit}I": 1024**power for power, unit in enumerate("KMGT", start=1)}
-
-
-class Recipe(NamedTuple):
-    """How a store is built."""
-
-    dtype: np.dtype
-    duplicates: str
-    memory_limit: str
-
-    @property
-    def memory(self) -> int:
-        """Return the limit in bytes."""
-        found = re.fullmatch(r"([0-9.]+) ?([KMGT]?I?)B", str(self.memory_limit).upper())
-        size = float(found[1]) * _UNITS[found[2]] if found and found[1].count(".") < 2 and found[1] != "." else 0
-        if not size >= 1 << 27:
-            raise ValueError(f"memory_limit must be at least 128MB, for example '2GB', got {self.memory_limit!r}")
-        return int(size)
-
-
-class Coded(NamedTuple):
-    """Events whose users, items and kinds are numbers, in blocks and in order."""
-
-    shape: tuple[int, int]
-    user_ids: Ids | None
-    item_ids: Ids | None
-    kind_ids: Ids | None
-    blocks: Callable[[], Iterator[Events]]
 
 
 def build_store(
@@ -248,8 +213,8 @@ def merge_store(folder: str | os.PathLike[str], *, memory_limit: str = "2GB") ->
         recipe = Recipe(np.dtype(manifest["dtype"]), manifest["duplicates"], memory_limit)
         with building(folder, overwrite=True) as store:
             coded = _of_interactions(made)
-            _write_events(store, coded, recipe)
-            _finish(store, recipe, coded, half_life=False)
+            write_events(store, coded, recipe)
+            finish(store, recipe, coded, half_life=False)
     return open_store(folder)
 
 
@@ -282,13 +247,13 @@ def _fill(
         if table.weights is not None:
             raise ValueError("source has a weight for each entry, which a store cannot hold; fit it in memory")
         coded = _of_interactions([table])
-        _write_events(store, coded, recipe)
+        write_events(store, coded, recipe)
     else:
         limit = f"{recipe.memory * 3 // 4}B"
         with opened_events(function, source, labels, **options, memory_limit=limit, folder=store.folder) as events:
             coded = _of_table(events, weights, half_life, recipe.dtype)
-            _write_events(store, coded, recipe)
-    _finish(store, recipe, coded, half_life=half_life is not None)
+            write_events(store, coded, recipe)
+    finish(store, recipe, coded, half_life=half_life is not None)
 
 
 def _of_table(events: Opened, weights: Any, half_life: Any, dtype: np.dtype) -> Coded:
@@ -301,7 +266,7 @@ def _of_table(events: Opened, weights: Any, half_life: Any, dtype: np.dtype) -> 
         latest = events.con.execute('SELECT max("time") AS latest FROM events').fetchnumpy()["latest"]
 
     def coded() -> Iterator[Events]:
-        for begin, found in blocks(events, ids, _ROWS):
+        for begin, found in blocks(events, ids, ROWS):
             kinds = None if kind_ids is None else Numbered(kind_ids, found["event"])
             counted = event_values(
                 len(found["user"]), found.get("value"), found.get("time"), kinds, weights, half_life, names, latest
@@ -322,8 +287,8 @@ def _of_interactions(parts: Sequence[Interactions]) -> Coded:
 
     def coded() -> Iterator[Events]:
         for number, each in enumerate(events):
-            for begin in range(0, len(each.users), _ROWS):
-                block = each.take(slice(begin, begin + _ROWS))  # type: ignore[arg-type]
+            for begin in range(0, len(each.users), ROWS):
+                block = each.take(slice(begin, begin + ROWS))  # type: ignore[arg-type]
                 users, items = (
                     np.asarray(column) if numbers is None else numbers[number][column]
                     for column, (_, numbers) in zip(block[:2], sides, strict=True)
@@ -346,155 +311,3 @@ def _common(ids: Sequence[Ids | None], side: str) -> tuple[Ids | None, list[np.n
         given = [values.astype(np.uint64) for values in given]
     every = np.unique(np.concatenate(given))
     return Ids.ascending(every), [np.searchsorted(every, values).astype(np.int32) for values in given]
-
-
-# Arrays.
-
-
-def _write_events(store: Building, coded: Coded, recipe: Recipe) -> None:
-    """Write the events as they come."""
-    for block in coded.blocks():
-        for name, column in zip(Events._fields, block[:5], strict=False):
-            if column is not None:
-                key = f"event_{name}"
-                if key not in store.columns:
-                    store.column(key, recipe.dtype if name == "values" else column.dtype)
-                store.columns[key].append(column)
-
-
-def _finish(store: Building, recipe: Recipe, coded: Coded, half_life: bool) -> None:
-    """Sort the events into both matrices, and complete the store."""
-    rows = max(recipe.memory // 2 // _BYTES, _FEWEST)
-    if recipe.duplicates == "last":
-        _keep_last(store, coded.shape[0], rows)
-    n_events = store.columns["event_users"].length
-    indptr = _write_by_user(store, coded.shape, recipe.dtype, rows)
-    _write_by_item(store, coded.shape, indptr, rows)
-    if not {"event_times", "event_kinds"} & store.columns.keys():
-        for name in ("event_users", "event_items", "event_values"):
-            store.drop(name)
-    for name, ids in (("user_ids", coded.user_ids), ("item_ids", coded.item_ids), ("kind_ids", coded.kind_ids)):
-        if ids is not None:
-            store.column(name, ids.values.dtype, ids.values)
-    store.finish(
-        shape=list(coded.shape),
-        dtype=recipe.dtype.name,
-        nnz=int(indptr[-1]),
-        events=n_events,
-        duplicates=recipe.duplicates,
-        half_life=half_life,
-    )
-
-
-def _ranges(store: Building, column: str, n: int, rows: int) -> Iterator[tuple[int, int, int]]:
-    """Cut the numbers of users or items into ranges with about `rows` events; yield begin, end and events of each."""
-    counts = np.zeros(n, np.int64)
-    for block in store.columns[column].blocks(_ROWS):
-        counts += np.bincount(block, minlength=n)
-    ends = np.cumsum(counts)
-    begin, before = 0, 0
-    while begin < n:
-        end = max(int(np.searchsorted(ends, before + rows, side="right")), begin + 1)
-        yield begin, end, int(ends[end - 1]) - before
-        begin, before = end, int(ends[end - 1])
-
-
-def _picked(blocks: Iterator[tuple[np.ndarray, ...]], begin: int, end: int, size: int) -> list[np.ndarray]:
-    """Return the rows of blocks of columns whose first column lies in a range."""
-    found: list[np.ndarray] = []
-    place = 0
-    for block in blocks:
-        inside = np.flatnonzero((block[0] >= begin) & (block[0] < end))
-        if not found:
-            found = [np.empty(size, column.dtype) for column in block]
-        for whole, column in zip(found, block, strict=True):
-            whole[place : place + len(inside)] = column[inside]
-        place += len(inside)
-    return found
-
-
-def _columns(store: Building, *names: str) -> Iterator[tuple[np.ndarray, ...]]:
-    return zip(*(store.columns[name].blocks(_ROWS) for name in names), strict=True)
-
-
-def _keep_last(store: Building, n_users: int, rows: int) -> None:
-    """Delete all events of a user and item but the latest."""
-    names = [name for name in store.columns if name.startswith("event_")]
-    timed = ["event_times"] * ("event_times" in names)
-    kept = np.zeros(store.columns["event_users"].length, bool)
-    for begin, end, size in _ranges(store, "event_users", n_users, rows):
-        starts = range(0, len(kept), _ROWS)
-        numbered = (
-            (*block, np.arange(start, start + len(block[0])))
-            for start, block in zip(starts, _columns(store, "event_users", "event_items", *timed), strict=True)
-        )
-        users, items, *times, places = _picked(numbered, begin, end, size)
-        kept[places[last_of_each(users, items, times[0] if times else None)]] = True
-    for name in names:
-        old = store.columns[name]
-        new = Column(old.path.with_suffix(".new"), old.dtype)
-        for start, (block,) in zip(range(0, len(kept), _ROWS), _columns(store, name), strict=True):
-            new.append(block[kept[start : start + _ROWS]])
-        store.drop(name)
-        new.path.rename(old.path)
-        new.path = old.path
-        store.columns[name] = new
-
-
-def _write_by_user(store: Building, shape: tuple[int, int], dtype: np.dtype, rows: int) -> np.ndarray:
-    """Write the matrix by user; return its `indptr`."""
-    indptr = np.zeros(shape[0] + 1, np.int64)
-    indices, values = store.column("by_user_indices", np.int32), store.column("by_user_values", dtype)
-    for begin, end, size in _ranges(store, "event_users", shape[0], rows):
-        block = _columns(store, "event_users", "event_items", "event_values")
-        # The same code as in memory, and the events in the same order: the same sums to the bit.
-        users, items, counted = _picked(block, begin, end, size)
-        cells = cells_of_events(Events(users, items, counted), shape)
-        indptr[begin + 1 : end + 1] = indptr[begin] + cells.indptr[begin + 1 : end + 1]
-        indices.append(cells.indices)
-        values.append(cells.all_values)
-    store.column("by_user_indptr", np.int64, indptr)
-    _compact(store, "by_user_values")
-    return indptr
-
-
-def _write_by_item(store: Building, shape: tuple[int, int], indptr: np.ndarray, rows: int) -> None:
-    """Write the transpose of the matrix by user."""
-    alike = store.columns["by_user_values"].length == 1
-    turned_indptr = np.zeros(shape[1] + 1, np.int64)
-    indices = store.column("by_item_indices", np.int32)
-    values = None if alike else store.column("by_item_values", store.columns["by_user_values"].dtype)
-
-    def entries() -> Iterator[tuple[np.ndarray, ...]]:
-        start = 0
-        for items, *data in _columns(store, "by_user_indices", *(["by_user_values"] * (not alike))):
-            stop = start + len(items)
-            first, last = np.searchsorted(indptr, [start, stop - 1], side="right") - 1
-            bounds = np.clip(indptr[first : last + 2], start, stop)
-            yield (items, np.repeat(np.arange(first, last + 1, dtype=np.int32), np.diff(bounds)), *data)
-            start = stop
-
-    for begin, end, size in _ranges(store, "by_user_indices", shape[1], rows):
-        items, users, *data = _picked(entries(), begin, end, size)
-        data = data or [np.ones(len(items), np.int8)]
-        turned = sparse.coo_array((data[0], (items, users)), shape=shape[::-1]).tocsr()
-        turned_indptr[begin + 1 : end + 1] = turned_indptr[begin] + turned.indptr[begin + 1 : end + 1]
-        indices.append(turned.indices)
-        if values is not None:
-            values.append(turned.data)
-    if alike:
-        (one,) = store.columns["by_user_values"].blocks(1)
-        store.column("by_item_values", one.dtype, one)
-    store.column("by_item_indptr", np.int64, turned_indptr)
-
-
-def _compact(store: Building, name: str) -> None:
-    """Keep one number where all are alike, as in memory."""
-    first = None
-    for block in store.columns[name].blocks(_ROWS):
-        first = block[:1].copy() if first is None else first
-        if (block != first).any():
-            return
-    assert first is not None
-    store.drop(name)
-    store.column(name, first.dtype, first)
