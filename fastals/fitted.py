@@ -237,12 +237,17 @@ class Side(Derived):
             found[place, : self.width] = self.changed[int(numbers[place])]
         return found
 
-    def with_rows(self, numbers: np.ndarray, rows: np.ndarray, gram: np.ndarray | None = None) -> Side:
-        """Return this side with some rows replaced, or added behind the last; `rows` has `width` columns or more."""
+    def with_rows(
+        self, numbers: np.ndarray, rows: np.ndarray, gram: np.ndarray | None = None, ids: Ids | None = None
+    ) -> Side:
+        """Return this side with some rows replaced, or added behind the last; `rows` has `width` columns or more.
+
+        `ids` are the side's own, with those of the added rows.
+        """
         base, changed = (self.panel, {}) if "panel" in self._derived else (self.base, self.changed)
         new = zip(numbers.tolist(), np.array(rows[:, : self.width], base.dtype), strict=True)
         size = max(self.size, int(numbers.max()) + 1)
-        grown = replace(self, base=base, changed={**changed, **dict(new)}, size=size, gram=gram)
+        grown = replace(self, base=base, changed={**changed, **dict(new)}, size=size, gram=gram, ids=ids)
         if len(grown.changed) <= FEW + math.isqrt(len(base)):
             return grown
         return replace(grown, base=grown.panel, changed={})

@@ -12,8 +12,10 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
+from scipy import sparse
 
 from .base import Base
+from .data.ids import Ids, as_id_array
 from .data.interactions import Interactions, MatrixLike
 from .data.types import Columns
 from .engine import equations
@@ -27,8 +29,6 @@ if TYPE_CHECKING:
 __all__ = ["Updating"]
 
 Self = TypeVar("Self", bound="Updating")
-
-NO_NEW = "; a model fitted on ids takes no new ones here: call refit with all interactions, or fit on numbers"
 
 
 class Updating(Base):
@@ -70,7 +70,7 @@ class Updating(Base):
         Parameters
         ----------
         users : id or array_like of ids
-            None twice. New users have the next numbers, without a gap; a model fitted on users' ids takes known ones.
+            None twice. Without ids, new users have the next numbers, without a gap. A new id becomes part of the model.
         R_rows : as R in `fit`, shape (len(users), n_items)
             All interactions of each user, old ones too: they take the place of those that the model has.
         **columns
@@ -96,18 +96,18 @@ class Updating(Base):
         return self._write(lambda fitted: self._with_users(fitted, users, R_rows, columns))
 
     def _with_users(self, fitted: Fitted, users: Any, R_rows: MatrixLike, columns: Columns) -> Fitted:
-        numbers = _row_numbers("user", users, fitted.users)
+        numbers, ids = _row_numbers("user", users, fitted.users)
         if len(numbers) == 0:
             return fitted
         items = fitted.items
         cells = self._interactions(
             R_rows, fitted.dtype, n_items=len(items), item_ids=items.ids, name="R_rows", **columns
         )
-        _check_given("user", numbers, fitted.users, "R_rows", cells, cells.user_ids)
+        _check_given("user", numbers, ids, "R_rows", cells, cells.user_ids)
         X = self._solve_users(fitted, cells.by_user)
         return replace(
             fitted,
-            users=fitted.users.with_rows(numbers, X),
+            users=fitted.users.with_rows(numbers, X, ids=ids),
             by_user=None if fitted.by_user is None else fitted.by_user.with_rows(_rows_of(cells.by_user, numbers)),
             by_item=None,
         )
@@ -118,7 +118,7 @@ class Updating(Base):
         Parameters
         ----------
         items : id or array_like of ids
-            None twice. New items have the next numbers, without a gap; a model fitted on items' ids takes known ones.
+            None twice. Without ids, new items have the next numbers, without a gap. A new id becomes part of the model.
         R_columns : as R in `fit`, shape (n_users, len(items))
             All interactions of each item, old ones too: users are rows here too.
         **columns
@@ -144,13 +144,13 @@ class Updating(Base):
         return self._write(lambda fitted: self._with_items(fitted, items, R_columns, columns))
 
     def _with_items(self, fitted: Fitted, items: Any, R_columns: MatrixLike, columns: Columns) -> Fitted:
-        numbers, users = _row_numbers("item", items, fitted.items), fitted.users
+        (numbers, ids), users = _row_numbers("item", items, fitted.items), fitted.users
         if len(numbers) == 0:
             return fitted
         cells = self._interactions(
             R_columns, fitted.dtype, n_users=len(users), user_ids=users.ids, name="R_columns", **columns
         )
-        _check_given("item", numbers, fitted.items, "R_columns", cells, cells.item_ids)
+        _check_given("item", numbers, ids, "R_columns", cells, cells.item_ids)
         objective, counts = fitted.objective, cells.by_item.counts
         problem = objective.item_problem(cells.by_item, fitted.statistics, len(users), new_items=True)
         Y = self._fold_in(fitted, problem, "item")
@@ -159,12 +159,54 @@ class Updating(Base):
             by_item = fitted.rows_by_item().with_rows(_rows_of(cells.by_item, numbers))
         return replace(
             fitted,
-            items=fitted.items.with_rows(numbers, Y),
+            items=fitted.items.with_rows(numbers, Y, ids=ids),
             statistics=objective.with_items(fitted.statistics, numbers, counts),
             item_counts=_counted(fitted.item_counts, numbers, objective.liked(cells.by_item)),
             by_user=None if by_item is None else by_item.transposed(len(users)),
             by_item=by_item,
         )
+
+    def add_items(self: Self, items: Any) -> Self:
+        """Make items known that nobody has had yet, so that later interactions may name them.
+
+        Parameters
+        ----------
+        items : id or array_like of ids
+            Without ids, the next numbers, without a gap.
+
+        Returns
+        -------
+        self
+            The factors and the bias of a new item are 0 until `update`, `partial_fit_items` or `refit` learns them.
+
+        Raises
+        ------
+        TypeError, ValueError
+            An item is known already, or `item_weights` is an array; the model stays what it was.
+
+        Examples
+        --------
+        >>> import fastals
+        >>> orders = fastals.Interactions.from_triplets(["ann", "bob"], ["tea", "cup"])
+        >>> model = fastals.ImplicitALS(2, random_state=0).fit(orders).add_items(["pot"])
+        >>> model.item_ids_.tolist()
+        ['cup', 'tea', 'pot']
+        """
+
+        def change(fitted: Fitted) -> Fitted:
+            numbers, _ = _row_numbers("item", items, fitted.items)
+            known = np.flatnonzero(numbers < len(fitted.items))
+            if len(known):
+                first = int(known[0])
+                name = fitted.items.names(numbers[known])[0].item()
+                raise ValueError(
+                    f"items[{first}] is {name!r}, which the model has already: add_items takes new ones only, and "
+                    "partial_fit_items gives a known one other interactions"
+                )
+            nothing = sparse.csr_array((len(fitted.users), len(numbers)), dtype=fitted.dtype)
+            return self._with_items(fitted, items, nothing, {})
+
+        return self._write(change)
 
     def update(self: Self, user: Any, item: Any, value: float = 1.0) -> Self:
         """Learn from a single event: solve the item's row with all its interactions, then the user's row.
@@ -172,7 +214,7 @@ class Updating(Base):
         Parameters
         ----------
         user, item : id
-            The next number is a new user or item; where the model was fitted on ids, only known ones are taken.
+            A new id, or the next number where the model has no ids, is a new user or item.
         value : float, default 1.0
             What R has for this user and item from now on, whatever it had. For `ImplicitALS`, 0 takes the interaction
             out.
@@ -202,7 +244,7 @@ class Updating(Base):
 
     def _with_event(self, fitted: Fitted, user: Any, item: Any, value: float) -> Fitted:
         objective, statistics, users, items = fitted.objective, fitted.statistics, fitted.users, fitted.items
-        user, item = _row_number("user", user, users), _row_number("item", item, items)
+        (user, user_ids), (item, item_ids) = _row_number("user", user, users), _row_number("item", item, items)
         value = check_number("value", value)
         if not np.isfinite(fitted.dtype.type(value)):
             raise ValueError(f"value is too large for {fitted.dtype}: {value!r}")
@@ -219,8 +261,10 @@ class Updating(Base):
         own = replace(statistics, weight=weight, background=background)
         gram_x, gram_y = fitted.gram("user", self._plain), fitted.gram("item", self._plain)
         if user == len(users):
-            users = users.with_rows(np.array([user]), np.zeros((1, users.width)), gram_x)
+            users = users.with_rows(np.array([user]), np.zeros((1, users.width)), gram_x, user_ids)
         problem = objective.item_problem(of_item.cells, own, len(users))
+        if item == len(items):
+            items = items.with_rows(np.array([item]), np.zeros((1, items.width)), gram_y, item_ids)
         items = _solved("item", item, items, problem, users, gram_x, gram_y, background[0])
         problem = objective.user_problem(of_user.cells, statistics)
         users = _solved("user", user, users, problem, items, items.gram, gram_x, 1.0)
@@ -235,11 +279,16 @@ class Updating(Base):
         )
 
 
-def _row_numbers(name: SideName, given: Any, side: Side) -> np.ndarray:
-    """Return row numbers, none twice, new ones following the known ones without a gap; with ids no new ones."""
-    size = len(side)
-    if side.ids is not None:
-        numbers = side.ids.positions(f"{name}s", given, NO_NEW)
+def _row_numbers(name: SideName, given: Any, side: Side) -> tuple[np.ndarray, Ids | None]:
+    """Return row numbers, none twice, new ones following the known ones without a gap; and the ids with new ones."""
+    size, ids = len(side), side.ids
+    if ids is not None:
+        numbers = ids.positions(f"{name}s", given, unknown="ignore")
+        new = np.flatnonzero(numbers < 0)
+        if len(new):
+            names = np.atleast_1d(as_id_array(f"{name}s", [given] if np.ndim(given) == 0 else given))[new]
+            ids = ids.with_ids(f"{name}s", names)
+            numbers[new] = size + np.arange(len(new))
     else:
         numbers = check_ids(f"{name}s", given, size + np.size(given))
     ordered = np.sort(numbers)
@@ -250,23 +299,24 @@ def _row_numbers(name: SideName, given: Any, side: Side) -> np.ndarray:
     gaps = np.flatnonzero(new != size + np.arange(len(new)))
     if len(gaps):
         raise ValueError(f"{name}s has {new[gaps[0]]}, and {size + gaps[0]} is the next new number: leave no gap")
-    return numbers
+    return numbers, ids
 
 
-def _row_number(name: SideName, given: Any, side: Side) -> int:
-    """Return the number of a known row, or of the next new one; with ids there is no new one."""
+def _row_number(name: SideName, given: Any, side: Side) -> tuple[int, Ids | None]:
+    """Return the number of a known row, or of the next new one; and the ids with the new one."""
     if side.ids is not None:
         if np.ndim(given) != 0:
             raise ValueError(f"{name} must be one id, got an array of shape {np.shape(given)}")
-        return int(side.ids.positions(name, given, NO_NEW)[0])
+        number = int(side.ids.positions(name, given, unknown="ignore")[0])
+        return (number, side.ids) if number >= 0 else (len(side), side.ids.with_ids(name, [given]))
     number = check_integer(name, given, 0)
     if number > len(side):
         raise ValueError(f"{name} is {number}: known are 0 to {len(side) - 1}, and the next new one is {len(side)}")
-    return number
+    return number, None
 
 
 def _check_given(
-    name: SideName, numbers: np.ndarray, side: Side, argument: str, cells: Interactions, theirs: Any
+    name: SideName, numbers: np.ndarray, ids: Ids | None, argument: str, cells: Interactions, theirs: Any
 ) -> None:
     """Refuse interactions of another number of rows or columns, or in another order of ids, than what they are for."""
     axis = int(name == "item")
@@ -275,9 +325,9 @@ def _check_given(
         raise ValueError(
             f"{argument} has shape {cells.shape}: one {line} for each of the {len(numbers)} {name}s is wanted"
         )
-    if side.ids is None or theirs is None:
+    if ids is None or theirs is None:
         return
-    wanted = side.names(numbers)
+    wanted = ids.take(numbers)
     other = np.flatnonzero(theirs.values != wanted)
     if len(other):
         first = int(other[0])
@@ -324,7 +374,7 @@ def _solved(
             f"{name} {number} with {len(problem.cells.indices)} interactions cannot be solved in {new.dtype}: its "
             "solution is not finite; raise regularization, or rescale the values"
         )
-    return side.with_rows(place, new[None], _exchange(own_gram, weight, old, new))
+    return side.with_rows(place, new[None], _exchange(own_gram, weight, old, new), side.ids)
 
 
 def _exchange(gram: np.ndarray | None, weight: float, old: np.ndarray, new: np.ndarray) -> np.ndarray | None:

@@ -1,5 +1,7 @@
 """Names to numbers and back, and what is no name."""
 
+import pickle
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -162,3 +164,55 @@ def test_missing_ids_are_named_by_their_place():
             encode("users", ["a", missing])
         with pytest.raises(TypeError, match="column 'who', row 1 is "):
             encode("column 'who'", [1, missing])
+
+
+# New ids behind the known ones.
+
+
+@given(
+    values=st.one_of(
+        *(
+            st.lists(kind, min_size=2, max_size=40, unique=True)
+            for kind in (st.text("abc\u00e9", max_size=9), st.integers(0, 2**64 - 1))
+        )
+    ),
+    data=st.data(),
+)
+def test_added_ids_are_numbered_behind_the_known_ones(values, data):
+    cuts = sorted(data.draw(st.lists(st.integers(1, len(values)), min_size=1, max_size=3)))
+    ids = Ids("items", values[: cuts[0]])
+    for begin, end in zip(cuts, [*cuts[1:], len(values)], strict=True):
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr("fastals.data.ids._FEW", data.draw(st.sampled_from([-9, 2, 64])))
+            ids = ids.with_ids("items", np.array(values[begin:end], object))
+    assert ids.tolist() == values
+    assert len(ids) == len(values)
+    assert ids.positions("items", values[::-1]).tolist() == list(range(len(values)))[::-1]
+    assert ids.take(np.arange(len(values))).tolist() == values
+    assert all(value in ids for value in values)
+    assert ids.same_as(Ids("items", values))
+    assert pickle.loads(pickle.dumps(ids)).positions("items", values[-1:]).tolist() == [len(values) - 1]
+
+
+def test_ids_that_cannot_be_added():
+    numbers, words = Ids("items", [7, -3]), Ids("items", ["x", "y"])
+    for ids, new, error, sentence in (
+        (numbers, [9, 7], ValueError, r"^items\[1\] is 7, which is known already$"),
+        (numbers, [9, 9], ValueError, "^items holds 9 more than once$"),
+        (numbers, ["9"], TypeError, "^items must be integers"),
+        (numbers, [2**64 - 1], ValueError, "^items holds an integer beyond 64 bits"),
+        (words, [1], TypeError, "^items must be strings"),
+    ):
+        with pytest.raises(error, match=sentence):
+            ids.with_ids("items", new)
+    wide = Ids("items", [str(number) for number in range(300_000)])
+    with pytest.raises(ValueError, match="items holds an id of 500 characters, which starts 'zzz"):
+        wide.with_ids("items", ["z" * 500])
+    assert words.with_ids("items", []) is words
+
+
+def test_unknown_ids_may_be_ignored():
+    ids = Ids("items", ["x", "y"]).with_ids("items", ["longer"])
+    assert ids.positions("items", ["y", "no", "longer", "longest"], unknown="ignore").tolist() == [1, -1, 2, -1]
+    with pytest.raises(TypeError, match="items must be strings"):
+        ids.positions("items", [1], unknown="ignore")

@@ -346,12 +346,13 @@ def test_ids_and_numbers_do_the_same(cls, users, items):
 @pytest.mark.parametrize(
     ("call", "error", "message"),
     [
-        (lambda m, R: m.update("u00", "i14"), ValueError, r"item.0. is 'i14', .* 14 ids of the model.* call refit"),
-        (lambda m, R: m.update("u20", "i00"), ValueError, r"user.0. is 'u20', .* 20 ids of the model.* call refit"),
         (lambda m, R: m.update(0, "i00"), TypeError, "user must be strings"),
         (lambda m, R: m.update(["u00"], "i00"), ValueError, r"user must be one id, got an array of shape .1,."),
-        (lambda m, R: m.partial_fit_users(["u20"], R[:1]), ValueError, r"users.0. is 'u20', .* call refit"),
-        (lambda m, R: m.partial_fit_items(["i01", "i14"], R[:, :2]), ValueError, r"items.1. is 'i14', .* call refit"),
+        (lambda m, R: m.update(None, "i00"), TypeError, "user.0. is None: ids must be all strings"),
+        (lambda m, R: m.partial_fit_users(["u20", "u20"], R[:2]), ValueError, "users holds 'u20' more than once"),
+        (lambda m, R: m.partial_fit_items(["i01", "i14"], R[:, :1]), ValueError, "one column for each of the 2 items"),
+        (lambda m, R: m.add_items(["i14", "i01"]), ValueError, r"items.1. is 'i01', which the model has already"),
+        (lambda m, R: m.add_items([14]), TypeError, "items must be strings"),
         (lambda m, R: m.partial_fit_users(["u03", "u03"], R[:2]), ValueError, "users has 'u03' more than once"),
         (
             lambda m, R: m.partial_fit_users(["u03", "u02"], Interactions(R[:2], user_ids=["u02", "u03"])),

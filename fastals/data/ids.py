@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import math
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Generic, TypeVar
 
 import numpy as np
@@ -13,6 +14,8 @@ T = TypeVar("T")
 _BLOCK = 1 << 20
 # Strings are stored at the width of the longest: padding may take so many bytes, or so many times the ids themselves.
 _PADDING_BYTES, _PADDING_RATIO = 1 << 26, 8
+# Ids may be added one by one: so many stand beside the sorted ones, and the square root of their number.
+_FEW = 64
 
 
 class Frozen:
@@ -75,19 +78,75 @@ class Ids(Frozen):
     array([1, 0])
     """
 
-    values: np.ndarray
+    _base: np.ndarray  # the ids that are in `_sorted`, by number
     _order: np.ndarray
     _sorted: np.ndarray
+    _tail: np.ndarray  # the ids behind them
+    _places: Mapping[Any, int]  # and the numbers of these
 
     def __init__(self, name: str, values: Any):
         own = as_id_array(name, values).copy()
-        own.flags.writeable = False
         order = np.argsort(own, kind="stable")
         ascending = own[order]
         twice = ascending[1:] == ascending[:-1]
         if twice.any():
             raise ValueError(f"{name} holds {ascending[int(np.argmax(twice))].item()!r} more than once")
-        self.__dict__.update(values=own, _order=order, _sorted=ascending)
+        self.__dict__.update(_parts(own, order, ascending))
+
+    @derived
+    def values(self) -> np.ndarray:
+        """All ids, by number."""
+        return _locked(np.concatenate([self._base, self._tail]))
+
+    def with_ids(self, name: str, new: Any) -> Ids:
+        """Return these ids with new ones behind them: the old ones keep their numbers.
+
+        Parameters
+        ----------
+        name : str
+            The argument that the new ids are from, for messages.
+        new : array_like of ids, shape (n_new,)
+            None twice, and none of them known.
+
+        Raises
+        ------
+        TypeError, ValueError
+            They are of another kind than the old ones, or one is there already.
+
+        Examples
+        --------
+        >>> Ids("items", ["tea", "book"]).with_ids("items", ["pen"]).positions("items", ["pen", "book"])
+        array([2, 1])
+        """
+        added = Ids(name, new).values
+        if len(added) == 0:
+            return self
+        self._check_kind(name, added, "the model")
+        there = self.find(added) >= 0
+        if there.any():
+            raise ValueError(f"{at(name, int(np.argmax(there)))} is {added[there][0].item()!r}, which is known already")
+        base, ascending, tail = self._base, self._sorted, self._tail
+        if base.dtype.kind != added.dtype.kind:  # integers with and without a sign
+            dtype = as_id_array(name, [*self, *added.tolist()]).dtype
+            base, ascending, tail, added = (part.astype(dtype) for part in (base, ascending, tail, added))
+        if added.dtype.kind == "U" and added.dtype.itemsize > base.dtype.itemsize:
+            used = base.size * base.dtype.itemsize // 4 + added.size
+            _check_width(name, added.tolist(), added.dtype.itemsize // 4, len(self) + len(added), used)
+        tail = np.concatenate([tail, added])
+        if len(tail) <= _FEW + math.isqrt(len(base)):
+            places = {value: number for number, value in enumerate(tail.tolist(), len(base))}
+            return self._made(_base=base, _order=self._order, _sorted=ascending, _tail=tail, _places=places)
+        values = np.concatenate([base, tail])
+        late = np.argsort(tail, kind="stable")
+        places_of = np.searchsorted(ascending, tail[late])
+        order = np.insert(self._order, places_of, late + len(base))
+        return self._made(**_parts(values, order, values[order]))
+
+    @classmethod
+    def _made(cls, **parts: Any) -> Ids:
+        self = cls.__new__(cls)
+        self.__dict__.update(parts)
+        return self
 
     @classmethod
     def ascending(cls, values: np.ndarray) -> Ids:
@@ -106,7 +165,7 @@ class Ids(Frozen):
         return self
 
     def __len__(self) -> int:
-        return len(self.values)
+        return len(self._base) + len(self._tail)
 
     def __iter__(self) -> Iterator[Any]:
         return iter(self.values.tolist())
@@ -120,14 +179,14 @@ class Ids(Frozen):
             wanted = as_id_array("id", [name])
         except (TypeError, ValueError):
             return False
-        return _kind(wanted) == _kind(self.values) and bool(self._find(wanted)[1][0])
+        return _kind(wanted) == _kind(self._base) and bool(self.find(wanted)[0] >= 0)
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
         return np.array(self.values, dtype) if copy else np.asarray(self.values, dtype)
 
     def __repr__(self) -> str:
         shown = [*map(repr, self.values[:3].tolist()), *(["..."] if len(self) > 3 else [])]
-        return f"Ids({len(self)} {_kind(self.values)}: {', '.join(shown)})"
+        return f"Ids({len(self)} {_kind(self._base)}: {', '.join(shown)})"
 
     def tolist(self) -> list[Any]:
         """Return the ids as Python's strings or integers.
@@ -147,9 +206,11 @@ class Ids(Frozen):
         >>> Ids("items", ["tea", "book"]).same_as(Ids("items", ["book", "tea"]))
         False
         """
-        return self is other or np.array_equal(self.values, other.values)
+        return self is other or (len(self) == len(other) and np.array_equal(self.values, other.values))
 
-    def positions(self, name: str, ids: Any, remedy: str = "", of: str = "the model") -> np.ndarray:
+    def positions(
+        self, name: str, ids: Any, remedy: str = "", of: str = "the model", unknown: str = "raise"
+    ) -> np.ndarray:
         """Return the number of each id.
 
         Parameters
@@ -160,6 +221,8 @@ class Ids(Frozen):
             One id becomes an array of length 1.
         remedy, of : str
             For messages: what ends the one about an unknown id, and whose ids these are.
+        unknown : {'raise', 'ignore'}, default 'raise'
+            'ignore' gives -1 to an unknown id.
 
         Returns
         -------
@@ -177,20 +240,24 @@ class Ids(Frozen):
         if len(ids) == 0:
             return np.empty(0, np.intp)
         wanted = as_id_array(name, ids)
-        if _kind(wanted) != _kind(self.values):
-            raise TypeError(
-                f"{name} must be {_kind(self.values)}, as the ids that {of} was fitted on are, "
-                f"got {_kind(wanted)} (the first is {wanted[0].item()!r})"
-            )
-        places, known = self._find(wanted)
-        if not known.all():
-            first, unknown = int(np.argmin(known)), len(known) - int(known.sum())
+        self._check_kind(name, wanted, of)
+        numbers = self.find(wanted)
+        if unknown == "raise" and numbers.min() < 0:
+            missing = numbers < 0
+            first = int(np.argmax(missing))
             raise ValueError(
                 f"{at(name, first)} is {wanted[first].item()!r}, which is not among the {len(self)} ids of {of}"
-                + (f" ({unknown} of {len(wanted)} are unknown)" if len(wanted) > 1 else "")
+                + (f" ({missing.sum()} of {len(wanted)} are unknown)" if len(wanted) > 1 else "")
                 + remedy
             )
-        return self._order[places]
+        return numbers
+
+    def _check_kind(self, name: str, wanted: np.ndarray, of: str) -> None:
+        if _kind(wanted) != _kind(self._base):
+            raise TypeError(
+                f"{name} must be {_kind(self._base)}, as the ids that {of} was fitted on are, "
+                f"got {_kind(wanted)} (the first is {wanted[0].item()!r})"
+            )
 
     def take(self, positions: np.ndarray) -> np.ndarray:
         """Return the id of each number; beside -1 stands -1, or "" among strings.
@@ -200,18 +267,50 @@ class Ids(Frozen):
         >>> Ids("items", ["tea", "book"]).take(np.array([1, -1])).tolist()
         ['book', '']
         """
-        nothing = np.asarray("" if _kind(self.values) == "strings" else -1).astype(self.values.dtype)
-        return np.where(positions < 0, nothing, self.values[np.maximum(positions, 0)])
+        base, tail = self._base, self._tail
+        nothing = np.asarray("" if _kind(base) == "strings" else -1).astype(base.dtype)
+        if not len(tail):
+            return np.where(positions < 0, nothing, base[np.maximum(positions, 0)])
+        late = positions >= len(base)
+        found = np.where(positions < 0, nothing, base[np.where(late, 0, np.maximum(positions, 0))])
+        found = found.astype(np.result_type(base, tail), copy=False)
+        found[late] = tail[positions[late] - len(base)]
+        return found
 
-    def _find(self, wanted: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Return a place among the sorted ids for each wanted one, and whether it stands there."""
-        # Not compared as they are: NumPy compares int64 with uint64 as float64, where neighbours are equal.
-        cast = wanted.astype(self.values.dtype) if wanted.dtype.kind in "iu" else wanted
+    def find(self, wanted: np.ndarray) -> np.ndarray:
+        """Return the number of each id of an array of the same kind, -1 where it is unknown.
+
+        Examples
+        --------
+        >>> Ids("items", ["tea", "book"]).find(np.array(["book", "pen"])).tolist()
+        [1, -1]
+        """
+        # Not compared as they are: NumPy compares int64 with uint64 as float64, where neighbours are equal, and makes
+        # all strings as wide as the widest one.
+        cast = wanted.astype(self._sorted.dtype, copy=False)
         places = np.minimum(np.searchsorted(self._sorted, cast), len(self._sorted) - 1)
-        known = self._sorted[places] == cast
+        known = self._sorted[places] == (cast if wanted.dtype.kind in "iu" else wanted)
         if cast.dtype != wanted.dtype and wanted.dtype.kind in "iu":
             known &= (cast < 0) == (wanted < 0)
-        return places, known
+        numbers = self._order[places]
+        if not known.all():
+            numbers[~known] = -1
+            if self._places:
+                numbers[~known] = [self._places.get(value, -1) for value in wanted[~known].tolist()]
+        return numbers
+
+
+def _parts(values: np.ndarray, order: np.ndarray, ascending: np.ndarray) -> dict[str, Any]:
+    """Return the attributes of ids that are all sorted."""
+    values = _locked(values)
+    return {
+        "values": values, "_base": values, "_order": order, "_sorted": ascending, "_tail": values[:0], "_places": {},
+    }  # fmt: skip
+
+
+def _locked(array: np.ndarray) -> np.ndarray:
+    array.flags.writeable = False
+    return array
 
 
 def at(name: str, row: int) -> str:
@@ -307,17 +406,22 @@ def _check_alike(name: str, values: list[Any], wanted: Any, start: int = 0) -> N
             )
 
 
+def _check_width(name: str, values: list[str], width: int, count: int, characters: int) -> None:
+    """Refuse an id among `values` that would make the array of `count` ids, of so many characters in all, huge."""
+    padded = 4 * width * count
+    if padded > _PADDING_BYTES and padded > 4 * _PADDING_RATIO * characters:
+        longest = next(value for value in values if len(value) == width)
+        raise ValueError(
+            f"{name} holds an id of {width:,} characters, which starts {longest[:30]!r}: ids are stored at the "
+            f"width of the longest, {padded / 1e6:,.0f} MB for {count:,} of them; shorten it (a quotation mark "
+            "without its partner in a CSV file makes such an id)"
+        )
+
+
 def _check_strings(name: str, values: list[str]) -> None:
     """Refuse what a fixed-width array of strings would change, or what would make it huge."""
     width = max(map(len, values), default=0)
-    padded = 4 * width * len(values)
-    if padded > _PADDING_BYTES and padded > 4 * _PADDING_RATIO * sum(map(len, values)):
-        row = next(row for row, value in enumerate(values) if len(value) == width)
-        raise ValueError(
-            f"{name} holds an id of {width:,} characters, which starts {values[row][:30]!r}: ids are stored at the "
-            f"width of the longest, {padded / 1e6:,.0f} MB for {len(values):,} of them; shorten it (a quotation mark "
-            "without its partner in a CSV file makes such an id)"
-        )
+    _check_width(name, values, width, len(values), sum(map(len, values)))
     for value in values:
         if value.endswith("\0"):
             raise ValueError(
