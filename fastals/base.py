@@ -29,12 +29,14 @@ from .objectives import Objective
 from .progress import Progress, logger
 from .state import Stateful
 from .validation import (
+    Unknown,
     check_dtype,
     check_flag,
     check_integer,
     check_number,
     check_option,
     check_random_state,
+    check_unknown,
 )
 
 if TYPE_CHECKING:
@@ -350,13 +352,14 @@ class Base(Stateful):
 
     # Fold-in and loss.
 
-    def _new_users(self, fitted: Fitted, R_new: MatrixLike, **columns: Any) -> Cells:
+    def _new_users(self, fitted: Fitted, R_new: MatrixLike, unknown: str = "raise", **columns: Any) -> Cells:
         """Return the interactions of new users."""
         row = canonical_row(R_new, len(fitted.items), fitted.dtype)
         if row is not None:
             return row
         items = fitted.items
-        return self._interactions(R_new, fitted.dtype, n_items=len(items), item_ids=items.ids, **columns).by_user
+        expected = {"n_items": len(items), "item_ids": items.ids, "unknown": unknown}
+        return self._interactions(R_new, fitted.dtype, **expected, **columns).by_user
 
     def _solve_users(self, fitted: Fitted, cells: Cells) -> np.ndarray:
         """Return the factors of new users, with the bias as the last column where there is one."""
@@ -379,7 +382,7 @@ class Base(Stateful):
             raise solve_error(failure, problem.cells, X.dtype)
         return X[:, : other.width]
 
-    def fold_in_users(self, R_new: MatrixLike, **columns: Unpack[Columns]) -> np.ndarray:
+    def fold_in_users(self, R_new: MatrixLike, *, unknown: Unknown = "raise", **columns: Unpack[Columns]) -> np.ndarray:
         """Return the factors of users that were not in the training set, for the stored item factors.
 
         The same half-step as the last one of `fit`: a training user folded in with the same interactions gets the same
@@ -389,6 +392,8 @@ class Base(Stateful):
         ----------
         R_new : as in `fit`, shape (n_new, n_items)
             The new users' interactions. A user without any gets zeros.
+        unknown : {'raise', 'ignore'}, default 'raise'
+            What to do with ids of items that the model does not have: raise, or leave their interactions out.
         **columns
             As in `fit`.
 
@@ -405,15 +410,17 @@ class Base(Stateful):
         (1, 2)
         """
         fitted = self._state
-        return self._solve_users(fitted, self._new_users(fitted, R_new, **columns))
+        return self._solve_users(fitted, self._new_users(fitted, R_new, check_unknown(unknown), **columns))
 
-    def fold_in_items(self, R_new: MatrixLike, **columns: Unpack[Columns]) -> np.ndarray:
+    def fold_in_items(self, R_new: MatrixLike, *, unknown: Unknown = "raise", **columns: Unpack[Columns]) -> np.ndarray:
         """Return the factors of items that were not in the training set, for the stored user factors.
 
         Parameters
         ----------
         R_new : as in `fit`, shape (n_users, n_new)
             The new items' interactions: users are rows here too.
+        unknown : {'raise', 'ignore'}, default 'raise'
+            What to do with ids of users that the model does not have: raise, or leave their interactions out.
         **columns
             As in `fit`.
 
@@ -430,7 +437,8 @@ class Base(Stateful):
         """
         fitted = self._state
         n_users, ids = len(fitted.users), fitted.users.ids
-        cells = self._interactions(R_new, fitted.dtype, n_users=n_users, user_ids=ids, **columns).by_item
+        expected = {"n_users": n_users, "user_ids": ids, "unknown": check_unknown(unknown)}
+        cells = self._interactions(R_new, fitted.dtype, **expected, **columns).by_item
         problem = fitted.objective.item_problem(cells, fitted.statistics, n_users, new_items=True)
         return self._fold_in(fitted, problem, "item")
 

@@ -170,6 +170,8 @@ class Side(Derived):
         Number of rows.
     gram : ndarray of float64, shape (k, k), or None
         The Gram matrix of the background, where it has been carried along from event to event.
+    origin : object
+        The same for all sides in which a row number means the same user or item.
     """
 
     base: np.ndarray
@@ -179,6 +181,7 @@ class Side(Derived):
     changed: Mapping[int, np.ndarray] = field(default_factory=dict)
     size: int = -1
     gram: np.ndarray | None = None
+    origin: object = field(default_factory=object, repr=False)
     _derived: dict[str, Any] = field(default_factory=dict, init=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -260,7 +263,7 @@ class Side(Derived):
 
     def with_factors(self, factors: np.ndarray, biases: np.ndarray | None) -> Side:
         """Return a side with other numbers in it, in an array that nobody else has."""
-        return Side(as_panel(factors, biases), factors.shape[1], self.biased, self.ids)
+        return Side(as_panel(factors, biases), factors.shape[1], self.biased, self.ids, origin=self.origin)
 
     # What is made of it.
 
@@ -285,9 +288,14 @@ class Side(Derived):
         """Return the regressors in the eigenbasis of their background, whose weights are always the same."""
         return self._once("fixed", lambda: basis.fix(self.regressors, background, self.width, n_threads))
 
-    def numbers(self, name: str, ids: Any) -> np.ndarray:
-        """Return the row numbers of ids, or check row numbers where there are no ids; one becomes an array of one."""
-        return check_ids(name, ids, self.size) if self.ids is None else self.ids.positions(name, ids)
+    def numbers(self, name: str, ids: Any, unknown: str = "raise") -> np.ndarray:
+        """Return the row numbers of ids, or check row numbers where there are no ids; one becomes an array of one.
+
+        An unknown one raises, or becomes -1 where `unknown` is another word.
+        """
+        if self.ids is None:
+            return check_ids(name, ids, self.size, unknown)
+        return self.ids.positions(name, ids, unknown=unknown)
 
     def one(self, name: str, given: Any) -> int:
         """Return the row number of one id."""

@@ -2,17 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Any, NamedTuple
+from collections.abc import Iterator, Mapping
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
 from .base import Base
+from .data.events import cast_values
 from .engine import plain_answers, topk
+from .engine.problem import Cells
 from .engine.topk import Lists
-from .filters import Choice, choice_of
+from .filters import Choice, ItemFilter, choice_of
 from .fitted import Columns, Fitted, Rows, SideName, unit_rows
-from .validation import check_flag, check_integer, check_number
+from .validation import (
+    Unknown,
+    check_clip,
+    check_flag,
+    check_integer,
+    check_number,
+    check_option,
+    check_unknown,
+    shown,
+)
 
 __all__ = ["IndexVectors", "Ranking"]
 
@@ -66,7 +77,14 @@ def top_n(
 class Ranking(Base):
     """The part of a model that predicts and ranks."""
 
-    def predict(self, users: Any, items: Any) -> np.ndarray:
+    def predict(
+        self,
+        users: Any,
+        items: Any,
+        *,
+        unknown: Literal["raise", "mean", "nan"] = "raise",
+        clip: tuple[float, float] | None = None,
+    ) -> np.ndarray:
         """Return the prediction for each pair (users[i], items[i]).
 
         Parameters
@@ -74,10 +92,22 @@ class Ranking(Base):
         users, items : id or array_like of ids
             Of equal length; one id stands for as many as the other has. Row and column numbers, or the ids of the
             `Interactions` that the model was fitted on.
+        unknown : {'raise', 'mean', 'nan'}, default 'raise'
+            What to do with a user or item that the model does not have: raise; predict as for one without
+            interactions; or return NaN. Without interactions the prediction is the mean plus the bias of the other
+            side. Without biases it is 0, or the mean of the training values where a model does not fit unobserved
+            entries (`unobserved_weight=0`, and `ExplicitALS`).
+        clip : (float, float), optional
+            Lowest and highest prediction, such as (1, 5) for ratings: what lies beyond is moved to them.
 
         Returns
         -------
         ndarray, shape (n_pairs,)
+
+        Raises
+        ------
+        TypeError, ValueError
+            An id is unknown or of another kind, lengths differ, or an option is not as wanted.
 
         Examples
         --------
@@ -85,12 +115,56 @@ class Ranking(Base):
         >>> model = fastals.ImplicitALS(2, random_state=0).fit([(0, 0, 1), (0, 1, 1), (1, 1, 1)])
         >>> model.predict([0, 1], [1, 0]).shape
         (2,)
+        >>> model.predict([0, 99], [1, 1], unknown="nan", clip=(0, 0.5)).tolist()
+        [0.5, nan]
         """
         fitted = self._whole_state
-        users, items = fitted.users.numbers("users", users), fitted.items.numbers("items", items)
+        if clip is not None:
+            clip = check_clip("clip", clip)
+        if unknown != "raise":
+            check_option("unknown", unknown, ("raise", "mean", "nan"))
+        users = fitted.users.numbers("users", users, unknown)
+        items = fitted.items.numbers("items", items, unknown)
         if len(users) != len(items) and 1 not in (len(users), len(items)):
             raise ValueError(f"users and items must be of equal length, got {len(users)} and {len(items)}")
-        return _pair_scores(fitted, *np.broadcast_arrays(users, items))
+        users, items = np.broadcast_arrays(users, items)
+        strange = np.zeros(0, np.intp) if unknown == "raise" else np.flatnonzero(np.minimum(users, items) < 0)
+        if len(strange):
+            scores = np.empty(len(users), fitted.dtype)
+            known = np.minimum(users, items) >= 0
+            scores[known] = _pair_scores(fitted, users[known], items[known])
+            scores[strange] = np.nan if unknown == "nan" else _without(fitted, users[strange], items[strange])
+        else:
+            scores = _pair_scores(fitted, users, items)
+        return scores if clip is None else np.clip(scores, *clip)
+
+    def item_filter(self, items: Any, *, unknown: Unknown = "raise") -> ItemFilter:
+        """Look up items once for many requests, which take the result as `exclude` or `allow`.
+
+        Parameters
+        ----------
+        items : id or array_like of ids
+            What is in stock, for example.
+        unknown : {'raise', 'ignore'}, default 'raise'
+            What to do with ids that the model does not have.
+
+        Returns
+        -------
+        ItemFilter
+            It can be used until the model is fitted or loaded anew. `update`, `partial_fit_users` and
+            `partial_fit_items` do not end its use: items that they add are not listed.
+
+        Examples
+        --------
+        >>> import fastals
+        >>> model = fastals.ImplicitALS(2, random_state=0).fit([(0, 0, 1), (0, 1, 1), (1, 1, 1)])
+        >>> in_stock = model.item_filter([0])
+        >>> model.recommend(1, n=2, allow=in_stock)[0].tolist()
+        [0, -1]
+        """
+        side = self._state.items
+        numbers = side.numbers("items", items, check_unknown(unknown))
+        return ItemFilter(side, numbers[numbers >= 0])
 
     def recommend(
         self,
@@ -102,6 +176,8 @@ class Ranking(Base):
         allow: Any = None,
         min_score: float | None = None,
         exclude_seen: bool = True,
+        basket: Any = None,
+        unknown: Unknown = "raise",
     ) -> tuple[np.ndarray, np.ndarray]:
         """Return the `n` items with the highest prediction for each user, without those the user has.
 
@@ -112,17 +188,23 @@ class Ranking(Base):
         n : int, default 10
         fold_in : bool, default False
             Whether `users` are interactions, of users whose factors are solved first.
-        exclude, allow : array_like of items, list of such arrays, sparse matrix or Interactions, optional
-            Items to leave out, and the only ones to choose from: a 1-D array for all users, a list with an array for
-            each user, or the stored entries of a matrix with a row for each user.
+        exclude, allow : array_like of items, ItemFilter, list of arrays, sparse matrix or Interactions, optional
+            Items to leave out, and the only ones to choose from: a 1-D array or an `item_filter` for all users, a list
+            with an array for each user, or the stored entries of a matrix with a row for each user.
         min_score : float, optional
             Items predicted below it are left out.
         exclude_seen : bool, default True
             Leave out what the user has in the training interactions, or in the interactions given.
+        basket : array_like of items, or mapping from item to value, optional
+            What one user has whom the model does not know, instead of `users`: the factors are solved first. A value is
+            what R has for the item, 1 in a list. `ExplicitALS` and `WeightedALS` need values.
+        unknown : {'raise', 'ignore'}, default 'raise'
+            What to do with ids of items that the model does not have, in `basket`, `exclude`, `allow` and with
+            `fold_in`: raise, or leave them out.
 
         Returns
         -------
-        ids : ndarray, shape (n_users, n), or (n,) for one id
+        ids : ndarray, shape (n_users, n), or (n,) for one id or a basket
             Column numbers (int32) or the ids that the model was fitted on. By falling score, ties by lower number; -1
             (among strings "") where fewer items remain.
         scores : ndarray, same shape
@@ -144,13 +226,24 @@ class Ranking(Base):
         >>> model = fastals.ImplicitALS(2, random_state=0).fit(orders)
         >>> model.recommend("bob", n=1)[0].tolist()
         ['tea']
+        >>> model.recommend(basket=["tea", "pot"], n=1, unknown="ignore")[0].tolist()
+        ['cup']
         """
         fitted = self._whole_state
+        if unknown != "raise":
+            check_unknown(unknown)
+        if basket is not None:
+            if users is not None or fold_in is not False:
+                raise ValueError("basket stands for a new user: leave out users and fold_in, or leave out basket")
+            new = self._basket(fitted, basket, unknown)
+            request = self._request(fitted, 1, Rows(new), n, exclude, allow, min_score, exclude_seen, unknown)
+            ids, scores = _answer(fitted, request, np.zeros(1, np.intp), self._solve_users(fitted, new))
+            return fitted.items.names(ids[0]), scores[0]
         if check_flag("fold_in", fold_in):
             if users is None:
                 raise ValueError("users must be the new users' interactions where fold_in=True, got None")
-            new = self._new_users(fitted, users)
-            request = self._request(fitted, new.n_rows, Rows(new), n, exclude, allow, min_score, exclude_seen)
+            new = self._new_users(fitted, users, unknown)
+            request = self._request(fitted, new.n_rows, Rows(new), n, exclude, allow, min_score, exclude_seen, unknown)
             numbers = np.arange(new.n_rows)
             ids, scores = _answer(fitted, request, numbers, self._solve_users(fitted, new))
             return fitted.items.names(ids), scores
@@ -158,7 +251,9 @@ class Ranking(Base):
         if users is not None:
             one = isinstance(users, (int, str)) or np.ndim(users) == 0
             numbers = fitted.users.numbers("users", users)
-        request = self._request(fitted, len(numbers), fitted.by_user, n, exclude, allow, min_score, exclude_seen)
+        request = self._request(
+            fitted, len(numbers), fitted.by_user, n, exclude, allow, min_score, exclude_seen, unknown
+        )
         ids, scores = _answer(fitted, request, numbers)
         ids = fitted.items.names(ids)
         return (ids[0], scores[0]) if one else (ids, scores)
@@ -173,12 +268,13 @@ class Ranking(Base):
         allow: Any,
         min_score: Any,
         exclude_seen: Any,
+        unknown: str = "raise",
     ) -> Request:
         """Check what `recommend` is asked for."""
         n = check_integer("n", n, 1)
         if min_score is not None:
             min_score = check_number("min_score", min_score)
-        choice = choice_of(n_rows, fitted.items, exclude, allow)
+        choice = choice_of(n_rows, fitted.items, exclude, allow, unknown)
         if not check_flag("exclude_seen", exclude_seen):
             seen = None
         elif seen is None and choice.excluded is None:
@@ -186,6 +282,79 @@ class Ranking(Base):
                 "pass exclude=R_rows, a sparse matrix with a row for each user asked for, or exclude_seen=False"
             )
         return Request(n, choice, min_score, seen, self._threads, self._plain)
+
+    def _basket(self, fitted: Fitted, basket: Any, unknown: str) -> Cells:
+        """Return a basket as the only row: as the interactions of a new user would be."""
+        if isinstance(basket, (str, bytes)) or np.ndim(list(basket) if isinstance(basket, Mapping) else basket) != 1:
+            raise TypeError(
+                f"basket must be a list of items, or a mapping from item to value, got {shown(basket)} of type "
+                f"{type(basket).__name__}"
+            )
+        values = np.ones(len(basket))
+        if isinstance(basket, Mapping):
+            values = np.array([check_number(f"basket[{item!r}]", value) for item, value in basket.items()])
+        elif self._missing == "nan":
+            raise TypeError(
+                f"basket must map each item to its value, such as {{item: 4.0}}, as {type(self).__name__} learns from "
+                f"values, got {type(basket).__name__}"
+            )
+        numbers = fitted.items.numbers("basket", list(basket) if isinstance(basket, Mapping) else basket, unknown)
+        kept = numbers >= 0 if self._missing == "nan" else (numbers >= 0) & (values != 0)
+        columns, places = np.unique(numbers[kept], return_inverse=True)
+        sums = np.bincount(places, values[kept], len(columns))
+        with np.errstate(over="ignore"):
+            cast = cast_values(sums, fitted.dtype)
+        if not np.isfinite(cast).all():
+            raise ValueError(f"basket has a value that is too large for {fitted.dtype}: {shown(float(sums.max()))}")
+        ends = np.array([0, len(columns)])
+        return Cells(ends, columns.astype(np.int32), cast, np.ones(1, fitted.dtype))
+
+    def recommend_users(
+        self, items: Any, n: int = 10, *, exclude: Any = None, allow: Any = None, exclude_seen: bool = True
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Return the `n` users with the highest prediction for each item: whom to write to about it.
+
+        Parameters
+        ----------
+        items : id or array_like of ids
+        n : int, default 10
+        exclude, allow : optional
+            Users to leave out, and the only ones to choose from, as items in `recommend`.
+        exclude_seen : bool, default True
+            Leave out the users who have the item in the training interactions.
+
+        Returns
+        -------
+        ids : ndarray, shape (n_items, n), or (n,) for one id
+            Row numbers (int32) or ids of users, by falling score; -1 (among strings "") where fewer users remain.
+        scores : ndarray, same shape
+            Predictions, as of `predict` to rounding; -inf beside -1. All users have the same one for an item without
+            factors.
+
+        Examples
+        --------
+        >>> import fastals
+        >>> orders = fastals.Interactions.from_triplets(["ann", "ann", "bob"], ["tea", "cup", "cup"])
+        >>> model = fastals.ImplicitALS(2, random_state=0).fit(orders)
+        >>> model.recommend_users("tea", n=2)[0].tolist()
+        ['bob', '']
+        """
+        fitted = self._whole_state
+        n = check_integer("n", n, 1)
+        numbers = fitted.items.numbers("items", items)
+        choice = choice_of(len(numbers), fitted.users, exclude, allow)
+        seen = None
+        if check_flag("exclude_seen", exclude_seen):
+            fitted.seen("pass exclude_seen=False")
+            seen = fitted.rows_by_item().lists(numbers)
+        panel, rows = fitted.items.part(numbers)
+        offsets, k = None, fitted.items.k
+        if fitted.items.biased:
+            offsets = panel[rows, k] + panel.dtype.type(fitted.mean)
+        columns, excluded = choice.of(fitted.users.columns(self._plain)), choice.excluded_and(seen)
+        ids, scores = top_n(panel[:, :k], columns, n, self._threads, rows, offsets, excluded, choice.allowed)
+        ids = fitted.users.names(ids)
+        return (ids[0], scores[0]) if np.ndim(items) == 0 else (ids, scores)
 
     def recommend_blocks(
         self,
@@ -352,6 +521,21 @@ def _pair_scores(fitted: Fitted, users: np.ndarray, items: np.ndarray) -> np.nda
         if Y.biased:
             out[pairs] += x[:, k] + y[:, k] + fitted.mean
     return out
+
+
+def _without(fitted: Fitted, users: np.ndarray, items: np.ndarray) -> np.ndarray:
+    """Return predictions for pairs of which one or both are -1, and count as without interactions."""
+    if not fitted.items.biased:
+        objective = fitted.objective
+        if objective.sign_target or objective.unobserved_weight:
+            return np.zeros(len(users), fitted.dtype)
+        values = fitted.seen("pass unknown='nan'").cells.all_values
+        return np.full(len(users), values.mean(dtype=np.float64), fitted.dtype)
+    scores = np.full(len(users), fitted.mean, fitted.dtype)
+    for side, numbers in ((fitted.users, users), (fitted.items, items)):
+        known = np.flatnonzero(numbers >= 0)
+        scores[known] += side.rows(numbers[known])[:, side.k]
+    return scores
 
 
 def _answer(

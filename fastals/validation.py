@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import math
 import numbers
-from typing import Any, TypeAlias, TypeVar
+from typing import Any, Literal, TypeAlias, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -14,7 +14,9 @@ __all__ = [
     "NotFittedError",
     "Params",
     "RandomState",
+    "Unknown",
     "UnknownIdError",
+    "check_clip",
     "check_dtype",
     "check_flag",
     "check_ids",
@@ -22,6 +24,7 @@ __all__ = [
     "check_number",
     "check_option",
     "check_random_state",
+    "check_unknown",
     "shown",
 ]
 
@@ -30,6 +33,9 @@ Option = TypeVar("Option", bound=str)
 
 RandomState: TypeAlias = int | np.random.Generator | np.random.RandomState | np.random.SeedSequence | None
 """What every `random_state` takes; see `check_random_state`."""
+
+Unknown: TypeAlias = Literal["raise", "ignore"]
+"""What to do with an id that the model does not have: raise, or leave it out."""
 
 LONGEST = 100  # characters of a value in a message
 INT64_MAX = np.iinfo(np.int64).max
@@ -121,6 +127,11 @@ def check_option(name: str, value: Any, options: tuple[Option, ...]) -> Option:
     return options[options.index(value)]
 
 
+def check_unknown(value: Any) -> str:
+    """Return what `unknown` says of ids that a model does not have: 'raise' or 'ignore'."""
+    return check_option("unknown", value, ("raise", "ignore"))
+
+
 def check_dtype(name: str, value: Any) -> np.dtype:
     """Return `value` as a NumPy dtype; it must be float32 or float64."""
     try:
@@ -155,8 +166,18 @@ def check_random_state(name: str, value: RandomState) -> np.random.Generator:
     return np.random.default_rng(value)
 
 
-def check_ids(name: str, ids: npt.ArrayLike, size: int) -> np.ndarray:
-    """Return `ids` as a 1-D array of intp; each must lie in 0 .. size - 1.
+def check_clip(name: str, value: Any) -> tuple[float, float]:
+    """Return (lowest, highest) as floats; the first must not be above the second."""
+    if not isinstance(value, (tuple, list)) or len(value) != 2:
+        raise TypeError(f"{name} must be (lowest, highest), such as (1, 5), got {shown(value)}")
+    low, high = (check_number(f"{name}[{place}]", end) for place, end in enumerate(value))
+    if low > high:
+        raise ValueError(f"{name} must be (lowest, highest), got {shown(value)}: {low:g} is above {high:g}")
+    return low, high
+
+
+def check_ids(name: str, ids: npt.ArrayLike, size: int, unknown: str = "raise") -> np.ndarray:
+    """Return `ids` as a 1-D array of intp; each must lie in 0 .. size - 1, or becomes -1 where unknown ones may be.
 
     Parameters
     ----------
@@ -166,6 +187,8 @@ def check_ids(name: str, ids: npt.ArrayLike, size: int) -> np.ndarray:
         Row or column numbers; one number becomes an array of length 1.
     size : int
         How many rows or columns there are.
+    unknown : {'raise', 'ignore'}, default 'raise'
+        What to do with a number outside: raise, or put -1 in its place.
     """
     if type(ids) is int and 0 <= ids < size:  # a single request, where every microsecond counts
         return np.array([ids], np.intp)
@@ -185,6 +208,8 @@ def check_ids(name: str, ids: npt.ArrayLike, size: int) -> np.ndarray:
         array = objects
     outside = (array < 0) | (array >= size)
     if outside.any():
+        if unknown != "raise":
+            return np.where(outside, -1, array).astype(np.intp)
         first = int(np.argmax(outside))
         raise UnknownIdError(
             f"{name}[{first}] is {shown(array[first : first + 1].tolist()[0])}: ids run from 0 to {size - 1}"

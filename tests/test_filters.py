@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import gc
+import pickle
+import weakref
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy import sparse
 
+import fastals
 from fastals import ImplicitALS, Interactions
 from fastals.data.ids import Ids
-from fastals.filters import EVERYTHING, choice_of
+from fastals.filters import EVERYTHING, KEPT, choice_of
 from fastals.fitted import Side, pack
 from tests.helpers import observed, stored
 from tests.test_recommend import exact_model
@@ -199,3 +204,111 @@ def test_filters_by_interactions_go_by_their_ids():
 
 def mask_to_lists(mask: np.ndarray, names: np.ndarray) -> list[np.ndarray]:
     return [names[row > 0] for row in mask]
+
+
+# Filters that are made once.
+
+
+@given(
+    biases=st.booleans(),
+    plain=st.booleans(),
+    exclude=st.sampled_from([None, "ids", "filter", "lists"]),
+    allow=st.sampled_from([None, "ids", "filter"]),
+    seed=st.integers(0, 2**32 - 1),
+)
+def test_an_item_filter_does_what_its_ids_do(biases, plain, exclude, allow, seed):
+    model, _, _ = exact_model(biases, "float32", seed)
+    model.set_params(solver="plain" if plain else "auto")
+    rng = np.random.default_rng(seed)
+    ids, given_ = {}, {}
+    for name, form in (("exclude", exclude), ("allow", allow)):
+        if form is not None:
+            ids[name] = rng.integers(0, 15, rng.integers(0, 12))
+            given_[name] = {"ids": ids[name], "filter": model.item_filter(ids[name]), "lists": [ids[name]] * 4}[form]
+    for _ in range(2):
+        for users in (rng.integers(0, 20, 4), None if exclude != "lists" else [1, 2, 3, 4]):
+            for one, other in zip(model.recommend(users, 6, **given_), model.recommend(users, 6, **ids), strict=True):
+                assert np.array_equal(one, other)
+        if exclude != "lists":
+            asked = model.similar_items(3, 5, **given_), model.similar_items(3, 5, **ids)
+            assert np.array_equal(*(ids for ids, _ in asked))
+
+
+def test_an_item_filter_holds_for_users_without_factors():
+    model = ImplicitALS(2, iterations=1, random_state=0).fit(
+        sparse.coo_array(([1.0] * 5, ([0, 1, 2, 0, 1], [0, 0, 0, 1, 2])), (4, 3))
+    )
+    assert model.recommend(3, 3)[0].tolist() == [0, 1, 2]
+    assert model.recommend(3, 3, exclude=model.item_filter(0))[0].tolist() == [1, 2, -1]
+    assert model.recommend(3, 3, allow=model.item_filter([2, 2]))[0].tolist() == [2, -1, -1]
+
+
+def test_an_item_filter_stays_while_items_keep_their_numbers(tmp_path):
+    R = Interactions.from_triplets(["a", "a", "b", "c"], ["x", "y", "y", "z"])
+    model = ImplicitALS(2, random_state=0).fit(R)
+    only = model.item_filter(["y", "z"])
+    assert (len(only), repr(only)) == (2, "ItemFilter(2 of 3 items)")
+    model.update("d", "new").update("a", "x").partial_fit_items(["newer"], np.ones((4, 1)))
+    model.item_factors_ = model.item_factors_ * 2
+    assert sorted(model.recommend("d", 5, allow=only)[0].tolist()) == ["", "", "", "y", "z"]
+    assert sorted(model.recommend("d", 5, exclude=only, exclude_seen=False)[0].tolist()) == [
+        "",
+        "",
+        "new",
+        "newer",
+        "x",
+    ]
+    again, filter_ = pickle.loads(pickle.dumps((model, only)))
+    assert sorted(again.recommend("d", 2, allow=filter_)[0].tolist()) == ["y", "z"]
+    model.save(tmp_path / "model")
+    sentence = (
+        r"^allow is ItemFilter\(2 of 3 items\), of another model, of this one before it was fitted or loaded anew"
+    )
+    for other in (
+        fastals.load(tmp_path / "model.npz"),
+        ImplicitALS(2, random_state=0).fit(R),
+        model.refit(Interactions(np.ones((4, 5)), user_ids=model.user_ids_, item_ids=model.item_ids_)),
+    ):
+        with pytest.raises(ValueError, match=sentence):
+            other.recommend("a", 2, allow=only)
+    with pytest.raises(ValueError, match="or of items where users are wanted"):
+        model.similar_users("a", exclude=model.item_filter("x"))
+    with pytest.raises(AttributeError, match="do not change"):
+        only.listed = None
+    with pytest.raises(ValueError, match=r"items.1. is 'q', which is not among the 5 ids of the model"):
+        model.item_filter(["x", "q"])
+    with pytest.raises(ValueError, match="unknown must be one of 'raise', 'ignore', got 'x'"):
+        model.item_filter(["x"], unknown="x")
+    assert len(model.item_filter(["x", "q"], unknown="ignore")) == 1
+
+
+def test_an_item_filter_keeps_few_offsets_and_no_factors():
+    model = ImplicitALS(2, iterations=1, random_state=0).fit(np.eye(4))
+    only = model.item_filter([1, 2])
+    columns = [weakref.ref(model._state.items.columns(False).strips)]
+    for number in range(20):
+        model.recommend(0, 2, allow=only)
+        model.update(0, number % 4)
+        columns.append(weakref.ref(model._state.items.columns(False).strips))
+    assert len(only._kept) <= KEPT
+    gc.collect()
+    assert sum(made() is not None for made in columns) == 1
+
+
+@pytest.mark.parametrize("numbers", [False, True])
+def test_unknown_items_of_filters_may_be_ignored(numbers):
+    R = np.ones((3, 4)) - np.eye(3, 4)
+    names = [0, 1, 2, 3] if numbers else ["a", "b", "c", "d"]
+    strange = 99 if numbers else "no"
+    model = ImplicitALS(2, random_state=0).fit(R if numbers else Interactions(R, item_ids=names))
+    for name in ("exclude", "allow"):
+        for form in (lambda ids: ids, lambda ids: [ids, ids]):
+            ids = model.recommend([0, 1], 4, exclude_seen=False, **{name: form([names[1]])})[0]
+            more = {name: form([strange, names[1], strange])}
+            assert np.array_equal(model.recommend([0, 1], 4, exclude_seen=False, unknown="ignore", **more)[0], ids)
+            with pytest.raises(ValueError, match=rf"{name}.*\[0\] is {strange!r}"):
+                model.recommend([0, 1], 4, exclude_seen=False, **more)
+    if not numbers:
+        both = Interactions([[1, 1]], item_ids=["no", "b"])
+        ids = model.recommend(0, 4, exclude_seen=False, allow=both, unknown="ignore")[0]
+        assert ids.tolist() == ["b", "", "", ""]

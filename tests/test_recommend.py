@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import sparse
 
-from fastals import ExplicitALS, ImplicitALS
+import fastals
+from fastals import ExplicitALS, ImplicitALS, Interactions, WeightedALS
 from fastals.ranking import PAIRS
 from tests.helpers import dtypes, observed, stored
 from tests.test_topk import full_sort
@@ -185,3 +186,177 @@ def test_wrong_requests_for_blocks():
     ):
         with pytest.raises(error, match=sentence):
             model.recommend_blocks(**arguments)
+
+
+# Baskets of somebody new.
+
+
+@pytest.mark.parametrize("cls", [ImplicitALS, ExplicitALS, WeightedALS])
+@given(ids=st.booleans(), values=st.booleans(), seed=st.integers(0, 2**32 - 1))
+def test_a_basket_is_a_user_folded_in(cls, ids, values, seed):
+    rng = np.random.default_rng(seed)
+    model = basket_model(cls, ids)
+    items = rng.integers(0, 15, rng.integers(1, 9))
+    counts = np.bincount(items, minlength=15).astype(float)
+    names = model.item_ids_ if ids else np.arange(15)
+    basket = names[items]
+    if values or cls is not ImplicitALS:
+        counts[items] = rng.integers(1, 6, len(items)) if cls is ImplicitALS else rng.normal(size=len(items))
+        basket = {names[item].item(): counts[item] for item in items}
+    R = sparse.csr_array(counts[None])
+    given_ = {"n": 4, "exclude": names[:2], "exclude_seen": bool(rng.integers(2))}
+    wanted = model.recommend(R, fold_in=True, **given_)
+    found = model.recommend(basket=basket, **given_)
+    assert all(np.array_equal(one, row[0]) for one, row in zip(found, wanted, strict=True))
+
+
+def basket_model(cls, ids: bool):
+    R = observed(np.random.default_rng(1), 20, 15, 0.3)
+    R[R == 0] = 1.0
+    kept = Interactions(stored(R), "float32", item_ids=[f"i{item}" for item in range(15)] if ids else None)
+    return cls(3, iterations=2, random_state=0).fit(kept)
+
+
+def test_what_a_basket_may_be():
+    model, numbers = basket_model(ImplicitALS, True), basket_model(ImplicitALS, False)
+    popular = model.recommend(Interactions(np.zeros((1, 15))), 5, fold_in=True)[0][0].tolist()
+    for basket, options in (([], {}), (["no"], {"unknown": "ignore"}), ({"i3": 0.0}, {}), ({}, {})):
+        assert model.recommend(basket=basket, n=5, **options)[0].tolist() == popular
+    assert (
+        numbers.recommend(basket=[3, 99, -5], unknown="ignore")[0].tolist()
+        == numbers.recommend(basket=(3,))[0].tolist()
+    )
+    assert model.recommend(basket={"i3": 2}, n=3)[0].tolist() == model.recommend(basket=["i3", "i3"], n=3)[0].tolist()
+    for basket, options, error, sentence in (
+        (["i1", "no"], {}, ValueError, r"^basket\[1\] is 'no', which is not among the 15 ids of the model \(1 of 2"),
+        ([1], {}, TypeError, "^basket must be strings, as the ids that the model was fitted on are, got integers"),
+        ([1], {"unknown": "ignore"}, TypeError, "^basket must be strings"),
+        ("i1", {}, TypeError, "^basket must be a list of items, or a mapping from item to value, got 'i1' of type str"),
+        ([["i1"]], {}, TypeError, "^basket must be a list of items"),
+        ({"i1": "2"}, {}, TypeError, r"^basket\['i1'\] must be a number, got '2'"),
+        ({"i1": np.nan}, {}, ValueError, r"^basket\['i1'\] must be finite"),
+        ({"i1": 1e39}, {}, ValueError, "^basket has a value that is too large for float32: 1e.39"),
+        (["i1"], {"users": 3}, ValueError, "^basket stands for a new user: leave out users and fold_in"),
+        (["i1"], {"fold_in": True}, ValueError, "^basket stands for a new user"),
+        (["i1"], {"unknown": "x"}, ValueError, "^unknown must be one of 'raise', 'ignore', got 'x'"),
+    ):
+        with pytest.raises(error, match=sentence):
+            model.recommend(basket=basket, **options)
+    with pytest.raises(
+        TypeError, match=r"basket must map each item to its value, .* as ExplicitALS learns from values"
+    ):
+        basket_model(ExplicitALS, True).recommend(basket=["i1"])
+
+
+@pytest.mark.parametrize("ids", [False, True])
+def test_unknown_items_of_new_users_may_be_ignored(ids):
+    model = basket_model(ImplicitALS, ids)
+    names = model.item_ids_.tolist() if ids else list(range(15))
+    strange = "no" if ids else 77
+    frame = {"who": [5, 5, 6, 7], "what": [names[1], strange, names[2], strange]}
+    R = sparse.csr_array(([1.0, 1.0], ([0, 1], [1, 2])), (3, 15))
+    ways = [(frame, {"user": "who", "item": "what"})]
+    if ids:
+        ways.append((Interactions.from_triplets(frame["who"], frame["what"]), {}))
+        cells = sparse.csr_array(([1.0] * 4, ([0, 0, 1, 2], [0, 1, 2, 1])), (3, 3))
+        ways.append((Interactions(cells, weights=np.ones(4), item_ids=[names[1], strange, names[2]]), {}))
+    for given_, columns in ways:
+        folded = model.fold_in_users(given_, unknown="ignore", **columns)
+        assert np.array_equal(folded, model.fold_in_users(R))
+        with pytest.raises(ValueError, match=f"is {strange!r}, which is not among the 15 ids"):
+            model.fold_in_users(given_, **columns)
+        with pytest.raises(ValueError, match="unknown must be one of 'raise', 'ignore', got 'mean'"):
+            model.fold_in_users(given_, unknown="mean", **columns)
+    if ids:
+        found = model.recommend(ways[1][0], 3, fold_in=True, unknown="ignore")
+        assert np.array_equal(found[0], model.recommend(R, 3, fold_in=True)[0])
+
+
+def test_unknown_users_of_new_items_may_be_ignored():
+    model = ImplicitALS(2, random_state=0).fit(Interactions.from_triplets(["a", "b"], ["x", "y"]))
+    frame = {"who": ["a", "c"], "what": ["new", "new"]}
+    columns = {"user": "who", "item": "what"}
+    assert np.array_equal(model.fold_in_items(frame, unknown="ignore", **columns), model.fold_in_items([[1], [0]]))
+    with pytest.raises(ValueError, match="is 'c', which is not among"):
+        model.fold_in_items(frame, **columns)
+
+
+# Users for an item.
+
+
+@given(
+    biases=st.booleans(), dtype=dtypes, n=st.integers(1, 22), exclude_seen=st.booleans(), seed=st.integers(0, 2**32 - 1)
+)
+def test_users_for_an_item_are_the_sorted_scores(biases, dtype, n, exclude_seen, seed):
+    model, scores, seen = exact_model(biases, dtype, seed)
+    rng = np.random.default_rng(seed)
+    items, exclude = rng.integers(0, 15, 4), rng.integers(0, 20, 3)
+    left_out = (seen if exclude_seen else np.zeros_like(seen)).T[items]
+    left_out[:, exclude] = True
+    ids, best = model.recommend_users(items, n, exclude=exclude, exclude_seen=exclude_seen)
+    wanted_ids, wanted = full_sort(scores.T[items], left_out, n)
+    assert np.array_equal(ids, wanted_ids)
+    assert np.array_equal(best, wanted)
+    one = model.recommend_users(int(items[0]), n, exclude=exclude, exclude_seen=exclude_seen)
+    assert np.array_equal(one[0], ids[0])
+
+
+def test_users_for_an_item_after_events_and_without_interactions(tmp_path):
+    model = ImplicitALS(2, random_state=0).fit(Interactions.from_triplets(["a", "b", "c"], ["x", "x", "y"]))
+    model.update("d", "z").update("c", "z")
+    assert sorted(model.recommend_users("z", 4)[0].tolist()) == ["", "", "a", "b"]
+    assert sorted(model.recommend_users("z", 2, allow=["d", "c"], exclude_seen=False)[0].tolist()) == ["c", "d"]
+    model.save(tmp_path / "model", include_cells=False)
+    with pytest.raises(ValueError, match=r"saved without its training interactions.*or pass exclude_seen=False"):
+        fastals.load(tmp_path / "model.npz").recommend_users("z")
+    with pytest.raises(ValueError, match=r"items.0. is 'q', which is not among the 3 ids"):
+        model.recommend_users("q")
+
+
+# Predictions of what is unknown, and on a scale.
+
+
+@given(dtype=dtypes, seed=st.integers(0, 2**32 - 1))
+def test_predictions_of_unknown_pairs(dtype, seed):
+    model, scores, _ = exact_model(True, dtype, seed)
+    users, items = np.array([3, 99, 2, -1, 4]), np.array([1, 1, 77, 50, 2])
+    mean, user_biases, item_biases = model.global_mean_, model.user_biases_, model.item_biases_
+    wanted = np.array([scores[3, 1], mean + item_biases[1], mean + user_biases[2], mean, scores[4, 2]])
+    assert np.array_equal(model.predict(users, items, unknown="mean"), wanted.astype(dtype))
+    wanted[1:4] = np.nan
+    assert np.array_equal(model.predict(users, items, unknown="nan"), wanted.astype(dtype), equal_nan=True)
+    found = model.predict(users, 99, unknown="nan", clip=(1, 5))
+    assert found.dtype == np.dtype(dtype)
+    assert np.isnan(found).all()
+    clipped = model.predict(3, range(15), clip=(-0.5, 1.5))
+    assert np.array_equal(clipped, np.clip(scores[3], -0.5, 1.5))
+
+
+def test_what_is_predicted_without_biases():
+    R = [(0, 0, 5.0), (0, 1, 1.0), (1, 0, 3.0)]
+    for model, wanted in (
+        (ImplicitALS(2), 0.0),
+        (WeightedALS(2, unobserved_weight=0.1), 0.0),
+        (WeightedALS(2), 3.0),
+        (ExplicitALS(2, biases=False), 3.0),
+    ):
+        fitted = model.set_params(random_state=0).fit(R)
+        found = fitted.predict([0, 9, 1], [0, 0, 9], unknown="mean")
+        assert found[1:].tolist() == [wanted, wanted]
+        assert found[0] == fitted.predict(0, 0)[0]
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "sentence"),
+    [
+        ({"unknown": "x"}, ValueError, "^unknown must be one of 'raise', 'mean', 'nan', got 'x'$"),
+        ({"clip": 5}, TypeError, r"^clip must be \(lowest, highest\), such as \(1, 5\), got 5$"),
+        ({"clip": (5, 1)}, ValueError, r"^clip must be \(lowest, highest\), got \(5, 1\): 5 is above 1$"),
+        ({"clip": (1, "5")}, TypeError, r"^clip\[1\] must be a number, got '5'"),
+        ({}, IndexError, r"^users\[0\] is 20: ids run from 0 to 19$"),
+    ],
+)
+def test_wrong_options_of_predictions(options, error, sentence):
+    model, _, _ = exact_model(False, "float32", 0)
+    with pytest.raises(error, match=sentence):
+        model.predict(20, 0, **options)

@@ -318,6 +318,14 @@ def at(name: str, row: int) -> str:
     return f"{name}, row {row}" if name.startswith("column ") else f"{name}[{row}]"
 
 
+def as_ids(name: str, values: Any, n: int) -> Ids:
+    """Return values as Ids, one for each of `n` users or items of a matrix `R`."""
+    ids = values if isinstance(values, Ids) else Ids(name, values)
+    if len(ids) != n:
+        raise ValueError(f"{name} must have one id for each of the {n} {name[:4]}s of R, got {len(ids)}")
+    return ids
+
+
 def as_id_array(name: str, ids: Any) -> np.ndarray:
     """Return ids, anything with a NumPy conversion, as a 1-D array of int64, uint64 or fixed-width strings."""
     array = _as_vector(name, ids)

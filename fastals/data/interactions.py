@@ -11,7 +11,7 @@ from scipy import sparse
 from ..engine.problem import Cells
 from ..validation import check_dtype, check_option
 from .events import Events, cast_values, check_finite, read_events
-from .ids import Frozen, Ids, derived
+from .ids import Frozen, Ids, as_ids, derived
 from .matrix import cells_of_events, csr_of, read_matrix, transpose
 from .types import Columns, FloatType, is_frame, read_columns, refuse_source, refuse_unnamed
 from .types import MatrixLike as MatrixLike  # for the modules that take `Interactions` too
@@ -91,8 +91,8 @@ class Interactions(Frozen):
         item_ids: Any = None,
     ):
         made = Interactions._of_matrix("R", R, check_dtype("dtype", dtype), missing, weights)
-        user_ids = made.user_ids if user_ids is None else _names("user_ids", user_ids, made.shape[0])
-        item_ids = made.item_ids if item_ids is None else _names("item_ids", item_ids, made.shape[1])
+        user_ids = made.user_ids if user_ids is None else as_ids("user_ids", user_ids, made.shape[0])
+        item_ids = made.item_ids if item_ids is None else as_ids("item_ids", item_ids, made.shape[1])
         self.__dict__.update(made.__dict__, user_ids=user_ids, item_ids=item_ids)
 
     @classmethod
@@ -447,6 +447,7 @@ class Interactions(Frozen):
         prefix: str = "",
         remedy: str = "",
         of: str = "the model",
+        unknown: str = "raise",
     ) -> Interactions:
         """Return the same interactions with users and items numbered as by other ids.
 
@@ -457,6 +458,8 @@ class Interactions(Frozen):
         prefix, remedy, of : str
             For the message: what stands before "user_ids" or "item_ids", how to mend it, with {} for "rows" or
             "columns", and whose ids these are.
+        unknown : {'raise', 'ignore'}, default 'raise'
+            'ignore' leaves out what an unknown id has.
 
         Examples
         --------
@@ -471,17 +474,19 @@ class Interactions(Frozen):
             if mine is None or other is None or mine.same_as(other):
                 continue
             side, what = ("user_ids", "item_ids")[axis], ("rows", "columns")[axis]
-            numbers = other.positions(prefix + side, mine.values, remedy.format(what), of).astype(np.int32)
+            numbers = other.positions(prefix + side, mine.values, remedy.format(what), of, unknown).astype(np.int32)
             places = places or list(self._events[:2])
             places[axis] = numbers[places[axis]]
             shape[axis], ours[axis], moved = len(other), other, True
         if not moved:
             return self
-        size = shape[0], shape[1]
+        size, events = (shape[0], shape[1]), self._events._replace(users=places[0], items=places[1])
+        kept, weights = np.minimum(*places) >= 0, self.weights
+        if not kept.all():
+            events, weights = events.take(kept), None if weights is None else weights[kept]
         if self._given is not None:
-            events = self._given._replace(users=places[0], items=places[1])
             return Interactions._make(size, self.dtype, *ours, events=events)
-        return self._replaced(size, tuple(places), self.values, self.weights, *ours)
+        return self._replaced(size, events[:2], events.values, weights, *ours)
 
     def without_zeros(self) -> Interactions:
         """Return the matrix less its entries with a stored 0, as Interactions; self where there is none.
@@ -500,13 +505,6 @@ class Interactions(Frozen):
         return Interactions(matrix, self.dtype, weights=weights, user_ids=self.user_ids, item_ids=self.item_ids)
 
 
-def _names(name: str, values: Any, n: int) -> Ids:
-    ids = values if isinstance(values, Ids) else Ids(name, values)
-    if len(ids) != n:
-        raise ValueError(f"{name} must have one id for each of the {n} {name[:4]}s of R, got {len(ids)}")
-    return ids
-
-
 def as_interactions(
     R: MatrixLike,
     dtype: FloatType = "float32",
@@ -518,9 +516,10 @@ def as_interactions(
     user_ids: Ids | None = None,
     item_ids: Ids | None = None,
     name: str = "R",
+    unknown: str = "raise",
     **columns: Unpack[Columns],
 ) -> Interactions:
-    """Return any users x items data as Interactions, numbered as the users and items that a model was fitted on.
+    """Return users x items data as Interactions numbered as those of a model; `R` itself where it is what is wanted.
 
     Parameters
     ----------
@@ -532,11 +531,8 @@ def as_interactions(
         How users and items are numbered; data with other ids are refused.
     name : str, default "R"
         The argument, for messages.
-
-    Returns
-    -------
-    Interactions
-        `R` itself where it is what is wanted.
+    unknown : {'raise', 'ignore'}, default 'raise'
+        'ignore' leaves out what an unknown id has.
 
     Raises
     ------
@@ -556,14 +552,14 @@ def as_interactions(
                 f"weights go with the entries of a matrix, and {name} is a table; name a column with value=..., or "
                 "pass a SciPy sparse matrix"
             )
-        made = _numbered_frame(R, given, wanted, (n_users, n_items), (user_ids, item_ids))
+        made = _numbered_frame(R, given, wanted, (n_users, n_items), (user_ids, item_ids), unknown)
     elif is_frame(R):
         refuse_unnamed(name, R)
     elif given:
         raise TypeError(f"{next(iter(given))}= is for tables, and {name} is a {type(R).__name__}; leave it out")
     else:
         made = Interactions._of_matrix(name, R, wanted, missing, weights, (n_users, n_items))
-    made = made.renumbered(user_ids, item_ids)
+    made = made.renumbered(user_ids, item_ids, unknown=unknown)
     for axis, (size, what) in enumerate(((n_users, "users"), (n_items, "items"))):
         if size is not None and made.shape[axis] != size:
             turned = " (is it transposed?)" if made.shape[1 - axis] == size else ""
@@ -581,20 +577,20 @@ def _numbered_frame(
     dtype: np.dtype,
     sizes: tuple[int | None, int | None],
     ids: tuple[Ids | None, Ids | None],
+    unknown: str,
 ) -> Interactions:
     """Read a table with the ids of a model, or with numbers where the model has no ids."""
     numbered = [
         Ids(f"{side}s", np.arange(size)) if own is None and size is not None else own
         for side, size, own in zip(("user", "item"), sizes, ids, strict=True)
     ]
-    made = Interactions._of_frame(frame, columns, dtype, (numbered[0], numbered[1]))
+    users, items = numbered
+    if unknown == "raise":
+        made = Interactions._of_frame(frame, columns, dtype, (users, items))
+    else:
+        made = Interactions._of_frame(frame, columns, dtype).renumbered(users, items, unknown=unknown)
     kept = (
         None if own is None and size is not None else found
         for size, own, found in zip(sizes, ids, (made.user_ids, made.item_ids), strict=True)
     )
     return Interactions._make(made.shape, dtype, *kept, events=made._given)
-
-
-def as_named_interactions(name: str, R: MatrixLike, dtype: FloatType = "float32") -> Interactions:
-    """Return `R` as Interactions; messages call it what the caller calls it."""
-    return as_interactions(R, dtype, name=name)

@@ -27,7 +27,7 @@ from typing import Any
 import numpy as np
 from scipy import sparse
 
-from ...data.interactions import MatrixLike, as_named_interactions
+from ...data.interactions import MatrixLike, as_interactions
 from ...evaluation import user_ranking_metrics
 from ...progress import Progress
 from ...validation import check_flag, check_integer, check_number, check_random_state
@@ -176,8 +176,8 @@ def ranking_metrics_at_k(
     check_integer("num_threads", num_threads, 0)
     if not callable(getattr(model, "recommend", None)):
         raise TypeError(f"model must have a method recommend, got {type(model).__name__}")
-    train = sparse.csr_matrix(as_named_interactions("train_user_items", train_user_items).csr)
-    relevant = as_named_interactions("test_user_items", test_user_items).csr.copy()
+    train = sparse.csr_matrix(as_interactions(train_user_items, name="train_user_items").csr)
+    relevant = as_interactions(test_user_items, name="test_user_items").csr.copy()
     if relevant.shape != train.shape:
         raise ValueError(
             f"train_user_items has shape {train.shape} and test_user_items {relevant.shape}: one is wanted"

@@ -6,7 +6,7 @@ import warnings
 
 import numpy as np
 
-from ...data.interactions import Interactions, MatrixLike, as_named_interactions
+from ...data.interactions import Interactions, MatrixLike, as_interactions
 
 __all__ = ["ParameterWarning", "as_confidences"]
 
@@ -55,7 +55,7 @@ def as_confidences(name: str, given: MatrixLike, dtype: np.dtype, stacklevel: in
     >>> as_confidences("user_items", csr_matrix(np.eye(3)), np.dtype("float32")).shape
     (3, 3)
     """
-    rows = as_named_interactions(name, given, dtype)
+    rows = as_interactions(given, dtype, name=name)
     if not isinstance(given, Interactions) and getattr(given, "format", None) != "csr":
         warnings.warn(
             f"{name} is a {type(given).__name__}, which is converted to CSR at every call; "
