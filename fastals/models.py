@@ -7,12 +7,12 @@ from typing import Any, Literal, TypeAlias
 
 import numpy as np
 
+from .answers import Framing
 from .data.interactions import Interactions, MatrixLike
 from .data.types import FloatType
 from .explain import Explaining
 from .objectives import ItemWeights, Objective, check_regularization
 from .persistence import Saving, read_model
-from .ranking import Ranking
 from .updates import Updating
 from .validation import check_dtype, check_flag, check_number
 
@@ -21,7 +21,7 @@ __all__ = ["ExplicitALS", "ImplicitALS", "WeightedALS", "load", "warmup"]
 Solver: TypeAlias = Literal["auto", "cholesky", "cg", "plain"]
 
 
-class _ALS(Ranking, Explaining, Updating, Saving):
+class _ALS(Framing, Explaining, Updating, Saving):
     """All methods of a model."""
 
 

@@ -27,6 +27,7 @@ LAYERS = [
     {"tuning", "plots", "cluster"},
     {"evaluation", "datasets"},
     {"models"},
+    {"answers"},
     {"ranking", "explain", "updates", "persistence"},
     {"base", "filters"},
     {"state", "start", "errors", "storage", "checkpoint"},
@@ -213,6 +214,7 @@ def test_importing_does_nothing(tmp_path):
 
 # Modules for the library's own use: users do not call them, and a sentence may be enough.
 INTERNAL = {
+    "answers",
     "base",
     "checkpoint",
     "data",
