@@ -33,6 +33,7 @@ from .validation import (
     check_dtype,
     check_flag,
     check_integer,
+    check_no_target,
     check_number,
     check_option,
     check_random_state,
@@ -239,11 +240,7 @@ class Base(Stateful):
         >>> model.set_params(iterations=15).fit(R, checkpoint=path).n_iter_
         15
         """
-        if y is not None:
-            raise TypeError(
-                f"y must be None, got {type(y).__name__}: R holds all that is fitted; pass weights=, callback= or "
-                "start= by name"
-            )
+        check_no_target(y)
         check_flag("progress", progress)
         if callback is not None and not callable(callback):
             raise TypeError(f"callback must be callable (iteration, model), got {type(callback).__name__}")

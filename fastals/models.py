@@ -13,6 +13,7 @@ from .data.types import FloatType
 from .explain import Explaining
 from .objectives import ItemWeights, Objective, check_regularization
 from .persistence import Saving, read_model
+from .scoring import Scoring
 from .updates import Updating
 from .validation import check_dtype, check_flag, check_number
 
@@ -21,7 +22,7 @@ __all__ = ["ExplicitALS", "ImplicitALS", "WeightedALS", "load", "warmup"]
 Solver: TypeAlias = Literal["auto", "cholesky", "cg", "plain"]
 
 
-class _ALS(Framing, Explaining, Updating, Saving):
+class _ALS(Framing, Scoring, Explaining, Updating, Saving):
     """All methods of a model."""
 
 

@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from .fitted import Fitted, SideName
+from .html import facts
 from .validation import NotFittedError, Params
 
 __all__ = ["Stateful"]
@@ -64,6 +65,15 @@ class Stateful(Params):
         """Put in place what `change` makes of the fitted state."""
         with self._writing: self._fitted = change(self._state)  # fmt: skip  # noqa: E701
         return self
+
+    def _repr_html_(self) -> str:
+        """Return parameters, and how large the fit is, for a notebook."""
+        rows: list[tuple[str, Any]] = list(self.get_params().items())
+        fitted = self._fitted
+        if fitted is not None:
+            rows += [("users", len(fitted.users)), ("items", len(fitted.items)), ("iterations done", self.n_iter_)]
+            rows += [("loss", loss) for loss in fitted.history[-1:]]
+        return facts(f"{type(self).__name__}, {'not fitted' if fitted is None else 'fitted'}", rows)
 
     def __sklearn_is_fitted__(self) -> bool:
         return self._fitted is not None

@@ -21,6 +21,7 @@ __all__ = [
     "check_flag",
     "check_ids",
     "check_integer",
+    "check_no_target",
     "check_number",
     "check_option",
     "check_random_state",
@@ -130,6 +131,15 @@ def check_option(name: str, value: Any, options: tuple[Option, ...]) -> Option:
 def check_unknown(value: Any) -> str:
     """Return what `unknown` says of ids that a model does not have: 'raise' or 'ignore'."""
     return check_option("unknown", value, ("raise", "ignore"))
+
+
+def check_no_target(y: Any) -> None:
+    """Refuse a y, which scikit-learn's methods have as their second argument."""
+    if y is not None:
+        raise TypeError(
+            f"y must be None, got {type(y).__name__}: R holds all that is fitted; pass weights=, callback= or "
+            "start= by name"
+        )
 
 
 def check_dtype(name: str, value: Any) -> np.dtype:
@@ -298,7 +308,7 @@ class Params:
     def __repr__(self) -> str:
         defaults = inspect.signature(type(self)).parameters
         changed = (
-            f"{name}={value!r}"
+            f"{name}={shown(value)}"
             for name, value in self.get_params().items()
             if type(value) is not type(defaults[name].default) or not np.array_equal(value, defaults[name].default)
         )

@@ -449,3 +449,62 @@ def test_what_cannot_be_asked_is_refused(model, given):
         with pytest.raises(TypeError) as caught:
             ask()
         assert str(caught.value) == f"model must be a fitted model or an object with a method {method}, got {given}"
+
+
+# What the model does not know.
+
+
+def known_and_unknown():
+    train = Interactions.from_triplets(["a", "a", "b", "b", "c"], [1, 2, 2, 3, 1], [5.0, 3.0, 4.0, 1.0, 2.0])
+    pairs = ["a", "c", "new", "b"], [3, 2, 1, 9]
+    return train, Interactions.from_triplets(*pairs, [4.0, 2.0, 5.0, 3.0])
+
+
+def test_unknown_ids_of_lists_may_be_ignored():
+    train, test = known_and_unknown()
+    model = ImplicitALS(factors=2, iterations=1, random_state=0).fit(train)
+    found = evaluate(model, test, k=1, metrics=["hit_rate"], unknown="ignore")
+    wanted = evaluate(model, Interactions.from_triplets(["a", "c"], [3, 2]), k=1, metrics=["hit_rate"])
+    assert found.users.tolist() == ["a", "c"]
+    assert found.overall == wanted.overall
+    with pytest.raises(ValueError, match=r"test.user_ids\[3\] is 'new', .* leave such rows out of test"):
+        evaluate(model, test)
+    with pytest.raises(ValueError, match="unknown must be one of 'raise', 'ignore', got 'mean'"):
+        evaluate(model, test, unknown="mean")
+
+
+@pytest.mark.parametrize(
+    "model", [ExplicitALS(2, random_state=0), GlobalMean(), ItemBias()], ids=lambda m: type(m).__name__
+)
+def test_unknown_ids_of_ratings(model):
+    train, test = known_and_unknown()
+    model.fit(train)
+    users, items, truth = ["a", "c", "new", "b"], [3, 2, 1, 9], np.array([4.0, 2.0, 5.0, 3.0])
+    predicted = model.predict(users, items, unknown="mean")
+    mean = model.global_mean_
+    item = getattr(model, "item_biases_", np.zeros(3))[0]
+    user = getattr(model, "user_biases_", np.zeros(3))[1]
+    assert predicted[2:] == pytest.approx([mean + item, mean + user], rel=1e-6)
+    assert np.isnan(model.predict(users, items, unknown="nan")).tolist() == [False, False, True, True]
+    wanted = float(np.sqrt(np.mean((predicted - truth) ** 2)))
+    assert evaluate_ratings(model, test, ["rmse"], unknown="mean")["rmse"] == pytest.approx(wanted, rel=1e-6)
+    wanted = float(np.mean(np.abs(np.clip(predicted, 2.5, 2.75) - truth)))
+    found = evaluate_ratings(model, test, ["mae"], unknown="mean", clip=(2.5, 2.75))
+    assert found["mae"] == pytest.approx(wanted, rel=1e-6)
+    wanted = float(np.mean(np.abs(predicted - truth)[:2]))
+    assert evaluate_ratings(model, test, ["mae"], unknown="ignore")["mae"] == pytest.approx(wanted, rel=1e-6)
+    with pytest.raises(ValueError, match=r"test.user_ids\[3\] is 'new'"):
+        evaluate_ratings(model, test)
+    for options, sentence in (
+        ({"unknown": "nan"}, "unknown must be one of 'raise', 'mean', 'ignore', got 'nan'"),
+        ({"clip": (5, 1)}, "5 is above 1"),
+    ):
+        with pytest.raises(ValueError, match=sentence):
+            evaluate_ratings(model, test, **options)
+
+
+def test_unknown_pairs_of_baselines_without_a_mean():
+    assert Popularity().fit([[1, 0], [1, 1]]).predict([0, 9, 0], [0, 0, 9], unknown="mean").tolist() == [2, 2, 0]
+    assert Random(0).fit([[1, 0], [1, 1]]).predict(9, [0, 9], unknown="mean").tolist() == [0, 0]
+    with pytest.raises(ValueError, match="unknown must be one of 'raise', 'mean', 'nan', got 'ignore'"):
+        Popularity().fit([[1, 0]]).predict(0, 0, unknown="ignore")

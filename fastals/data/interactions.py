@@ -9,6 +9,7 @@ import numpy as np
 from scipy import sparse
 
 from ..engine.problem import Cells
+from ..html import facts
 from ..validation import check_dtype, check_option
 from .events import Events, cast_values, check_finite, read_events
 from .ids import Frozen, Ids, as_ids, derived
@@ -266,9 +267,14 @@ class Interactions(Frozen):
         return len(self.by_user.indices) if self._given is None else len(self._given.users)
 
     def __repr__(self) -> str:
-        n_users, n_items = self.shape
         what = "entries" if self._given is None else "events"
-        return f"Interactions({n_users} users x {n_items} items, {len(self)} {what}, {self.dtype})"
+        return f"Interactions({self.shape[0]} users x {self.shape[1]} items, {len(self)} {what}, {self.dtype})"
+
+    def _repr_html_(self) -> str:
+        counts = zip(("users", "items", "events", "entries"), (*self.shape, len(self), self.nnz), strict=True)
+        return facts(
+            "Interactions", [*counts, ("observed", self.nnz / np.prod(self.shape)), ("dtype", f"{self.dtype}")]
+        )
 
     @derived
     def _events(self) -> Events:

@@ -3,6 +3,7 @@
 from .baselines import GlobalMean, ItemBias, Popularity, Random
 from .bootstrap import Evaluation, bootstrap_interval
 from .evaluate import evaluate, evaluate_new_users, evaluate_ratings, evaluate_sampled
+from .folds import UserFolds
 from .lists import ranking_metrics, user_ranking_metrics
 from .metrics import RANKING_METRICS, RATING_METRICS, Hits, mae, rmse, sign_accuracy, weighted_rmse
 from .protocols import RatingPredictor, Recommender
@@ -18,6 +19,7 @@ __all__ = [
     "Random",
     "RatingPredictor",
     "Recommender",
+    "UserFolds",
     "bootstrap_interval",
     "evaluate",
     "evaluate_new_users",

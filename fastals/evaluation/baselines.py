@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -19,6 +19,7 @@ from ..validation import (
     check_ids,
     check_integer,
     check_number,
+    check_option,
     check_random_state,
 )
 from .metrics import Floats, Ints
@@ -87,7 +88,13 @@ class Baseline(Params, ABC):
         known = self._fitted()
         return None if known.item_ids is None else known.item_ids.values
 
-    def predict(self, users: npt.ArrayLike, items: npt.ArrayLike) -> Floats:
+    def predict(
+        self,
+        users: npt.ArrayLike,
+        items: npt.ArrayLike,
+        *,
+        unknown: Literal["raise", "mean", "nan"] = "raise",
+    ) -> Floats:
         """Score pairs of a user and an item.
 
         Parameters
@@ -95,6 +102,9 @@ class Baseline(Params, ABC):
         users, items : id or (n_pairs,) array of ids
             Pair p is user ``users[p]`` with item ``items[p]``; one id is paired with all of the other side. Row and
             column numbers, or the ids of the fit.
+        unknown : {'raise', 'mean', 'nan'}, default 'raise'
+            What to do with a user or item that was not there at the fit: raise; score the item as for any other user,
+            an unknown one by the mean (0 where a baseline has none); or return NaN.
 
         Returns
         -------
@@ -112,11 +122,20 @@ class Baseline(Params, ABC):
         array([2., 1.])
         """
         known = self._fitted()
-        rows = _numbers("users", users, known.user_ids, known.shape[0])
-        columns = _numbers("items", items, known.item_ids, known.shape[1])
+        check_option("unknown", unknown, ("raise", "mean", "nan"))
+        rows = _numbers("users", users, known.user_ids, known.shape[0], unknown)
+        columns = _numbers("items", items, known.item_ids, known.shape[1], unknown)
         if len(rows) != len(columns) and 1 not in (len(rows), len(columns)):
             raise ValueError(f"users and items must be of equal length, got {len(rows)} and {len(columns)}")
-        return self._predict(*np.broadcast_arrays(rows, columns))
+        rows, columns = np.broadcast_arrays(rows, columns)
+        there = np.minimum(rows, columns) >= 0
+        if there.all():
+            return self._predict(rows, columns)
+        scores = np.full(len(rows), np.nan)
+        scores[there] = self._predict(rows[there], columns[there])
+        if unknown == "mean":
+            scores[~there] = self._without(columns[~there])
+        return scores
 
     def recommend(
         self, users: npt.ArrayLike | None = None, n: int = 10, *, exclude_seen: bool = True
@@ -177,6 +196,10 @@ class Baseline(Params, ABC):
     @abstractmethod
     def _predict(self, users: Ints, items: Ints) -> Floats:
         """Score pairs of numbers."""
+
+    def _without(self, items: Ints) -> Floats:
+        """Score items for users that are unknown; -1 is an unknown item."""
+        return np.zeros(len(items))
 
     @abstractmethod
     def _recommend(self, known: Known, users: Ints, ids: npt.NDArray[np.int32], scores: Floats) -> None:
@@ -245,6 +268,9 @@ class ItemScored(Baseline):
 
     def _predict(self, users: Ints, items: Ints) -> Floats:
         return self._item_scores()[items]
+
+    def _without(self, items: Ints) -> Floats:
+        return np.where(items < 0, getattr(self, "global_mean_", 0.0), self._item_scores()[items])
 
     def _recommend(self, known: Known, users: Ints, ids: npt.NDArray[np.int32], scores: Floats) -> None:
         item_scores = self._item_scores()
@@ -350,8 +376,8 @@ class ItemBias(ItemScored):
         return self.global_mean_ + self.item_biases_
 
 
-def _numbers(name: str, given: npt.ArrayLike, ids: Ids | None, size: int) -> Ints:
-    return check_ids(name, given, size) if ids is None else ids.positions(name, given)
+def _numbers(name: str, given: npt.ArrayLike, ids: Ids | None, size: int, unknown: str = "raise") -> Ints:
+    return check_ids(name, given, size, unknown) if ids is None else ids.positions(name, given, unknown=unknown)
 
 
 def _mean(interactions: Interactions) -> float:

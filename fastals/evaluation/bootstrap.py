@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from ..html import facts
 from ..validation import RandomState, check_integer, check_number, check_random_state
 from .metrics import Floats
 
@@ -37,6 +38,13 @@ class Evaluation:
     users: npt.NDArray[Any]
     per_user: dict[str, Floats]
     overall: dict[str, float]
+
+    def __repr__(self) -> str:
+        averages = ", ".join(f"{name} {average:.4g}" for name, average in self.overall.items())
+        return f"Evaluation({len(self.users)} users: {averages})"
+
+    def _repr_html_(self) -> str:
+        return facts(f"Evaluation, {len(self.users):,} users", self.overall.items())
 
     def interval(
         self, name: str, level: float = 0.95, n_resamples: int = 1000, random_state: RandomState = 0

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import replace
-from typing import TYPE_CHECKING, get_args
+from typing import TYPE_CHECKING, Literal, get_args
 
 import numpy as np
 import numpy.typing as npt
 
 from ..data.interactions import MatrixLike
 from ..data.types import Columns
-from ..validation import check_ids
+from ..validation import Unknown, check_clip, check_ids, check_option, check_unknown
 from .bootstrap import Evaluation
 from .lists import Evaluator, ListMetric, check_cutoffs, check_disjoint, check_metrics, in_order, mean
 from .metrics import RANKING_METRICS, RATING_METRICS, Floats, Hits, RankingMetric, RatingMetric
@@ -30,6 +30,7 @@ def evaluate(
     train: MatrixLike | None = None,
     users: npt.ArrayLike | None = None,
     block_size: int = 4096,
+    unknown: Unknown = "raise",
     **columns: Unpack[Columns],
 ) -> Evaluation:
     """Recommend to users and measure the lists against held-out interactions.
@@ -56,6 +57,8 @@ def evaluate(
         or the ids that the model was fitted on.
     block_size : int, default 4096
         Users at once.
+    unknown : {'raise', 'ignore'}, default 'raise'
+        What to do with ids of `test` and `train` that the model does not have: raise, or leave their interactions out.
     **columns
         Names of columns, such as ``user="customer", item="article"``, if `test` and `train` are frames.
 
@@ -89,10 +92,10 @@ def evaluate(
     {'recall@1': 0.6666666666666666, 'recall@2': 1.0}
     """
     numbered = Numbered(model, "recommend")
-    relevant = numbered.read("test", test, **columns)
+    relevant = numbered.read("test", test, unknown=check_unknown(unknown), **columns)
     known = None
     if train is not None:
-        known = numbered.read("train", train, **columns)
+        known = numbered.read("train", train, unknown=unknown, **columns)
         known = in_order("train", known, like=(relevant.user_ids, relevant.item_ids), of="test")
     numbered.check_shape("test", relevant)
     evaluator = Evaluator(relevant, k, metrics, known)
@@ -264,6 +267,9 @@ def evaluate_ratings(
     model: RatingPredictor,
     test: MatrixLike,
     metrics: Iterable[RatingMetric] = ("rmse", "mae"),
+    *,
+    unknown: Literal["raise", "mean", "ignore"] = "raise",
+    clip: tuple[float, float] | None = None,
     **columns: Unpack[Columns],
 ) -> dict[str, float]:
     """Predict every rating of `test` and measure the errors.
@@ -276,6 +282,11 @@ def evaluate_ratings(
         `evaluate`.
     metrics : iterable of str
         Names from `RATING_METRICS`: "rmse", "mae", "sign_accuracy".
+    unknown : {'raise', 'mean', 'ignore'}, default 'raise'
+        What to do with ids of `test` that the model does not have: raise; predict as `predict(..., unknown="mean")`
+        does; or leave their ratings out.
+    clip : (float, float), optional
+        Lowest and highest rating of the scale, such as (1, 5): predictions beyond are moved to them.
     **columns
         Names of columns, such as ``user="customer", item="film", value="stars"``, if `test` is a frame.
 
@@ -293,11 +304,23 @@ def evaluate_ratings(
     {'mae': 2.0}
     """
     names = check_metrics(metrics, get_args(RatingMetric))
+    check_option("unknown", unknown, ("raise", "mean", "ignore"))
+    limits = None if clip is None else check_clip("clip", clip)
     numbered = Numbered(model, "predict")
-    ratings = numbered.read("test", test, "float64", missing="nan", **columns)
+    if unknown == "mean":
+        ratings = in_order("test", test, "float64", missing="nan", **columns)
+    else:
+        ratings = numbered.read("test", test, "float64", missing="nan", unknown=unknown, **columns)
+        numbered.check_shape("test", ratings)
     if not ratings.nnz:
         raise ValueError("test has no stored value: pass at least one rating")
-    numbered.check_shape("test", ratings)
     rows = ratings.by_user
-    predicted = numbered.predict(np.repeat(np.arange(ratings.shape[0]), np.diff(rows.indptr)), rows.indices)
+    users = np.repeat(np.arange(ratings.shape[0]), np.diff(rows.indptr))
+    if unknown == "mean":
+        pairs = named(ratings.user_ids, users), named(ratings.item_ids, rows.indices)
+        predicted = np.asarray(model.predict(*pairs, unknown="mean"))  # type: ignore[call-arg]
+    else:
+        predicted = numbered.predict(users, rows.indices)
+    if limits is not None:
+        predicted = np.clip(predicted, *limits)
     return {name: RATING_METRICS[name](rows.all_values, predicted) for name in names}

@@ -138,6 +138,7 @@ def in_order(
     of: str = "the model",
     shape: tuple[int | None, int | None] = (None, None),
     missing: str = "zero",
+    unknown: str = "raise",
     **columns: Unpack[Columns],
 ) -> Interactions:
     """Return what a caller passed as Interactions, with rows and columns in the order of other ids.
@@ -150,8 +151,9 @@ def in_order(
     if columns:
         wanted = (size if ids is None else None for size, ids in zip(shape, like, strict=True))
         sizes = dict(zip(("n_users", "n_items"), wanted, strict=True))
-    interactions = as_interactions(R, dtype, missing=missing, name=name, **sizes, **columns)
-    return interactions.renumbered(*like, prefix=f"{name}.", remedy=f"; leave such {{}} out of {name}", of=of)
+    interactions = as_interactions(R, dtype, missing=missing, name=name, unknown=unknown, **sizes, **columns)
+    remedy = f"; leave such {{}} out of {name}"
+    return interactions.renumbered(*like, prefix=f"{name}.", remedy=remedy, of=of, unknown=unknown)
 
 
 def check_disjoint(name: str, test: Interactions, of: str, known: Interactions | Ints) -> None:

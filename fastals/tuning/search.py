@@ -29,6 +29,7 @@ from ..evaluation import RANKING_METRICS, RATING_METRICS, evaluate_ratings
 from ..evaluation.lists import Evaluator, check_disjoint, in_order
 from ..evaluation.metrics import RatingMetric
 from ..evaluation.protocols import Numbered
+from ..html import table
 from ..models import ExplicitALS, ImplicitALS, WeightedALS
 from ..progress import Progress
 from ..validation import check_dtype, check_flag, check_integer, shown
@@ -77,6 +78,15 @@ class SearchResult:
     best_parameters: Parameters
     best_score: float
     model: Model
+
+    def __repr__(self) -> str:
+        n_candidates = len(self.table["score"])
+        return f"SearchResult({n_candidates} candidates, best_score={self.best_score:.4g}: {self.best_parameters})"
+
+    def _repr_html_(self) -> str:
+        rows = list(zip(*(column.tolist() for column in self.table.values()), strict=True))
+        best = next(iter(np.flatnonzero(self.table["score"] == self.best_score).tolist()), None)
+        return table(repr(self), list(self.table), rows, bold=best)
 
 
 class State(NamedTuple):
