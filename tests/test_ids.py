@@ -1,6 +1,7 @@
 """Names to numbers and back, and what is no name."""
 
 import pickle
+import re
 
 import numpy as np
 import pytest
@@ -216,3 +217,18 @@ def test_unknown_ids_may_be_ignored():
     assert ids.positions("items", ["y", "no", "longer", "longest"], unknown="ignore").tolist() == [1, -1, 2, -1]
     with pytest.raises(TypeError, match="items must be strings"):
         ids.positions("items", [1], unknown="ignore")
+
+
+def test_one_id_is_what_it_is_among_many():
+    words, numbers = Ids("items", ["ab", "c"]).with_ids("items", ["longer"]), Ids("items", [5, -3])
+    large = Ids("items", [2**64 - 1, 0])
+    for ids, asked in ((words, ["ab", "longer", "abc", "ab\0", "", 5]), (numbers, [5, -3, 2**63, -(2**64), "ab", 4]),
+                       (large, [2**64 - 1, 0, -1, 2**64])):  # fmt: skip
+        for one in asked:
+            try:
+                wanted = ids.positions("items", [one]).tolist()
+            except (TypeError, ValueError) as error:
+                with pytest.raises(type(error), match=f"^{re.escape(str(error))}$"):
+                    ids.positions("items", one)
+            else:
+                assert ids.positions("items", one).tolist() == wanted

@@ -8,9 +8,18 @@ from scipy import sparse
 
 import fastals
 from fastals import ExplicitALS, ImplicitALS, Interactions, WeightedALS
+from fastals.compat.sklearn import InteractionsEncoder
 from fastals.data import split_random, synthetic
 from fastals.datasets import NewUsers, split_by_time, split_leave_last_out, split_new_users
-from fastals.evaluation import Evaluation, Popularity, evaluate, evaluate_new_users, evaluate_ratings
+from fastals.evaluation import (
+    Evaluation,
+    Popularity,
+    UserFolds,
+    evaluate,
+    evaluate_new_users,
+    evaluate_ratings,
+)
+from fastals.filters import ItemFilter
 from fastals.tuning import SearchResult, grid_search, random_search, successive_halving
 
 WHO, WHAT, STARS = ["ann", "ann", "bob", "eve"], ["tea", "pot", "tea", "cup"], [5.0, 3.0, 4.0, 2.0]
@@ -45,6 +54,26 @@ def answers(model: ImplicitALS, path: str) -> tuple[npt.NDArray[np.generic], npt
     return ids, scores
 
 
+def results(model: ImplicitALS) -> dict[str, int]:
+    """Ask for tables, for baskets and filters, and let new ids in."""
+    stock: ItemFilter = model.item_filter(["tea", "nothing"], unknown="ignore")
+    ids, scores = model.recommend(basket={"tea": 1.0}, n=2, allow=stock, unknown="ignore")
+    users, _ = model.recommend_users("tea", 2, exclude=["ann"], exclude_seen=False)
+    frame: pd.DataFrame = model.recommend_frame(["ann"], n=1, frame="pandas")
+    alike: pl.DataFrame = model.similar_items_frame("tea", frame="polars")
+    rated: npt.NDArray[np.generic] = model.predict(["ann", "new"], "tea", unknown="mean", clip=(0, 1))
+    grown: ImplicitALS = model.add_items(["vase"]).update("new", "vase")
+    folded = grown.fold_in_users({"who": ["zoe"], "what": ["tea"]}, user="who", item="what", unknown="ignore")
+    quality: float = grown.score(Interactions.from_triplets(["ann"], ["vase"]), unknown="raise")
+    encoder = InteractionsEncoder("who", "what", unknown="raise").fit({"who": WHO, "what": WHAT})
+    parts: list[Interactions] = [
+        encoder.transform({"who": WHO, "what": WHAT}).select(test)
+        for _, test in UserFolds(2, "who").split({"who": WHO, "what": WHAT})
+    ]
+    assert quality >= 0 and len(ids) == len(scores) == 2 and rated.shape == (2,)
+    return {"rows": len(frame) + len(alike) + len(users) + len(folded), "parts": len(parts)}
+
+
 def measures() -> dict[str, float]:
     """Split, evaluate and search."""
     ratings: Interactions = synthetic(60, 30, 900)
@@ -55,7 +84,8 @@ def measures() -> dict[str, float]:
     parts: NewUsers = split_new_users(ratings, random_state=0)
     new: Evaluation = evaluate_new_users(model.fit(parts.train), parts.given, parts.test)
     explicit = ExplicitALS(2, biases=False).fit(ratings)
-    errors: dict[str, float] = evaluate_ratings(explicit, split_random(ratings, random_state=0)[1], ["rmse"])
+    held_out = split_random(ratings, random_state=0)[1]
+    errors: dict[str, float] = evaluate_ratings(explicit, held_out, ["rmse"], unknown="mean", clip=(1, 5))
     grid: SearchResult = grid_search(model, {"factors": [1, 2]}, (kept, validation), "recall@5")
     random_search(WeightedALS(2, iterations=1), {"factors": [1, 2]}, [(kept, validation)], "rmse", n_candidates=1)
     best: float = successive_halving(model, [{"factors": 1}], (kept, validation)).best_score

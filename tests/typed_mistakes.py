@@ -19,6 +19,10 @@ model.fit("x.csv")  # refused
 model.fit(3)  # refused
 model.fit({"who": [1], "what": [2]}, usr="who", item="what")  # refused
 model.recommend(0, n="ten")  # refused
+model.recommend(0, unknown="mean")  # refused
+model.predict(0, 0, unknown="ignore")  # refused
+model.predict(0, 0, clip=5)  # refused
+model.recommend_frame(0, frame="excel")  # refused
 R = model.user_factors  # refused
 fastals.load(3)  # refused
 Interactions(R, missing="none")  # refused

@@ -271,10 +271,9 @@ class Interactions(Frozen):
         return f"Interactions({self.shape[0]} users x {self.shape[1]} items, {len(self)} {what}, {self.dtype})"
 
     def _repr_html_(self) -> str:
-        counts = zip(("users", "items", "events", "entries"), (*self.shape, len(self), self.nnz), strict=True)
-        return facts(
-            "Interactions", [*counts, ("observed", self.nnz / np.prod(self.shape)), ("dtype", f"{self.dtype}")]
-        )
+        names, share = ("users", "items", "events", "entries", "observed"), self.nnz / np.prod(self.shape)
+        values = *self.shape, len(self), self.nnz, share
+        return facts(f"Interactions, {self.dtype}", zip(names, values, strict=True))
 
     @derived
     def _events(self) -> Events:
@@ -486,12 +485,11 @@ class Interactions(Frozen):
             shape[axis], ours[axis], moved = len(other), other, True
         if not moved:
             return self
-        size, events = (shape[0], shape[1]), self._events._replace(users=places[0], items=places[1])
-        kept, weights = np.minimum(*places) >= 0, self.weights
-        if not kept.all():
-            events, weights = events.take(kept), None if weights is None else weights[kept]
+        kept: Any = slice(None) if unknown == "raise" else np.minimum(*places) >= 0
+        size, events = (shape[0], shape[1]), self._events._replace(users=places[0], items=places[1]).take(kept)
         if self._given is not None:
             return Interactions._make(size, self.dtype, *ours, events=events)
+        weights = None if self.weights is None else self.weights[kept]
         return self._replaced(size, events[:2], events.values, weights, *ours)
 
     def without_zeros(self) -> Interactions:
@@ -590,11 +588,9 @@ def _numbered_frame(
         Ids(f"{side}s", np.arange(size)) if own is None and size is not None else own
         for side, size, own in zip(("user", "item"), sizes, ids, strict=True)
     ]
-    users, items = numbered
-    if unknown == "raise":
-        made = Interactions._of_frame(frame, columns, dtype, (users, items))
-    else:
-        made = Interactions._of_frame(frame, columns, dtype).renumbered(users, items, unknown=unknown)
+    known = numbered[0], numbered[1]
+    made = Interactions._of_frame(frame, columns, dtype, known if unknown == "raise" else (None, None))
+    made = made.renumbered(*known, unknown=unknown)
     kept = (
         None if own is None and size is not None else found
         for size, own, found in zip(sizes, ids, (made.user_ids, made.item_ids), strict=True)
