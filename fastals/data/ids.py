@@ -159,10 +159,7 @@ class Ids(Frozen):
         Ids(2 integers: 3, 7)
         """
         own = values.view()
-        own.flags.writeable = False
-        self = cls.__new__(cls)
-        self.__dict__.update(values=own, _order=np.arange(len(own)), _sorted=own)
-        return self
+        return cls._made(**_parts(own, np.arange(len(own)), own))
 
     def __len__(self) -> int:
         return len(self._base) + len(self._tail)
