@@ -19,7 +19,7 @@ from .engine import alternation as engine
 from .engine import plain, plain_answers, plain_fit
 from .engine.fallback import is_plain
 from .engine.panel import aligned_zeros
-from .engine.problem import BACKGROUND, OFFSET, Cells, Failure, Model, RowProblem, Unusual, first_failure
+from .engine.problem import BACKGROUND, MOST_FACTORS, OFFSET, Cells, Failure, Model, RowProblem, Unusual, first_failure
 from .engine.simd.target import padded
 from .engine.sketch import sketch
 from .engine.threads import available
@@ -88,7 +88,7 @@ class Base(Stateful):
         """Check all parameters; the first wrong one raises."""
         return _Checked(
             objective=self._objective(),
-            factors=check_integer("factors", self.factors, 1),
+            factors=check_integer("factors", self.factors, 1, MOST_FACTORS),
             iterations=check_integer("iterations", self.iterations, 0),
             solver=check_option("solver", self.solver, SOLVERS),
             dtype=check_dtype("dtype", self.dtype),
@@ -281,13 +281,13 @@ class Base(Stateful):
             width=width,
             bias=k if objective.biases else -1,
         )
+        liked = objective.liked(cells.by_item)
         history: list[float] = []
         seen: list[Fitted] = []  # the state after the last iteration that is there as a whole, if any
 
         def record(X: np.ndarray, Y: np.ndarray) -> Fitted:
             users, items = Side(X, k, objective.biases, cells.user_ids), Side(Y, k, objective.biases, cells.item_ids)
-            counts = objective.liked(cells.by_item)
-            return Fitted(users, items, objective, statistics, counts, tuple(history), Rows(cells.by_user))
+            return Fitted(users, items, objective, statistics, liked, tuple(history), Rows(cells.by_user))
 
         def after(iteration: int, loss: float) -> bool:
             first_call = len(history) == iteration

@@ -38,6 +38,7 @@ import numpy as np
 
 from .data.ids import derived
 from .data.interactions import Interactions
+from .engine.mapped import row_blocks
 from .engine.problem import BACKGROUND, OFFSET, RIDGE, WEIGHT, CellRule, Cells, RowProblem
 from .validation import check_number
 
@@ -220,8 +221,12 @@ class Objective:
         values = cells.values
         if self.sign_target == 0 or values.min(initial=1) > 0:
             return cells.counts
-        total = np.concatenate([[0], np.cumsum(cells.all_values > 0, dtype=np.int64)])
-        return total[cells.indptr[1:]] - total[cells.indptr[:-1]]
+        liked = np.empty(cells.n_rows, np.int64)
+        for begin, end in row_blocks(cells):
+            part = cells.part(begin, end)
+            total = np.concatenate([[0], np.cumsum(part.all_values > 0, dtype=np.int64)])
+            liked[begin:end] = total[part.indptr[1:]] - total[part.indptr[:-1]]
+        return liked
 
     def with_items(self, statistics: Statistics, items: np.ndarray, counts: np.ndarray) -> Statistics:
         """Return the statistics with those of `items`, old or new, replaced by those for their current `counts`."""

@@ -7,8 +7,10 @@ larger by at most the condition of what is solved. Sizes and conditions are comp
 from __future__ import annotations
 
 import sys
+import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 from types import FrameType
 from typing import Any
 
@@ -136,6 +138,19 @@ def stored(R: np.ndarray, dtype: Any = "float64") -> sparse.csr_array:
     rows, columns = np.nonzero(~np.isnan(R))
     places = rows.astype(np.int32), columns.astype(np.int32)
     return sparse.csr_array((R[rows, columns].astype(dtype), places), shape=R.shape)
+
+
+def mapped(R: fastals.Interactions, folder: Path) -> fastals.Interactions:
+    """Return the same interactions in read-only mapped files of their own, by user and by item."""
+    folder = Path(tempfile.mkdtemp(dir=folder))
+
+    def moved(cells: Cells, side: str) -> Cells:
+        for name, array in cells._asdict().items():
+            np.save(folder / f"{side} {name}.npy", array)
+        return Cells(*(np.load(folder / f"{side} {name}.npy", mmap_mode="r") for name in cells._fields))
+
+    by_user, by_item = moved(R.by_user, "user"), moved(R.by_item, "item")
+    return R._make(R.shape, R.dtype, R.user_ids, R.item_ids, cells=by_user, turned=by_item, locked=True)
 
 
 def sides(model: Any) -> tuple[np.ndarray, np.ndarray]:

@@ -52,7 +52,7 @@ LAYERS = [
     {"engine.rows.precision"},
     {"engine.rows.primal", "engine.rows.dual", "engine.rows.cg"},
     {"engine.rows.diagonal", "engine.basis", "engine.equations", "engine.fallback"},
-    {"engine.rows.workspace", "engine.cholesky", "engine.cells", "engine.plan"},
+    {"engine.rows.workspace", "engine.cholesky", "engine.cells", "engine.plan", "engine.mapped"},
     {"engine.panel", "engine.problem", "engine.threads", "engine.blas", "engine.launch"},
     {"engine.simd"},
     {"engine.jit"},

@@ -11,6 +11,7 @@ from scipy import sparse
 from fastals import ImplicitALS, Interactions
 from fastals.data.interactions import as_interactions
 from fastals.data.matrix import canonical_row, checked_csr, unlocked
+from tests.helpers import mapped
 
 FORMATS = ("csr", "csc", "coo", "lil", "dok", "bsr", "dia")
 
@@ -152,7 +153,7 @@ def test_read_only_arrays_are_kept_and_look_writable_to_kernels():
     assert view.flags.writeable and view.tolist() == [1, 2, 3, 4]
 
 
-def test_kernels_are_not_compiled_again_for_read_only_data():
+def test_kernels_are_not_compiled_again_for_read_only_data(tmp_path):
     def signatures():
         return {
             (module, name): len(value.signatures)
@@ -171,7 +172,7 @@ def test_kernels_are_not_compiled_again_for_read_only_data():
     for part in (R.data, R.indices, R.indptr):
         part.flags.writeable = False
     events = Interactions.from_triplets([0, 1, 2], [1, 0, 1])
-    for data in (R, Interactions(R), Interactions(R).csr, events, events.csr):
+    for data in (R, Interactions(R), Interactions(R).csr, events, events.csr, mapped(Interactions(R), tmp_path)):
         again = ImplicitALS(2, iterations=1, random_state=0).fit(data)
         again.recommend(again.user_factors_.shape[0] - 1 if data is not events else [0], n=1)
     row = R[[0]]

@@ -13,7 +13,7 @@ from ..html import facts
 from ..validation import check_dtype, check_option
 from .events import Events, cast_values, check_finite, read_events
 from .ids import Frozen, Ids, as_ids, derived
-from .matrix import cells_of_events, csr_of, read_matrix, transpose
+from .matrix import cells_of_events, csr_of, read_matrix, transpose, unlocked
 from .types import Columns, FloatType, is_frame, read_columns, refuse_source, refuse_unnamed
 from .types import MatrixLike as MatrixLike  # for the modules that take `Interactions` too
 
@@ -106,14 +106,21 @@ class Interactions(Frozen):
         *,
         events: Events | None = None,
         cells: Cells | None = None,
+        turned: Cells | None = None,
         locked: bool = False,
     ) -> Interactions:
-        """Make interactions of parts that have been checked: of events, or of the rows of a matrix."""
+        """Make interactions of parts that have been checked: of events, or of the rows of a matrix.
+
+        `turned` are the rows of its transpose, where they are there already. `locked` says that the arrays are
+        read-only.
+        """
         self = cls.__new__(cls)
         own = None if events is None else events.read_only()
         self.__dict__.update(shape=shape, dtype=dtype, user_ids=user_ids, item_ids=item_ids, _given=own, _locked=locked)
+        if turned is not None:
+            self.__dict__["by_item"] = Cells(*map(unlocked, turned))
         if cells is not None:
-            self.__dict__["by_user"] = cells
+            self.__dict__["by_user"] = Cells(*map(unlocked, cells))
         # Events that are finite may have sums that are not: the matrix tells, before any work.
         elif own is not None and np.abs(own.values).sum(dtype=np.float64) > np.finfo(dtype).max:
             self.by_user  # noqa: B018

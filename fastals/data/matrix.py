@@ -9,13 +9,12 @@ from typing import Any
 import numpy as np
 from scipy import sparse
 
-from ..engine.problem import Cells
+from ..engine.problem import MOST_ROWS, Cells
 from .events import Events, cast_values
 from .types import MatrixLike
 
 Shape = tuple[int, int]
 
-_INDEX_LIMIT = 2**31 - 1
 # Users or items that a matrix may have beside few entries: a raw id as a number would ask for gigabytes.
 _MOST_EMPTY, _EMPTY_PER_ENTRY = 1_000_000, 100
 
@@ -46,8 +45,8 @@ def read_matrix(
         )
     if 0 in matrix.shape:
         raise ValueError(f"{name} has shape {matrix.shape}: at least one user and one item are wanted")
-    if max(matrix.shape) > _INDEX_LIMIT:
-        raise ValueError(f"{name} has shape {matrix.shape}: at most {_INDEX_LIMIT} users and items are possible")
+    if max(matrix.shape) > MOST_ROWS:
+        raise ValueError(f"{name} has shape {matrix.shape}: at most {MOST_ROWS} users and items are possible")
     ordered = None if weights is None else _ordered_weights(weights, name, R, matrix)
     if not matrix.has_canonical_format:
         if ordered is not None:
@@ -70,7 +69,7 @@ class _Unlocked:
     def __init__(self, array: np.ndarray):
         interface = array.__array_interface__
         self.__array_interface__ = {**interface, "data": (interface["data"][0], False)}
-        self.array = array  # keeps the memory alive
+        self.base = array  # keeps the memory alive
 
 
 def unlocked(array: np.ndarray) -> np.ndarray:
@@ -113,7 +112,7 @@ def cells_of_events(events: Events, shape: Shape) -> Cells:
 
 def csr_of(cells: Cells, data: np.ndarray, shape: Shape) -> sparse.csr_array:
     """Return a SciPy array that shares its indices: it copies them where indptr has another dtype."""
-    indptr = cells.indptr.astype(np.int32) if len(cells.indices) <= _INDEX_LIMIT else cells.indptr
+    indptr = cells.indptr.astype(np.int32) if len(cells.indices) <= MOST_ROWS else cells.indptr
     return sparse.csr_array((data, cells.indices, indptr), shape=shape)
 
 
@@ -303,9 +302,9 @@ def _from_triplets(
                 raise ValueError(f"{name}[{position}]: the {side} must be at least 0, got {number!r}")
             if size is not None and number >= size:
                 raise ValueError(f"{name}[{position}]: the model has {size} {side}s, numbered from 0, got {number!r}")
-            if number >= _INDEX_LIMIT:
+            if number >= MOST_ROWS:
                 raise ValueError(
-                    f"{name}[{position}]: the {side} must be below {_INDEX_LIMIT}, got {number!r}; "
+                    f"{name}[{position}]: the {side} must be below {MOST_ROWS}, got {number!r}; "
                     "number users and items from 0, without gaps"
                 )
         if isinstance(value, str) or not isinstance(value, numbers.Real):

@@ -45,7 +45,7 @@ class Alternation:
 
     def __init__(self, model: Model, solver: str, n_threads: int) -> None:
         self.model, self.solver, self.n_threads = model, solver, n_threads
-        self._schedules: dict[str, sweep.Schedule] = {}
+        self._sections: dict[str, list[sweep.Section]] = {}
         self.unusual = {"user": Unusual(), "item": Unusual()}  # of the latest half-steps
         self.background = {side: bool(self.sides(side)[0].columns[:, BACKGROUND].any()) for side in ("user", "item")}
         # Gram matrices weighted by the ridge, of the panels that have only been rotated since it was computed.
@@ -160,10 +160,10 @@ class Alternation:
     def solve_rows(self, side: str, Y: np.ndarray, g: np.ndarray, plan: Plan) -> sweep.Outcome:
         """Solve the rows of a side for the fixed panel `Y`, whose background has the eigenvalues `g`."""
         problem, _, X, _ = self.sides(side)
-        if side not in self._schedules:
+        if side not in self._sections:
             typical = self._plan(side, warm=True)
-            self._schedules[side] = sweep.make_schedule(problem.cells.counts, Y, typical, self.n_threads)
-        return sweep.half_step(problem, Y, g, self.model.width, X, plan, self.n_threads, self._schedules[side])
+            self._sections[side] = sweep.make_sections(problem.cells, Y, typical, self.n_threads)
+        return sweep.half_step(problem, Y, g, self.model.width, X, plan, self.n_threads, self._sections[side])
 
     def _to_eigenbasis(self, side: str, balance: bool, needed: bool) -> np.ndarray:
         """Balance the panels and rotate them so that the background of Y is diagonal. Return its eigenvalues.

@@ -15,6 +15,11 @@ WEIGHT, BACKGROUND = 0, 1
 RIDGE = 2
 OFFSET = 2
 
+# Sizes that kernels can count. int32 numbers rows and columns, int64 all else: entries, and positions in panels, whose
+# products tests/test_problem.py computes for these sizes. Numba multiplies smaller integers as int64.
+MOST_ROWS = 2**31 - 1  # or columns
+MOST_FACTORS = 2**20
+
 # Status of a row. The models turn one above OK into an error message. MINIMUM_NORM: of many solutions the smallest.
 # IMPRECISE: rounding may have moved the solution by more than 1%, see `rows.precision`.
 IMPRECISE, MINIMUM_NORM, OK, NOT_POSITIVE, NOT_FINITE = -2, -1, 0, 1, 2

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -9,9 +10,10 @@ import numpy as np
 from .basis import fix, rotate
 from .jit import kernel, next_block
 from .loss import of_rows
+from .mapped import in_turn, row_blocks
 from .panel import aligned_copy, as_panel
 from .plan import Plan, plan_for, predicted_cost
-from .problem import BACKGROUND, IMPRECISE, MINIMUM_NORM, NOT_FINITE, OK, RowProblem, Unusual, in_float64
+from .problem import BACKGROUND, IMPRECISE, MINIMUM_NORM, NOT_FINITE, OK, Cells, RowProblem, Unusual, in_float64
 from .rows.blocked_rows import (
     Batch,
     batch_memory,
@@ -51,6 +53,16 @@ class Schedule(NamedTuple):
     """int32: the rows that are not in `order`, because all threads solve each of them together."""
 
 
+class Section(NamedTuple):
+    """Rows that are solved before others are looked at: all of them, or one block of `mapped.row_blocks`."""
+
+    begin: int
+    end: int
+    """The row after the last."""
+    schedule: Schedule
+    """Counts rows from `begin`."""
+
+
 class Outcome(NamedTuple):
     """The result of a half-step beside the panel."""
 
@@ -78,7 +90,7 @@ def half_step(
     X: np.ndarray,
     plan: Plan,
     n_threads: int,
-    schedule: Schedule | None = None,
+    sections: Sequence[Section] | None = None,
 ) -> Outcome:
     """Solve every row of `problem` for the fixed panel `Y` into the panel `X`; of many solutions the smallest.
 
@@ -97,31 +109,30 @@ def half_step(
         In: the previous rows, which a warm plan starts from. Out: the solutions; rows that failed are 0.
     plan : Plan
     n_threads : int
-    schedule : Schedule, optional
-        The schedule of an earlier half-step over the same rows.
+    sections : sequence of Section, optional
+        As `make_sections` returned them for an earlier half-step over the same rows.
 
     Returns
     -------
     Outcome
     """
-    counts = problem.cells.counts
-    if schedule is None:
-        schedule = make_schedule(counts, Y, plan, n_threads)
+    if sections is None:
+        sections = make_sections(problem.cells, Y, plan, n_threads)
     if plan.sketch:
-        return _solve_rows(problem, Y, g, width, X, plan, n_threads, schedule)
+        return _solve_rows(problem, Y, g, width, X, plan, n_threads, sections)
     plan = plan._replace(bounds=bounds_for(problem, Y))
     null = null_directions(Y, g, width)
     free = without_ridge(problem.rows, g.max()) if null is not None else np.zeros(0, bool)
     if null is None or not free.any():
-        outcome = _solve_and_mend(problem, Y, g, width, X, plan, n_threads, schedule)
+        outcome = _solve_and_mend(problem, Y, g, width, X, plan, n_threads, sections)
     else:
         # With nothing in these columns their g does not count: it only has to be positive.
         reduced, x = aligned_copy(Y), aligned_copy(X)
         reduced[:, null] = x[:, null] = 0
-        outcome = _solve_and_mend(problem, reduced, np.where(null, g.max(), g), width, x, plan, n_threads, schedule)
-        outcome.status[(outcome.status == OK) & (counts > 0)] = MINIMUM_NORM
+        outcome = _solve_and_mend(problem, reduced, np.where(null, g.max(), g), width, x, plan, n_threads, sections)
+        outcome.status[(outcome.status == OK) & (problem.cells.counts > 0)] = MINIMUM_NORM
         if not free.all():
-            others = _solve_and_mend(problem, Y, g, width, X, plan, n_threads, schedule)
+            others = _solve_and_mend(problem, Y, g, width, X, plan, n_threads, sections)
             outcome = Outcome(*(np.where(free, *both) for both in zip(outcome, others, strict=True)))
         X[free] = x[free]
     solve_again(problem, Y, g[:width], width, X, *outcome)
@@ -136,10 +147,10 @@ def _solve_and_mend(
     X: np.ndarray,
     plan: Plan,
     n_threads: int,
-    schedule: Schedule,
+    sections: Sequence[Section],
 ) -> Outcome:
     """Solve every row by the kernels, and those that float32 does not hold again in float64."""
-    outcome = _solve_rows(problem, Y, g, width, X, plan, n_threads, schedule)
+    outcome = _solve_rows(problem, Y, g, width, X, plan, n_threads, sections)
     if Y.dtype == np.float64 or not outcome.status.any():
         return outcome
     again = outcome.status != OK
@@ -197,32 +208,75 @@ def _solve_rows(
     X: np.ndarray,
     plan: Plan,
     n_threads: int,
-    schedule: Schedule,
+    sections: Sequence[Section],
 ) -> Outcome:
     """Solve every row by the kernels."""
-    order, blocks, longest, batches, too_long = schedule
-    kp, losses = Y.shape[1], np.zeros(len(X))
-    status = np.zeros(len(X), np.int8)
+    kp, losses, status = Y.shape[1], np.zeros(len(X)), np.zeros(len(X), np.int8)
+    lowest = g[:width].min()  # once: a compiled minimum is not a vector loop, and would cost each row 100 ns
+    schedules = [section.schedule for section in sections]
+    # For all sections alike, so that the bits of a row do not depend on what section it is in.
+    long = [problem.rows[begin:][schedule.order[: schedule.batches[-1]]] for begin, _, schedule in sections]
+    together = any(map(len, long)) and serves(np.concatenate(long), lowest, kp, plan)
+    # Allocated before the threads start: a thread that allocates holds the GIL, and the others wait.
+    workers = max(1, min(n_threads, max(len(schedule.blocks) for schedule in schedules) - 1))
+    longest = max(schedule.longest for schedule in schedules)
+    memory = [
+        (workspace(kp, longest, Y.dtype), batch_memory(kp, Y.dtype) if together else None) for _ in range(workers)
+    ]
+    cells_of_sections = in_turn(problem.cells, [(begin, end) for begin, end, _ in sections])
+    for (begin, end, schedule), cells in zip(sections, cells_of_sections, strict=True):
+        part, rows = problem._replace(cells=cells, rows=problem.rows[begin:end]), slice(begin, end)
+        results = X[rows], losses[rows], status[rows]
+        _solve_section(part, Y, g, lowest, width, *results, plan, n_threads, schedule, memory)
+    return Outcome(losses, status)
+
+
+def _solve_section(
+    problem: RowProblem,
+    Y: np.ndarray,
+    g: np.ndarray,
+    lowest: np.floating,
+    width: int,
+    X: np.ndarray,
+    losses: np.ndarray,
+    status: np.ndarray,
+    plan: Plan,
+    n_threads: int,
+    schedule: Schedule,
+    memory: Sequence[tuple[Workspace, Batch | None]],
+) -> None:
+    """Solve the rows of a section, in batches where there is memory for them; the arrays hold these rows only."""
+    order, blocks, _, batches, too_long = schedule
     for u in too_long:
         status[u], losses[u] = solve_long_row(problem, u, Y, g, width, X[u], plan, n_threads)
-    lowest = g[:width].min()  # once: a compiled minimum is not a vector loop, and would cost each row 100 ns
-    together = len(batches) > 1 and serves(problem.rows[order[: batches[-1]]], lowest, kp, plan)
-    # Allocated before the threads start: a thread that allocates holds the GIL, and the others wait.
-    workers = max(1, min(n_threads, len(blocks) - 1))
-    free: list[Workspace] = [workspace(kp, longest, Y.dtype) for _ in range(workers)]
-    free_batches: list[Batch] = [batch_memory(kp, Y.dtype) for _ in range(together * workers)]
-    next_batch, columns = np.zeros(1, np.int64), columns_of_block(kp, Y.dtype)
-    if together:
+    free, next_batch, columns = list(memory), np.zeros(1, np.int64), columns_of_block(Y.shape[1], Y.dtype)
+    if memory[0][1] is not None:
         blocks = blocks[np.searchsorted(blocks, batches[-1]) :]
 
     def work(counter: np.ndarray) -> None:
-        results = X.reshape(-1), plan, losses, status, free.pop()
-        if together:
-            solve_batches(next_batch, order, batches, columns, problem, Y, g, width, *results, free_batches.pop())
+        ws, batch = free.pop()
+        results = X.reshape(-1), plan, losses, status, ws
+        if batch is not None:
+            solve_batches(next_batch, order, batches, columns, problem, Y, g, width, *results, batch)
         _solve_blocks(counter, order, blocks, problem, Y, g, lowest, width, *results)
 
-    spread(work, workers)
-    return Outcome(losses, status)
+    spread(work, len(memory))
+
+
+def make_sections(cells: Cells, Y: np.ndarray, plan: Plan, n_threads: int) -> list[Section]:
+    """Return the rows in sections, each with its schedule. Only the shape and the dtype of the fixed panel `Y` count.
+
+    There is one section, unless the entries lie in mapped files.
+    """
+    indptr, longest = cells.indptr, len(cells.indices)
+    if cells.n_rows == 1 and longest <= LONG:
+        # One row to fold in: predicting its cost would take a third of the time.
+        alone = Schedule(np.zeros(1, np.int32), np.array([0, 1]), longest, np.zeros(1, np.int64), np.zeros(0, np.int32))
+        return [Section(0, 1, alone)]
+    return [
+        Section(begin, end, make_schedule(indptr[begin + 1 : end + 1] - indptr[begin:end], Y, plan, n_threads))
+        for begin, end in row_blocks(cells)
+    ]
 
 
 def make_schedule(counts: np.ndarray, Y: np.ndarray, plan: Plan, n_threads: int) -> Schedule:
@@ -233,9 +287,6 @@ def make_schedule(counts: np.ndarray, Y: np.ndarray, plan: Plan, n_threads: int)
     """
     n_columns, width = Y.shape
     longest, none = int(counts.max()), np.zeros(1, np.int64)
-    if len(counts) == 1 and longest <= LONG:
-        # One row to fold in: predicting its cost would take a third of the time.
-        return Schedule(np.zeros(1, np.int32), np.array([0, 1]), longest, none, np.zeros(0, np.int32))
     # NumPy sorts numbers of 16 bits by radix, in a fifth of the time.
     order = np.argsort(-counts.astype(np.int16 if longest < 2**15 else np.int64), kind="stable").astype(np.int32)
     too_long, order = np.split(order, [np.count_nonzero(counts > LONG)])

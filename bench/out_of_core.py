@@ -1,0 +1,156 @@
+"""A fit of mapped files beside the same fit in memory: `python -m bench.out_of_core --entries 20_000_000 --factors 32`.
+
+Each fit runs in a process of its own, with the compiled functions loaded before. Memory is anonymous memory: what the
+process holds beside the copies of files that the system keeps and can give back. The files are made in a folder that is
+deleted at the end. With `--cold` the system is asked to forget the files before each fit.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parent.parent
+CHUNK = 5_000_000  # entries made at a time
+
+
+def make(folder: Path, n_entries: int, n_users: int, n_items: int) -> None:
+    """Write a generated matrix by user and by item: long and short users, popular and rare items, values 1 to 5."""
+    import numpy as np
+    from scipy import sparse
+
+    rng, per_user = np.random.default_rng(0), n_entries / n_users
+    columns, counts, step = [], [], max(1, int(CHUNK / per_user))
+    for begin, end in pairwise([*range(0, n_users, step), n_users]):
+        wanted = 1 + rng.geometric(1 / per_user, end - begin)
+        users = np.repeat(np.arange(end - begin), wanted)
+        keys = np.unique(users * n_items + (n_items * rng.random(len(users)) ** 3).astype(np.int64))
+        counts.append(np.bincount(keys // n_items, minlength=end - begin))
+        columns.append((keys % n_items).astype(np.int32))
+    indices = np.concatenate(columns)
+    indptr = np.concatenate([[0], np.cumsum(np.concatenate(counts))])
+    values = rng.integers(1, 6, len(indices)).astype(np.float32)
+    turned = sparse.csr_array((values, indices, indptr), shape=(n_users, n_items)).tocsc()
+    for name, parts in (("user", (indptr, indices, values)), ("item", (turned.indptr, turned.indices, turned.data))):
+        for part, array, dtype in zip(("indptr", "indices", "values"), parts, ("i8", "i4", "f4"), strict=True):
+            np.save(folder / f"{name}-{part}.npy", array.astype(dtype, copy=False))
+
+
+class Watch(threading.Thread):
+    """Look at this process's anonymous memory 50 times a second, and keep the largest."""
+
+    def __init__(self) -> None:
+        super().__init__(daemon=True)
+        self.peak, self.ended = 0, threading.Event()
+
+    def run(self) -> None:
+        """Look until `ended` is set."""
+        while not self.ended.wait(0.02):
+            self.peak = max(self.peak, anonymous())
+
+
+def anonymous() -> int:
+    """Return the bytes of anonymous memory that this process holds."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return 1024 * next(int(line.split()[1]) for line in lines if line.startswith("RssAnon"))
+
+
+def forget(folder: Path) -> None:
+    """Ask the system to forget its copies of the files."""
+    for path in folder.iterdir():
+        with path.open("rb") as file:
+            os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+
+
+def fit(folder: Path, where: str, factors: int, iterations: int, users: int, items: int) -> dict[str, Any]:
+    """Fit in this process, and return what it took."""
+    import numpy as np
+    from scipy import sparse
+
+    import fastals
+    from bench.same_bits import digest
+    from fastals.data.interactions import Interactions
+    from fastals.engine.problem import Cells
+
+    model = fastals.ImplicitALS(factors, iterations=iterations, alpha=10.0, random_state=0)
+    rows = np.random.default_rng(0).integers(1, 9, (300, 200)) * np.tri(300, 200, -50)
+    model.fit(rows)  # loads the compiled functions
+    before, watch = anonymous(), Watch()
+    watch.start()
+    clock, cpu = time.perf_counter(), time.process_time()
+    if where == "memory":
+        indptr, indices, values = (np.load(folder / f"user-{part}.npy") for part in ("indptr", "indices", "values"))
+        small = indptr.astype(np.int32) if indptr[-1] < 2**31 else indptr
+        R: Any = sparse.csr_array((values, indices, small), shape=(users, items))
+    else:
+        sides = []
+        for side in ("user", "item"):
+            parts = (np.load(folder / f"{side}-{part}.npy", mmap_mode="r") for part in ("indptr", "indices", "values"))
+            sides.append(Cells(*parts, np.ones(1, np.float32)))
+        R = Interactions._make((users, items), np.dtype("f4"), None, None, cells=sides[0], turned=sides[1], locked=True)
+    model.fit(R)
+    found = {"seconds": time.perf_counter() - clock, "cpu": time.process_time() - cpu, "before": before}
+    watch.ended.set()
+    panels = model.user_factors_.nbytes + model.item_factors_.nbytes
+    bits = digest(model.user_factors_, model.item_factors_, model.loss_history_)
+    return found | {"peak": watch.peak, "factors": panels, "bits": bits}
+
+
+def main() -> int:
+    """Make the files and fit them both ways, one after the other."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--entries", type=int, default=20_000_000)
+    parser.add_argument("--users", type=int, help="default: entries / 100")
+    parser.add_argument("--items", type=int, help="default: users / 4")
+    parser.add_argument("--factors", type=int, default=32)
+    parser.add_argument("--iterations", type=int, default=3)
+    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--cold", action="store_true")
+    parser.add_argument("--folder", type=Path, help="keep the files here, and use those that are there")
+    parser.add_argument("--fit", choices=("memory", "mapped"), help=argparse.SUPPRESS)
+    given = parser.parse_args()
+    users = given.users or max(1, given.entries // 100)
+    items = given.items or max(1, users // 4)
+    if given.fit:
+        json.dump(fit(given.folder, given.fit, given.factors, given.iterations, users, items), sys.stdout)
+        return 0
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = given.folder or Path(temporary)
+        folder.mkdir(exist_ok=True)
+        if not (folder / "item-values.npy").exists():
+            make(folder, given.entries, users, items)
+        print(f"{given.entries:,} entries, {users:,} users, {items:,} items, {given.factors} factors; MB and seconds")
+        print(f"{'':8} {'seconds':>8} {'CPU':>8} {'before':>8} {'peak':>8} {'factors':>8} {'beyond':>8}  bits")
+        found = []
+        for _ in range(given.repeats):
+            for where in ("memory", "mapped"):
+                if given.cold:
+                    forget(folder)
+                sizes = [f"--{name}={getattr(given, name)}" for name in ("factors", "iterations")]
+                command = [sys.executable, "-m", "bench.out_of_core", "--fit", where, "--folder", str(folder)]
+                command += [*sizes, f"--users={users}", f"--items={items}"]
+                done = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, text=True, check=True)
+                one = json.loads(done.stdout)
+                found.append(one["bits"])
+                memory = [one[name] / 1e6 for name in ("before", "peak", "factors")]
+                memory.append(memory[1] - memory[2])
+                print(
+                    f"{where:8} {one['seconds']:8.2f} {one['cpu']:8.2f}",
+                    *(f"{mb:8.0f}" for mb in memory),
+                    "",
+                    one["bits"],
+                )
+    return int(len(set(found)) > 1)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

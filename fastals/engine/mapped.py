@@ -1,0 +1,71 @@
+"""Entries in mapped files: one block of rows after another is solved, and the next one is read ahead.
+
+So a fit holds the factors in memory of its own, and of the entries only what the system keeps as a copy of the files.
+Rows are solved one by one, so blocks change no bits.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from itertools import pairwise
+from mmap import mmap
+from threading import Thread
+from typing import Any
+
+import numpy as np
+
+from .problem import Cells
+
+# Entries of a block, unless one row has more. 32 MB with values: large enough that threads rarely wait for each other
+# at its end, small enough for two blocks to stay in memory.
+ENTRIES = 2**22
+PAGE = 4096  # bytes, the smallest page of any system
+
+
+def is_mapped(array: Any) -> bool:
+    """Tell whether the numbers of an array lie in a mapped file."""
+    while array is not None and not isinstance(array, mmap):
+        array = getattr(array, "base", None)
+    return array is not None
+
+
+def row_blocks(cells: Cells) -> list[tuple[int, int]]:
+    """Return the first row of each block and the row after its last: one block of all rows, unless files are mapped.
+
+    The blocks depend on the data alone, never on the number of threads.
+    """
+    ends, indptr = [0], cells.indptr
+    while ends[-1] < cells.n_rows and is_mapped(cells.indices):
+        end = int(np.searchsorted(indptr, indptr[ends[-1]] + ENTRIES, side="right")) - 1
+        ends.append(max(end, ends[-1] + 1))
+    return list(pairwise(ends)) if len(ends) > 1 else [(0, cells.n_rows)]
+
+
+def in_turn(cells: Cells, blocks: Sequence[tuple[int, int]]) -> Iterator[Cells]:
+    """Yield the cells of each block once they have been read, while a thread reads the next block."""
+    if len(blocks) == 1:
+        yield cells
+        return
+    wait = _begin_to_read(cells, *blocks[0])
+    for block, following in zip(blocks, [*blocks[1:], None], strict=True):
+        wait()
+        if following is not None:
+            wait = _begin_to_read(cells, *following)
+        yield cells.part(*block)
+
+
+def _begin_to_read(cells: Cells, begin: int, end: int) -> Callable[[], None]:
+    """Read rows into memory on a thread; return what waits for it. Nothing depends on it but time."""
+    reader = Thread(target=_read, args=(cells, begin, end), name="fastals-reader", daemon=True)
+    try:
+        reader.start()
+    except RuntimeError:  # no thread can be started
+        return lambda: None
+    return reader.join
+
+
+def _read(cells: Cells, begin: int, end: int) -> None:
+    """Touch each page of the entries of some rows."""
+    place = slice(cells.indptr[begin], cells.indptr[end])
+    for array in (cells.indices, cells.values, cells.weights):
+        array[place].view(np.uint8)[::PAGE].max(initial=0)
