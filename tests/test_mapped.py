@@ -70,7 +70,8 @@ def test_blocks_have_every_row_once_and_few_entries(counts, most):
     assert blocks[-1][1] == len(counts)
     for begin, end in blocks:
         assert end == begin + 1 or indptr[end] - indptr[begin] <= most
-        assert end == len(counts) or indptr[end + 1] - indptr[begin] > most
+        assert 0 < end - begin <= most
+        assert end in (len(counts), begin + most) or indptr[end + 1] - indptr[begin] > most
 
 
 @pytest.mark.parametrize("threads", [True, False], ids=["a thread reads", "no thread can be started"])

@@ -109,20 +109,14 @@ class Interactions(Frozen):
         turned: Cells | None = None,
         locked: bool = False,
     ) -> Interactions:
-        """Make interactions of parts that have been checked: of events, or of the rows of a matrix.
-
-        `turned` are the rows of its transpose, where they are there already. `locked` says that the arrays are
-        read-only.
-        """
+        """Make interactions of checked parts: events, or the rows of a matrix, and those of its transpose if known."""
         self = cls.__new__(cls)
         own = None if events is None else events.read_only()
         self.__dict__.update(shape=shape, dtype=dtype, user_ids=user_ids, item_ids=item_ids, _given=own, _locked=locked)
-        if turned is not None:
-            self.__dict__["by_item"] = Cells(*map(unlocked, turned))
-        if cells is not None:
-            self.__dict__["by_user"] = Cells(*map(unlocked, cells))
+        sides = (("by_user", cells), ("by_item", turned))
+        self.__dict__.update({name: Cells(*map(unlocked, side)) for name, side in sides if side is not None})
         # Events that are finite may have sums that are not: the matrix tells, before any work.
-        elif own is not None and np.abs(own.values).sum(dtype=np.float64) > np.finfo(dtype).max:
+        if own is not None and np.abs(own.values).sum(dtype=np.float64) > np.finfo(dtype).max:
             self.by_user  # noqa: B018
         return self
 
@@ -447,8 +441,7 @@ class Interactions(Frozen):
             values = cast_values(self._given.values, wanted)
             check_finite("values", values, self._given.values, "events")
             return Interactions._make(self.shape, wanted, *names, events=self._given._replace(values=values))
-        weights = self.weights
-        cells, _ = read_matrix("R", self.csr, wanted, weights=weights)
+        cells, _ = read_matrix("R", self.csr, wanted, weights=self.weights)
         return Interactions._make(self.shape, wanted, *names, cells=cells, locked=self._locked)
 
     def renumbered(

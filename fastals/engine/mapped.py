@@ -16,8 +16,8 @@ import numpy as np
 
 from .problem import Cells
 
-# Entries of a block, unless one row has more. 32 MB with values: large enough that threads rarely wait for each other
-# at its end, small enough for two blocks to stay in memory.
+# Entries of a block at most, unless one row has more; and rows. 32 MB with values: large enough that threads rarely
+# wait for each other at its end, small enough for two blocks to stay in memory.
 ENTRIES = 2**22
 PAGE = 4096  # bytes, the smallest page of any system
 
@@ -36,8 +36,9 @@ def row_blocks(cells: Cells) -> list[tuple[int, int]]:
     """
     ends, indptr = [0], cells.indptr
     while ends[-1] < cells.n_rows and is_mapped(cells.indices):
-        end = int(np.searchsorted(indptr, indptr[ends[-1]] + ENTRIES, side="right")) - 1
-        ends.append(max(end, ends[-1] + 1))
+        begin = ends[-1]
+        end = int(np.searchsorted(indptr, indptr[begin] + ENTRIES, side="right")) - 1
+        ends.append(min(max(end, begin + 1), begin + ENTRIES))
     return list(pairwise(ends)) if len(ends) > 1 else [(0, cells.n_rows)]
 
 

@@ -215,8 +215,8 @@ def _solve_rows(
     lowest = g[:width].min()  # once: a compiled minimum is not a vector loop, and would cost each row 100 ns
     schedules = [section.schedule for section in sections]
     # For all sections alike, so that the bits of a row do not depend on what section it is in.
-    long = [problem.rows[begin:][schedule.order[: schedule.batches[-1]]] for begin, _, schedule in sections]
-    together = any(map(len, long)) and serves(np.concatenate(long), lowest, kp, plan)
+    long = [begin + of.order[: of.batches[-1]] for begin, _, of in sections if len(of.batches) > 1]
+    together = bool(long) and serves(problem.rows[np.concatenate(long)], lowest, kp, plan)
     # Allocated before the threads start: a thread that allocates holds the GIL, and the others wait.
     workers = max(1, min(n_threads, max(len(schedule.blocks) for schedule in schedules) - 1))
     longest = max(schedule.longest for schedule in schedules)
