@@ -9,6 +9,7 @@ from scipy import sparse
 import fastals
 from fastals.engine import sweep
 from fastals.engine.plan import TOLERANCE, plan_for
+from fastals.engine.problem import Cells
 from fastals.engine.rows import blocked_rows
 from tests.helpers import example, stored
 from tests.reference import Implicit
@@ -36,8 +37,20 @@ def test_a_schedule_has_every_row_once_and_long_ones_first(counts, n_threads):
         assert batches[-1] in blocks
         assert np.all(np.diff(batches) > 0)
         assert np.all(np.diff(batches) <= 8)
-        # A row by itself is not given a second thought.
-        assert batches[-1] == (np.count_nonzero(counts[order] > 100) if len(counts) > 1 else 0)
+        assert batches[-1] == np.count_nonzero(counts[order] > 100)
+
+
+def test_one_row_to_fold_in_is_solved_by_itself_whatever_its_length(monkeypatch):
+    monkeypatch.setattr(blocked_rows, "CACHED", 100 * 32)
+    plan, Y = plan_for("auto", np.dtype("float32"), True, warm=False, last=True), np.empty((500, 32), np.float32)
+    one = Cells(np.array([0, 200]), np.arange(200, dtype=np.int32), np.ones(1), np.ones(1))
+    [(begin, end, alone)] = sweep.make_sections(one, Y, plan, 2)
+    assert (begin, end, alone.longest) == (0, 1, 200)
+    parts = alone.order, alone.blocks, alone.batches, alone.too_long
+    assert [part.tolist() for part in parts] == [[0], [0, 1], [0], []]
+    monkeypatch.setattr(sweep, "LONG", 199)
+    [(_, _, together)] = sweep.make_sections(one, Y, plan, 2)
+    assert together.too_long.tolist() == [0]
 
 
 def test_rows_of_more_cells_than_16_bits_count_are_sorted():
