@@ -6,7 +6,7 @@ BIN := .venv/bin
 export NUMBA_CACHE_DIR := $(CURDIR)/.cache/numba/$(shell find fastals/engine -name '*.py' | sort | xargs cat | sha256sum | cut -c1-16)
 
 .DEFAULT_GOAL := help
-.PHONY: run published test fuzz floor lint bench quality clean help
+.PHONY: run published test fuzz floor lint docs wheel bench quality clean help
 
 run: .venv/run.stamp ## measure, recommend and say what to do next, on MovieLens 100K or ARGS="--data FILE --out DIR"
 	$(BIN)/python -m fastals $(ARGS)
@@ -31,6 +31,15 @@ lint: .venv/dev.stamp ## ruff and mypy
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
+docs: .venv/docs.stamp ## build the documentation in docs/_build/html; a warning is an error
+	$(BIN)/python -m sphinx -W --keep-going -q docs docs/_build/html $(ARGS)
+
+wheel: .venv/dev.stamp ## build the sdist and the wheel in dist, and test what is in them
+	rm -rf dist
+	$(BIN)/pip install --quiet build
+	$(BIN)/python -m build
+	$(BIN)/python -m pytest tests/test_packaging.py
+
 bench: .venv/peers.stamp ## run the benchmarks beside the peers and rewrite the tables of README.md and docs/benchmarks.md
 	$(BIN)/python -m bench.report $(ARGS)
 
@@ -38,7 +47,7 @@ quality: .venv/peers.stamp ## search parameters beside the peers, measure, and r
 	$(BIN)/python -m bench.bench_quality $(ARGS)
 
 clean: ## remove everything that the other targets made
-	rm -rf .venv .cache .pytest_cache .ruff_cache .mypy_cache .hypothesis .benchmarks build *.egg-info
+	rm -rf .venv .cache .pytest_cache .ruff_cache .mypy_cache .hypothesis .benchmarks build dist *.egg-info docs/_build docs/api/generated docs/examples
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 help: ## this list
@@ -55,6 +64,10 @@ help: ## this list
 
 .venv/dev.stamp: pyproject.toml .venv/bin/python
 	$(BIN)/pip install --quiet --editable '.[dev]'
+	@touch $@ .venv/run.stamp
+
+.venv/docs.stamp: pyproject.toml .venv/bin/python
+	$(BIN)/pip install --quiet --editable '.[docs]'
 	@touch $@ .venv/run.stamp
 
 .venv/peers.stamp: pyproject.toml .venv/bin/python
