@@ -90,16 +90,14 @@ def draw(model: ImplicitALS, data: demo.Data, folder: Path) -> str:
     kept, validation = map(demo.ones, split_random(learned_from, demo.TEST_SHARE, random_state=0))
     found = grid_search(model, grid, (kept, validation), "ndcg@10", refit=False)
     pictures: dict[str, Callable[[Any], Any]] = {
-        "convergence": lambda ax: plots.convergence(model, ax=ax),
-        "embedding": lambda ax: plots.embedding(model, liked, n_labels=8, names=names, ax=ax),
-        "degrees": lambda ax: plots.degrees(liked, ax=ax),
-        "tuning": lambda ax: plots.heat_map(found.table, "unobserved_weight", "regularization", ax=ax).set_title(
-            "NDCG@10 on validation data"
-        ),
+        "convergence": lambda figure: plots.convergence(model, ax=figure.subplots()),
+        "embedding": lambda figure: plots.embedding(model, liked, n_labels=8, names=names, ax=figure.subplots()),
+        "degrees": lambda figure: plots.degrees(liked, axes=figure.subplots(1, 2)),
+        "tuning": lambda figure: plots.heat_map(found, "unobserved_weight", "regularization", ax=figure.subplots()),
     }
     for name, paint in pictures.items():
-        figure = Figure(figsize=(5.5, 4.2), layout="constrained")
-        paint(figure.subplots())
+        figure = Figure(figsize=(7.5, 4.2) if name == "degrees" else (5.5, 4.2), layout="constrained")
+        paint(figure)
         figure.savefig(folder / f"{name}.png", dpi=200)
     return f"Pictures written to {folder}: {', '.join(f'{name}.png' for name in pictures)}"
 

@@ -63,6 +63,8 @@ class SearchResult:
         Its metric.
     model : ImplicitALS, ExplicitALS or WeightedALS
         Fitted with the best parameters.
+    metric : str
+        Name of the metric, or of the function that was passed as such.
 
     Examples
     --------
@@ -78,6 +80,7 @@ class SearchResult:
     best_parameters: Parameters
     best_score: float
     model: Model
+    metric: str
 
     def __repr__(self) -> str:
         n_candidates = len(self.table["score"])
@@ -141,6 +144,7 @@ class Search:
             copy.copy(self._prototype).set_params(**parameters)  # refuses unknown names
         self.trials = [Trial(parameters) for parameters in candidates]
         name, cutoff = _check_metric(metric)
+        self._metric = metric if isinstance(metric, str) else getattr(metric, "__qualname__", repr(metric))
         self.sign = -1.0 if name in LOWER_IS_BETTER else 1.0
         pairs = splits if isinstance(splits, list) else [splits]
         self._splits = [_prepare(model, pair, metric, name, cutoff, columns) for pair in pairs]
@@ -154,7 +158,7 @@ class Search:
         if journal is not None:
             header = {
                 "search": type(model).__name__,
-                "metric": metric if isinstance(metric, str) else getattr(metric, "__qualname__", repr(metric)),
+                "metric": self._metric,
                 "parameters": json.loads(canonical(model.get_params())),
                 "options": options,
                 "data": _digest(self._splits, dtype),
@@ -283,7 +287,7 @@ class Search:
         names = dict.fromkeys(name for trial in self.trials for name in trial.parameters)
         table = {name: _column([trial.parameters.get(name) for trial in self.trials]) for name in names}
         table |= {name: np.array([getattr(trial, name) for trial in self.trials]) for name in RESULTS}
-        return SearchResult(table, parameters, best.score, model)
+        return SearchResult(table, parameters, best.score, model, self._metric)
 
     def _model(self, trial: Trial) -> Any:
         """Return the candidate's model, not fitted."""
