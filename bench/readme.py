@@ -1,4 +1,4 @@
-"""Fill tables: parameters in docs/guide.md, faults in README.md, published figures in docs/benchmarks.md.
+"""Fill tables: parameters in docs/guide/models.md, faults in README.md, published figures in docs/benchmarks.md.
 
 python -m bench.readme [NAME ...]
 
@@ -14,7 +14,7 @@ from bench.report import README, ROOT, fill, rewrite
 from examples.published import tables as published
 from fastals import ExplicitALS, ImplicitALS, WeightedALS, demo
 
-GUIDE = ROOT / "docs" / "guide.md"
+GUIDE = ROOT / "docs" / "guide" / "models.md"
 MODELS = (ImplicitALS, ExplicitALS, WeightedALS)
 PUBLISHED = {
     "ranking": published.ranking,
