@@ -220,15 +220,18 @@ def _label(ax: Axes, places: np.ndarray, names: list[str]) -> None:
     points = ax.transData.transform(places) * 72.0 / figure.dpi
     (left, bottom), (right, top) = ax.transAxes.transform([(0, 0), (1, 1)]) * 72.0 / figure.dpi
     font = FontProperties(size=LABEL_SIZE)
-    # Left, bottom, right, top of what a name must not cover: first the points that have names.
-    taken = [np.concatenate([point - 3.0, point + 3.0]) for point in points]
+    # Rows of left, bottom, right, top: what a name must not cover.
+    marks, written, lines = np.hstack([points - 3.0, points + 3.0]), np.empty((0, 4)), np.empty((0, 4))
     for place, point, name in zip(places, points, names, strict=True):
         width = TextToPath().get_text_width_height_descent(name, font, ismath=False)[0] + 4.0
         half = np.array([width, 1.4 * LABEL_SIZE]) / 2
-        middle = _free(point, half, taken, (left, bottom, right, top))
+        middle = _free(point, half, np.vstack([marks, written, lines]), written, (left, bottom, right, top))
+        if middle is None:  # then a line may cross a name, before a name is left out
+            middle = _free(point, half, np.vstack([marks, written]), written[:0], (left, bottom, right, top))
         if middle is None:
             continue
-        taken.append(np.concatenate([middle - half, middle + half]))
+        written = np.vstack([written, [*(middle - half), *(middle + half)]])
+        lines = np.vstack([lines, _line(point, middle)])
         ax.annotate(
             name,
             place,
@@ -245,20 +248,37 @@ def _label(ax: Axes, places: np.ndarray, names: list[str]) -> None:
 
 
 def _free(
-    point: np.ndarray, half: np.ndarray, taken: list[np.ndarray], frame: tuple[float, float, float, float]
+    point: np.ndarray,
+    half: np.ndarray,
+    taken: np.ndarray,
+    names: np.ndarray,
+    frame: tuple[float, float, float, float],
 ) -> np.ndarray | None:
-    """Return the middle of the nearest place for a box of this size that covers nothing, None if there is none."""
-    angles = np.arange(16) * np.pi / 8
+    """Return the middle of the nearest place for a box of this size, None if there is none.
+
+    The box covers nothing that is `taken`, and its line to the point crosses none of `names`.
+    """
+    angles = np.arange(24) * np.pi / 12
     directions = np.column_stack([np.cos(angles), np.sin(angles)])
-    others = np.array(taken)
     for distance in np.arange(10.0, np.hypot(frame[2] - frame[0], frame[3] - frame[1]), 6.0):
         for direction in directions:
             middle = point + direction * (distance + half * np.abs(direction))
-            low, high = middle - half, middle + half
-            inside = (low >= frame[:2]).all() and (high <= frame[2:]).all()
-            if inside and not ((low < others[:, 2:]) & (high > others[:, :2])).all(axis=1).any():
+            box = np.concatenate([middle - half, middle + half])
+            inside = (box[:2] >= frame[:2]).all() and (box[2:] <= frame[2:]).all()
+            if inside and not _meet(box[None], taken) and not _meet(_line(point, middle), names):
                 return middle
     return None
+
+
+def _meet(boxes: np.ndarray, others: np.ndarray) -> bool:
+    one, other = boxes[:, None], others[None]
+    return bool(((one[..., :2] < other[..., 2:]) & (one[..., 2:] > other[..., :2])).all(axis=2).any())
+
+
+def _line(start: np.ndarray, end: np.ndarray) -> np.ndarray:
+    """Return a line as boxes without a size, about four points apart."""
+    pieces = np.linspace(start, end, 2 + int(np.hypot(*(end - start)) / 4))
+    return np.hstack([pieces, pieces])
 
 
 def _principal_plane(factors: np.ndarray, side: str) -> tuple[np.ndarray, np.ndarray]:
@@ -322,7 +342,18 @@ def degrees(R: MatrixLike, *, axes: Sequence[Axes] | None = None, **columns: Unp
             ylabel=f"{name}s with at least as many",
             title=f"{len(counts):,} {name}s, median {np.median(counts):,.6g}",
         )
+        _whole_numbers(ax.xaxis, counts[-1] / counts[0])
+        _whole_numbers(ax.yaxis, len(counts))
     return of_users, of_items
+
+
+def _whole_numbers(axis: Any, span: float) -> None:
+    """Write 1, 10, 100 at a logarithmic axis, and 2 and 5 between where it is short."""
+    from matplotlib.ticker import LogLocator, NullFormatter
+
+    axis.set_major_locator(LogLocator(subs=(1, 2, 5) if span < 1000 else (1,)))
+    axis.set_major_formatter("{x:,.0f}")
+    axis.set_minor_formatter(NullFormatter())
 
 
 def cutoffs(
@@ -387,7 +418,9 @@ def cutoffs(
     ax.set_xscale("log")
     ax.set_xticks(ks, [str(k) for k in ks])
     ax.set_xticks([], minor=True)
-    ax.set(xlabel="length k of the list", ylabel=_word(metric), title=f"{_word(metric)} by length, with 95% intervals")
+    word = _word(metric)
+    title = f"{word[0].upper()}{word[1:]} by length of list, with 95% intervals"
+    ax.set(xlabel="length k of the list", ylabel=word, title=title)
     if len(evaluations) > 1 or labels is not None:
         ax.legend()
     return ax
