@@ -222,11 +222,12 @@ def _label(ax: Axes, places: np.ndarray, names: list[str]) -> None:
     font = FontProperties(size=LABEL_SIZE)
     # Rows of left, bottom, right, top: what a name must not cover.
     marks, written, lines = np.hstack([points - 3.0, points + 3.0]), np.empty((0, 4)), np.empty((0, 4))
-    for place, point, name in zip(places, points, names, strict=True):
+    for row, (place, point, name) in enumerate(zip(places, points, names, strict=True)):
         width = TextToPath().get_text_width_height_descent(name, font, ismath=False)[0] + 4.0
         half = np.array([width, 1.4 * LABEL_SIZE]) / 2
-        middle = _free(point, half, np.vstack([marks, written, lines]), written, (left, bottom, right, top))
-        if middle is None:  # then a line may cross a name, before a name is left out
+        crossed = np.vstack([written, np.delete(marks, row, axis=0)])
+        middle = _free(point, half, np.vstack([marks, written, lines]), crossed, (left, bottom, right, top))
+        if middle is None:  # then a line may cross another, before a name is left out
             middle = _free(point, half, np.vstack([marks, written]), written[:0], (left, bottom, right, top))
         if middle is None:
             continue
@@ -251,12 +252,12 @@ def _free(
     point: np.ndarray,
     half: np.ndarray,
     taken: np.ndarray,
-    names: np.ndarray,
+    crossed: np.ndarray,
     frame: tuple[float, float, float, float],
 ) -> np.ndarray | None:
     """Return the middle of the nearest place for a box of this size, None if there is none.
 
-    The box covers nothing that is `taken`, and its line to the point crosses none of `names`.
+    The box covers nothing that is `taken`, and its line to the point meets none of `crossed`.
     """
     angles = np.arange(24) * np.pi / 12
     directions = np.column_stack([np.cos(angles), np.sin(angles)])
@@ -265,7 +266,7 @@ def _free(
             middle = point + direction * (distance + half * np.abs(direction))
             box = np.concatenate([middle - half, middle + half])
             inside = (box[:2] >= frame[:2]).all() and (box[2:] <= frame[2:]).all()
-            if inside and not _meet(box[None], taken) and not _meet(_line(point, middle), names):
+            if inside and not _meet(box[None], taken) and not _meet(_line(point, middle), crossed):
                 return middle
     return None
 
