@@ -8,7 +8,7 @@ sys.path.insert(0, str(HERE.parent))
 
 import fastals  # noqa: E402
 
-# Sphinx reads only what stands below docs/. Notebooks that have not changed keep their time, and their results.
+# Sphinx reads only what stands below docs/.
 SOURCES = {page.name: page.read_bytes() for page in (HERE.parent / "examples").glob("*.md")}
 NOTEBOOKS = HERE / "examples"
 NOTEBOOKS.mkdir(exist_ok=True)
@@ -44,8 +44,7 @@ numpydoc_xref_param_type = False
 
 myst_enable_extensions = ["dollarmath", "amsmath"]
 myst_heading_anchors = 3
-nb_execution_mode = "cache"
-nb_execution_cache_path = str(HERE / "_build" / "notebooks")
+nb_execution_mode = "force"  # results change with the library, not only with the notebook
 nb_execution_in_temp = True
 nb_execution_timeout = 120
 nb_execution_raise_on_error = True
