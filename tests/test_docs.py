@@ -28,11 +28,10 @@ def referenced() -> set[str]:
     """Full names in the lists of docs/api."""
     found = set()
     for text in REFERENCE.values():
-        module = re.search(r"^\.\. currentmodule:: (\S+)", text, re.MULTILINE)
-        for entries in re.findall(
-            r"^\.\. autosummary::\n   :toctree: generated\n\n((?:   \S+\n)+)", text, re.MULTILINE
-        ):
-            found |= {f"{module[1]}.{name}" for name in entries.split()}
+        for part in re.split(r"^\.\. currentmodule:: ", text, flags=re.MULTILINE)[1:]:
+            module = part.split()[0]
+            for entries in re.findall(r"^ +:toctree: generated\n\n((?:   \S+\n)+)", part, re.MULTILINE):
+                found |= {f"{module}.{name}" for name in entries.split()}
     return found
 
 
