@@ -32,7 +32,7 @@ extensions = [
     "numpydoc",
     "myst_nb",
 ]
-source_suffix = {".md": "myst-nb", ".rst": "restructuredtext"}
+source_suffix = {".rst": "restructuredtext", ".md": "myst-nb"}  # the stubs of autosummary have the first
 templates_path = ["_templates"]
 exclude_patterns = ["_build"]
 suppress_warnings = ["mystnb.unknown_mime_type"]
@@ -61,3 +61,13 @@ html_theme_options = {
     "footer_end": ["theme-version"],
 }
 html_sidebars = {"benchmarks": [], "faq": [], "mathematics": [], "architecture": []}
+
+
+def escape_bars(app, what, name, obj, options, lines):
+    """Let |x| in docstrings stand for a length, not for a substitution of reStructuredText."""
+    lines[:] = [line if line.lstrip().startswith((">>>", "...")) else line.replace("|", r"\|") for line in lines]
+
+
+def setup(app):
+    """Connect what autodoc calls."""
+    app.connect("autodoc-process-docstring", escape_bars, priority=900)

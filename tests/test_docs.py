@@ -19,6 +19,7 @@ PUBLIC = (
     "fastals.compat.implicit.evaluation",
     "fastals.compat.implicit.nearest_neighbours",
     "fastals.compat.implicit.utils",
+    "fastals.compat.sklearn",
     "fastals.compat.translate",
     "fastals.compat.wals",
 )
