@@ -40,6 +40,7 @@ suppress_warnings = ["mystnb.unknown_mime_type"]
 autosummary_generate = True
 autodoc_typehints = "none"  # the docstrings have the types
 numpydoc_show_class_members = False  # the template of a class lists them
+toc_object_entries_show_parents = "hide"
 numpydoc_xref_param_type = False
 
 myst_enable_extensions = ["dollarmath", "amsmath"]
