@@ -55,7 +55,6 @@ Callback = Callable[[int, Any], Any]
 class _Checked(NamedTuple):
     """Parameters after their check."""
 
-    objective: Objective
     factors: int
     iterations: int
     solver: str
@@ -81,13 +80,14 @@ class Base(Stateful):
 
     # Parameters and data.
 
-    def _objective(self) -> Objective:
+    def _objective(self, R: Interactions | None = None) -> Objective:
+        """Return the objective for these data; without data numbers that follow from them are 0."""
         raise NotImplementedError
 
     def _check(self) -> _Checked:
         """Check all parameters; the first wrong one raises."""
+        self._objective()
         return _Checked(
-            objective=self._objective(),
             factors=check_integer("factors", self.factors, 1, MOST_FACTORS),
             iterations=check_integer("iterations", self.iterations, 0),
             solver=check_option("solver", self.solver, SOLVERS),
@@ -266,10 +266,11 @@ class Base(Stateful):
     ) -> Fitted:
         """Return the record of a fit."""
         checked = self._check()
-        objective, k = checked.objective, checked.factors
+        k = checked.factors
         cells = self._interactions(R, checked.dtype, weights=weights, **columns)
         if cells.nnz == 0:
             raise ValueError(f"R of shape {cells.shape} has no entries to learn from: at least one is wanted")
+        objective = self._objective(cells)
         statistics = objective.learn(cells)
         n_users, n_items = cells.shape
         width = k + objective.biases
@@ -456,7 +457,7 @@ class Base(Stateful):
         --------
         >>> import fastals
         >>> R = [(0, 0, 1), (0, 1, 1), (1, 1, 1)]
-        >>> 0 < fastals.ImplicitALS(2, random_state=0).fit(R).loss(R) < 1
+        >>> 0 < fastals.ImplicitALS(2, regularization=0.01, random_state=0).fit(R).loss(R) < 1
         True
         """
         fitted = self._whole_state

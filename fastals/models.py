@@ -7,6 +7,7 @@ from typing import Any, Literal, TypeAlias
 
 import numpy as np
 
+from . import defaults
 from .answers import Framing
 from .data.interactions import Interactions, MatrixLike
 from .data.types import FloatType
@@ -15,11 +16,12 @@ from .objectives import ItemWeights, Objective, check_regularization
 from .persistence import Saving, read_model
 from .scoring import Scoring
 from .updates import Updating
-from .validation import check_dtype, check_flag, check_number
+from .validation import check_dtype, check_flag, check_number, is_auto
 
 __all__ = ["ExplicitALS", "ImplicitALS", "WeightedALS", "load", "warmup"]
 
 Solver: TypeAlias = Literal["auto", "cholesky", "cg", "plain"]
+Auto: TypeAlias = Literal["auto"]
 
 
 class _ALS(Framing, Scoring, Explaining, Updating, Saving):
@@ -33,19 +35,20 @@ class ImplicitALS(_ALS):
     ----------
     factors : int, default 64
         Number of factors of a user and of an item.
-    regularization : float or (float, float), default 0.01
-        For users and items, or (user, item).
-    alpha : float, default 1.0
-        The confidence of an interaction with value r is 1 + alpha |r|.
+    regularization : 'auto', float or (float, float), default 'auto'
+        For users and items, or (user, item). 'auto': by a rule from sizes and counts, see `fastals.defaults`.
+    alpha : float, default 0.0
+        The confidence of an interaction with value r is 1 + alpha |r|. 0: all interactions count alike.
     iterations : int, default 15
         Number of ALS iterations; one iteration updates all items, then all users. From the second iteration on the
         updates are over-relaxed, and the loss never rises. The last update of the users is exact.
-    unobserved_weight : float, default 1.0
-        Weight of unobserved entries, whose target is 0.
-    popularity_exponent : float, default 0.0
+    unobserved_weight : 'auto' or float, default 'auto'
+        Weight of unobserved entries, whose target is 0. 'auto': all of them together weigh ten times as much as the
+        stored ones.
+    popularity_exponent : float, default 0.25
         The exponent e: an unobserved entry of item i weighs `unobserved_weight * p_i`, where `p_i` is proportional to
         (number of interactions of i)^e and has the mean 1.
-    regularization_exponent : float, default 0.0
+    regularization_exponent : float, default 1.0
         The exponent nu: the ridge of a user or item with n interactions is
         `regularization * (n + unobserved_weight * N)^nu`, where N is the number of items or users. 0: the same ridge
         for all; 1: the ridge of ALS-WR and iALS.
@@ -74,6 +77,9 @@ class ImplicitALS(_ALS):
         may be far above the second, because it contains the ridge of the start.
     n_iter_ : int
         Number of iterations done.
+    regularization_ : (float, float)
+    unobserved_weight_ : float
+        The numbers that were used, for users and for items; those of a rule have three digits.
 
     Notes
     -----
@@ -103,12 +109,12 @@ class ImplicitALS(_ALS):
     def __init__(
         self,
         factors: int = 64,
-        regularization: float | tuple[float, float] = 0.01,
-        alpha: float = 1.0,
+        regularization: Auto | float | tuple[float, float] = "auto",
+        alpha: float = 0.0,
         iterations: int = 15,
-        unobserved_weight: float = 1.0,
-        popularity_exponent: float = 0.0,
-        regularization_exponent: float = 0.0,
+        unobserved_weight: Auto | float = "auto",
+        popularity_exponent: float = 0.25,
+        regularization_exponent: float = 1.0,
         solver: Solver = "auto",
         dtype: FloatType = "float32",
         tol: float = 0.0,
@@ -128,17 +134,34 @@ class ImplicitALS(_ALS):
         self.n_threads = n_threads
         self.random_state = random_state
 
-    def _objective(self) -> Objective:
+    def _objective(self, R: Interactions | None = None) -> Objective:
+        alpha = check_number("alpha", self.alpha, 0.0)
+        exponent = check_number("regularization_exponent", self.regularization_exponent, 0.0)
+        unobserved = 0.0
+        if not is_auto("unobserved_weight", self.unobserved_weight):
+            unobserved = check_number("unobserved_weight", self.unobserved_weight, 0.0)
+        elif R is not None:
+            unobserved = defaults.unobserved_weight(R, alpha)
+        ridges = (0.0, 0.0)
+        if not is_auto("regularization", self.regularization):
+            ridges = check_regularization(self.regularization)
+        elif R is not None:
+            ridges = defaults.of_implicit(R, alpha, unobserved, exponent)
         return Objective(
             constant=1.0,
-            slope=check_number("alpha", self.alpha, 0.0),
+            slope=alpha,
             sign_target=1.0,
             value_target=0.0,
-            regularization=check_regularization(self.regularization),
-            unobserved_weight=check_number("unobserved_weight", self.unobserved_weight, 0.0),
+            regularization=ridges,
+            unobserved_weight=unobserved,
             popularity_exponent=check_number("popularity_exponent", self.popularity_exponent, 0.0),
-            regularization_exponent=check_number("regularization_exponent", self.regularization_exponent, 0.0),
+            regularization_exponent=exponent,
         )
+
+    @property
+    def unobserved_weight_(self) -> float:
+        """The weight of unobserved entries in the fit."""
+        return self._state.objective.unobserved_weight
 
     def _interactions(self, R: MatrixLike, dtype: np.dtype, **expected: Any) -> Interactions:
         return super()._interactions(R, dtype, **expected).without_zeros()
@@ -151,8 +174,9 @@ class ExplicitALS(_ALS):
     ----------
     factors : int, default 64
         Number of factors of a user and of an item, without the bias.
-    regularization : float or (float, float), default 0.1
-        For users and items, or (user, item); for factors and biases.
+    regularization : 'auto', float or (float, float), default 'auto'
+        For users and items, or (user, item); for factors and biases. 'auto': by a rule from counts and from the spread
+        of the ratings, see `fastals.defaults`.
     biases : bool, default True
         Predict `mean + user bias + item bias + x.y`, with biases solved together with the factors; False: `x.y`.
     regularization_exponent : float, default 1.0
@@ -162,7 +186,7 @@ class ExplicitALS(_ALS):
 
     Attributes
     ----------
-    user_factors_, item_factors_, loss_history_, n_iter_
+    user_factors_, item_factors_, loss_history_, n_iter_, regularization_
         As in `ImplicitALS`.
     user_biases_, item_biases_ : ndarray, shapes (n_users,), (n_items,)
         With `biases` only.
@@ -194,7 +218,7 @@ class ExplicitALS(_ALS):
     def __init__(
         self,
         factors: int = 64,
-        regularization: float | tuple[float, float] = 0.1,
+        regularization: Auto | float | tuple[float, float] = "auto",
         biases: bool = True,
         regularization_exponent: float = 1.0,
         iterations: int = 15,
@@ -215,14 +239,20 @@ class ExplicitALS(_ALS):
         self.n_threads = n_threads
         self.random_state = random_state
 
-    def _objective(self) -> Objective:
+    def _objective(self, R: Interactions | None = None) -> Objective:
+        exponent = check_number("regularization_exponent", self.regularization_exponent, 0.0)
+        ridges = (0.0, 0.0)
+        if not is_auto("regularization", self.regularization):
+            ridges = check_regularization(self.regularization)
+        elif R is not None:
+            ridges = defaults.of_ratings(R, exponent)
         return Objective(
             constant=1.0,
             slope=0.0,
             sign_target=0.0,
             value_target=1.0,
-            regularization=check_regularization(self.regularization),
-            regularization_exponent=check_number("regularization_exponent", self.regularization_exponent, 0.0),
+            regularization=ridges,
+            regularization_exponent=exponent,
             biases=check_flag("biases", self.biases),
         )
 
@@ -246,7 +276,7 @@ class WeightedALS(_ALS):
 
     Attributes
     ----------
-    user_factors_, item_factors_, loss_history_, n_iter_
+    user_factors_, item_factors_, loss_history_, n_iter_, regularization_
         As in `ImplicitALS`.
 
     Notes
@@ -293,7 +323,7 @@ class WeightedALS(_ALS):
         self.n_threads = n_threads
         self.random_state = random_state
 
-    def _objective(self) -> Objective:
+    def _objective(self, R: Interactions | None = None) -> Objective:
         weights = self.item_weights
         if weights is not None and not callable(weights):
             weights = np.asarray(weights)

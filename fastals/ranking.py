@@ -115,8 +115,8 @@ class Ranking(Base):
         >>> model = fastals.ImplicitALS(2, random_state=0).fit([(0, 0, 1), (0, 1, 1), (1, 1, 1)])
         >>> model.predict([0, 1], [1, 0]).shape
         (2,)
-        >>> model.predict([0, 99], [1, 1], unknown="nan", clip=(0, 0.5)).tolist()
-        [0.5, nan]
+        >>> model.predict([0, 99], [1, 1], unknown="nan", clip=(1, 5)).tolist()
+        [1.0, nan]
         """
         fitted = self._whole_state
         if clip is not None:

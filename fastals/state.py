@@ -131,6 +131,11 @@ class Stateful(Params):
         return len(self._state.history)
 
     @property
+    def regularization_(self) -> tuple[float, float]:
+        """The regularization of users and of items in the fit."""
+        return self._state.objective.regularization
+
+    @property
     def user_ids_(self) -> np.ndarray | None:
         """The users' ids in the order of `user_factors_`; None where the model was fitted on row numbers."""
         ids = self._state.users.ids

@@ -128,6 +128,13 @@ def check_option(name: str, value: Any, options: tuple[Option, ...]) -> Option:
     return options[options.index(value)]
 
 
+def is_auto(name: str, value: Any) -> bool:
+    """Tell whether a number is left to a rule; a text other than 'auto' is refused."""
+    if isinstance(value, str) and value != "auto":
+        raise ValueError(f"{name} must be 'auto' or a number, got {shown(value)}")
+    return isinstance(value, str)
+
+
 def check_unknown(value: Any) -> str:
     """Return what `unknown` says of ids that a model does not have: 'raise' or 'ignore'."""
     return check_option("unknown", value, ("raise", "ignore"))

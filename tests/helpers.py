@@ -37,6 +37,19 @@ def rounding(dtype: Any, steps: float, size: Any, condition: Any = 1.0) -> Any:
     return (BASIS + steps) * np.finfo(dtype).eps * size * condition
 
 
+# The papers' numbers, in the place of what a rule makes of the data.
+CLASSIC: dict[type, dict[str, Any]] = {
+    fastals.ImplicitALS: {
+        "regularization": 0.01,
+        "alpha": 1.0,
+        "unobserved_weight": 1.0,
+        "popularity_exponent": 0.0,
+        "regularization_exponent": 0.0,
+    },
+    fastals.ExplicitALS: {"regularization": 0.1},
+}
+
+
 @dataclass(frozen=True)
 class Case:
     """One objective with its parameters, which the model and the reference call alike."""
@@ -45,6 +58,9 @@ class Case:
     reference: type
     params: dict[str, Any] = field(default_factory=dict)
     cell_weights: bool = False
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "params", CLASSIC.get(self.model, {}) | self.params)
 
     def build(self, R: np.ndarray, seed: int = 0, **settings: Any) -> tuple[Any, Objective, dict[str, Any]]:
         """Return the model, the reference, and what `fit` and `loss` take beside R."""
@@ -233,7 +249,7 @@ def a_model(R, k, biases=False, **parameters):
     """Return the row problems of `R` and panels of zeros."""
     cells = fastals.Interactions(stored(R), "float64")
     kind = fastals.ExplicitALS if biases else fastals.ImplicitALS
-    objective = kind(factors=k, **parameters)._objective()
+    objective = kind(factors=k, **CLASSIC[kind] | parameters)._objective()
     statistics = objective.learn(cells)
     width = k + biases
     return Model(

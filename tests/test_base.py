@@ -17,6 +17,7 @@ from fastals import ExplicitALS, ImplicitALS, NotFittedError, WeightedALS
 from fastals.errors import SingularRowsWarning
 from tests.helpers import (
     CASES,
+    CLASSIC,
     GOOD,
     SMALL,
     assert_rows_close,
@@ -95,7 +96,7 @@ def test_tol_ends_the_fit_where_the_loss_hardly_falls():
 
 @every_model
 def test_no_iterations_solve_the_users_for_the_start(cls):
-    model = fitted(cls, iterations=0)
+    model = fitted(cls, iterations=0, **CLASSIC.get(cls, {}))
     assert model.n_iter_ == 0 == len(model.loss_history_)
     wanted, bounds, _ = half_step(reference_of(cls), example(), sides(model)[1], "user", "float64")
     assert_rows_close(sides(model)[0], wanted, bounds)

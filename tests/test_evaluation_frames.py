@@ -130,8 +130,9 @@ def test_plots_take_frames(parts):
         Interactions(parts[0], user_ids=ids[0], item_ids=ids[1])
     )
     got, want = plots.degrees(frame, **NAMES), plots.degrees(parts[0])
-    for ours, theirs in zip(got.get_lines(), want.get_lines(), strict=True):
-        np.testing.assert_array_equal(ours.get_data(), theirs.get_data())
+    for panel, wanted in zip(got, want, strict=True):
+        for ours, theirs in zip(panel.get_lines(), wanted.get_lines(), strict=True):
+            np.testing.assert_array_equal(ours.get_data(), theirs.get_data())
     points = plots.embedding(by_ids, frame, **NAMES).collections[0]
     np.testing.assert_array_equal(points.get_array(), plots.embedding(by_ids, parts[0]).collections[0].get_array())
 

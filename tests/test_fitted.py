@@ -11,10 +11,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import fastals
 from fastals import Interactions
 from fastals.engine.panel import as_panel
 from fastals.fitted import FEW, Row, Rows, Side, unit_rows
-from tests.helpers import dtypes, fitted, observed, stored
+from tests.helpers import CLASSIC, dtypes, fitted, observed, stored
 
 # Rows.
 
@@ -242,7 +243,7 @@ def test_records_are_frozen_and_copies_have_nothing_derived():
 
 
 def test_what_is_derived_is_made_once():
-    state = fitted()._state
+    state = fitted(**CLASSIC[fastals.ImplicitALS])._state
     assert state.rows_by_item() is state.rows_by_item()
     assert state.gram("item", False) is state.gram("item", False)
     assert state.items.columns(False) is state.items.columns(False)

@@ -32,7 +32,7 @@ LAYERS = [
     {"base", "filters"},
     {"state", "start", "errors", "storage", "checkpoint"},
     {"fitted"},
-    {"objectives"},
+    {"defaults", "objectives"},
     {"data.fetch", "data.published", "data.splits"},
     {"data.build"},
     {"data.passes"},

@@ -8,6 +8,7 @@ from scipy import sparse
 
 from fastals import ExplicitALS, ImplicitALS, Interactions, WeightedALS
 from tests.helpers import (
+    CLASSIC,
     GOOD,
     SMALL,
     every_model,
@@ -101,7 +102,8 @@ def test_zeros_and_signs():
         assert not same_model(fitted(cls, R=zero), fitted(cls, R=missing))
     # Disliked: weighs as much, wants 0.
     liked, disliked = np.array([[1.0, 5.0], [1.0, np.nan]]), np.array([[1.0, -5.0], [1.0, np.nan]])
-    assert fitted(R=liked).predict(0, 1) > 0.5 > fitted(R=disliked).predict(0, 1)
+    weak = CLASSIC[ImplicitALS]
+    assert fitted(R=liked, **weak).predict(0, 1) > 0.5 > fitted(R=disliked, **weak).predict(0, 1)
 
 
 @pytest.mark.parametrize("form", ["dense", "1-D", "csc", "csr, unsorted", "lists"])

@@ -16,6 +16,7 @@ from fastals.engine import basis, loss, sweep
 from fastals.engine.alternation import Alternation
 from tests.helpers import (
     CASES,
+    CLASSIC,
     GOOD,
     MODELS,
     SMALL,
@@ -236,7 +237,7 @@ def test_users_in_another_order(case: Case):
 def test_items_in_another_order(cls):
     """With the items' factors in another order the users' half-step sums in another order, and nothing else."""
     R = example(5)
-    model = fitted(cls, R, solver="cholesky")
+    model = fitted(cls, R, solver="cholesky", **CLASSIC.get(cls, {}))
     order = np.random.default_rng(0).permutation(R.shape[1])
     turned = copy.deepcopy(model)
     turned.item_factors_ = model.item_factors_[order]

@@ -338,7 +338,7 @@ def put(**entries):
         (put(params__depth=3), "params has 'depth', which is no part of one"),
         (put(params__factors=0), "factors must be at least 1, got 0"),
         (put(params__factors=True), "factors must be an integer, got True of type bool"),
-        (put(params__factors=2**64), "factors must be at most 9223372036854775807, got 18446744073709551616"),
+        (put(params__factors=2**64), "factors must be at most 1048576, got 18446744073709551616"),
         (put(params__regularization=[1, 2, 3]), r"regularization must be a number or \(user, item\), got 3 numbers.*"),
         (put(params__regularization=NESTED), ".*regularization.*"),
         (put(params__alpha=NESTED), "alpha must be a number, got .* of type tuple|params has 'alpha'.*"),

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 import fastals
 from fastals.errors import ImpreciseRowsWarning, SingularRowsWarning
-from tests.helpers import example, same_bits, same_model, sides, stored, weights_of
+from tests.helpers import CLASSIC, example, same_bits, same_model, sides, stored, weights_of
 from tests.reference import Explicit, Implicit, Weighted
 
 PROMISED = 0.01
@@ -66,7 +66,7 @@ def extremes(draw):
     kind = draw(st.sampled_from(["implicit", "explicit", "explicit, biases", "weighted"]))
     settings = {"regularization": ridge}
     if kind == "implicit":
-        settings |= {"alpha": confidence, "unobserved_weight": weight}
+        settings = CLASSIC[fastals.ImplicitALS] | settings | {"alpha": confidence, "unobserved_weight": weight}
         return fastals.ImplicitALS, Implicit(**settings), settings, R, {}
     if kind == "weighted":
         weights = confidence * np.random.default_rng(seed).choice([0.1, 1.0, 3.0], R.shape)
@@ -111,7 +111,9 @@ def test_every_fit_ends_with_rows_that_solve_their_equations(case, factors, dtyp
 @pytest.mark.parametrize("alpha", [4e6, 1e9])
 def test_high_confidences_in_float32(solver, alpha):
     R = np.abs(example(2, (60, 40), 0.3))
-    model = fastals.ImplicitALS(16, alpha=alpha, solver=solver, random_state=0).fit(stored(R, "float32"))
+    model = fastals.ImplicitALS(
+        16, **CLASSIC[fastals.ImplicitALS] | {"alpha": alpha}, solver=solver, random_state=0
+    ).fit(stored(R, "float32"))
     check_users(model, Implicit(alpha=alpha), R, False)
     # Rounding the users' factors to float32 counts, also in what is told.
     assert model.loss_history_[-1] == pytest.approx(Implicit(alpha=alpha).loss(R, *sides(model)), rel=1e-3)
@@ -120,7 +122,7 @@ def test_high_confidences_in_float32(solver, alpha):
 def test_an_unobserved_weight_far_above_the_confidences():
     R = np.abs(example(2, (60, 40), 0.97))
     params = {"alpha": 1.0, "unobserved_weight": 1e5}
-    model = fastals.ImplicitALS(8, random_state=0, **params).fit(stored(R, "float32"))
+    model = fastals.ImplicitALS(8, random_state=0, **CLASSIC[fastals.ImplicitALS] | params).fit(stored(R, "float32"))
     check_users(model, Implicit(**params), R, False)
 
 
@@ -135,7 +137,7 @@ def test_a_ridge_that_float32_loses(solver):
 
 def test_what_float64_does_not_hold_either_is_told():
     R = np.abs(example(2, (40, 60), 0.2))
-    model = fastals.ImplicitALS(24, alpha=1e36, dtype="float64", random_state=0)
+    model = fastals.ImplicitALS(24, **CLASSIC[fastals.ImplicitALS] | {"alpha": 1e36}, dtype="float64", random_state=0)
     sentence = r"^the factors of \d+ users and \d+ items may be off by more than 1%: even float64 does not hold"
     with pytest.warns(ImpreciseRowsWarning, match=sentence) as told:
         model.fit(stored(R))

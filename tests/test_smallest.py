@@ -12,7 +12,7 @@ from fastals.engine.basis import fix
 from fastals.engine.panel import as_panel
 from fastals.engine.problem import BACKGROUND, MINIMUM_NORM, OK, RIDGE
 from fastals.errors import SingularRowsWarning
-from tests.helpers import example, same_bits, same_model, stored
+from tests.helpers import CLASSIC, example, same_bits, same_model, stored
 
 BOARD = (np.indices((5, 5)).sum(axis=0) % 2).astype(float)
 MODELS = {
@@ -92,7 +92,9 @@ def test_rows_are_those_of_least_squares(name, seed, n_items, factors, density, 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("solver", ["auto", "cholesky", "cg", "plain"])
 def test_more_factors_than_the_data_have_rank(solver, dtype):
-    model = fastals.ImplicitALS(32, regularization=0.0, solver=solver, dtype=dtype, random_state=0)
+    model = fastals.ImplicitALS(
+        32, **CLASSIC[fastals.ImplicitALS] | {"regularization": 0.0}, solver=solver, dtype=dtype, random_state=0
+    )
     with pytest.warns(SingularRowsWarning) as told:
         model.fit(BOARD)
     assert len(told) == 1

@@ -8,7 +8,7 @@ import pytest
 from fastals import ExplicitALS, ImplicitALS, Interactions, NotFittedError, WeightedALS
 from fastals.engine.alternation import Alternation, Begin
 from fastals.start import begin
-from tests.helpers import a_model, observed, same_model, stored
+from tests.helpers import CLASSIC, a_model, observed, same_model, stored
 from tests.test_updates import SMALL, assert_same_cells, every_case, every_model, example, fitted
 
 # What is put into the panels.
@@ -23,7 +23,7 @@ def never():
 def put(start, cells, k, draw=never):
     """Return what `begin` returns, and the panels."""
     biases = start is not None and start.items.biased
-    objective = ExplicitALS()._objective() if biases else ImplicitALS()._objective()
+    objective = (kind := ExplicitALS if biases else ImplicitALS)(**CLASSIC[kind])._objective()
     model = a_model(cells.csr.toarray(), k, biases)
     model.X[:], model.Y[:] = 7, 7
     return begin(model, draw, start, objective, cells), model.X, model.Y
@@ -56,12 +56,12 @@ def test_rows_go_where_their_ids_are(cls):
 
 def test_users_count_as_solved_for_the_same_cells_and_objective():
     cells = Interactions(stored(example()), "float64")
-    start = ImplicitALS(**SMALL).fit(cells)._state
+    start = ImplicitALS(**SMALL, **CLASSIC[ImplicitALS]).fit(cells)._state
     assert put(start, cells, 3)[0] == Begin("solved", 2)
     assert put(start, Interactions(stored(example()), "float64"), 3)[0] == Begin("absent", 2)
-    other = ImplicitALS(**SMALL, regularization=0.5).fit(cells)._state
+    other = ImplicitALS(**SMALL | CLASSIC[ImplicitALS] | {"regularization": 0.5}).fit(cells)._state
     assert put(other, cells, 3)[0] == Begin("absent", 2)
-    changed = ImplicitALS(**SMALL).fit(cells).update(0, 0)._state
+    changed = ImplicitALS(**SMALL, **CLASSIC[ImplicitALS]).fit(cells).update(0, 0)._state
     assert put(changed, cells, 3)[0] == Begin("absent", 2)
 
 
@@ -69,7 +69,7 @@ def test_new_factors_are_what_was_drawn_outside_the_span_of_the_old_ones():
     model = fitted()
     cells = Interactions(stored(example()), "float64")
     drawn = np.random.default_rng(0).standard_normal((14, 5))
-    objective = ImplicitALS()._objective()
+    objective = ImplicitALS(**CLASSIC[ImplicitALS])._objective()
     panels = a_model(example(), 5)
 
     def draw():

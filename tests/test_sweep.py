@@ -11,7 +11,7 @@ from fastals.engine import sweep
 from fastals.engine.plan import TOLERANCE, plan_for
 from fastals.engine.problem import Cells
 from fastals.engine.rows import blocked_rows
-from tests.helpers import example, stored
+from tests.helpers import CLASSIC, example, stored
 from tests.reference import Implicit
 
 
@@ -111,9 +111,8 @@ def test_bits_do_not_depend_on_where_arrays_lie():
 def test_stored_rows_have_the_residual_that_is_promised(solver, dtype, parameters):
     """What is left to gain is at most tolerance^2 times the gain, rounding aside."""
     R = example(1, (200, 90), 0.3)
-    model = fastals.ImplicitALS(factors=24, iterations=2, solver=solver, dtype=dtype, random_state=0, **parameters).fit(
-        stored(R)
-    )
+    params = CLASSIC[fastals.ImplicitALS] | parameters
+    model = fastals.ImplicitALS(24, iterations=2, solver=solver, dtype=dtype, random_state=0, **params).fit(stored(R))
     reference = Implicit(**{"regularization": 0.01, **parameters})
     X, Y = model.user_factors_.astype(np.float64), model.item_factors_.astype(np.float64)
     exact = reference.solve_users(R, Y)

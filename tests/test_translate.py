@@ -11,6 +11,7 @@ from scipy import sparse
 import fastals
 from fastals import ExplicitALS, ImplicitALS
 from fastals.compat import translate
+from tests.helpers import CLASSIC
 
 SHAPE = (9, 7)
 K = 3
@@ -184,7 +185,7 @@ def test_from_cmfrec_explicit(scale):
     assert ours(with_biases, R) == pytest.approx(wanted, rel=1e-12)
 
 
-HU_KOREN = {"factors": K, "regularization": 0.3, "alpha": 2.0, "unobserved_weight": 0.5}
+HU_KOREN = CLASSIC[ImplicitALS] | {"factors": K, "regularization": 0.3, "alpha": 2.0, "unobserved_weight": 0.5}
 
 
 def test_to_implicit():
@@ -199,7 +200,7 @@ def test_to_implicit():
 
 
 def test_to_irspack():
-    R, model = data(), ImplicitALS(**HU_KOREN, regularization_exponent=0.7)
+    R, model = data(), ImplicitALS(**HU_KOREN | {"regularization_exponent": 0.7})
     translation = translate.to_irspack(model)
     assert translation.params["loss_type"] == "ORIGINAL"
     back = translate.from_irspack(**translation.params)
@@ -234,10 +235,14 @@ def test_ratings_to_spark_and_back():
     assert there.cells(R).nnz == R.nnz  # a stored 0 is a rating
 
 
+def classic(**params):
+    return ImplicitALS(**CLASSIC[ImplicitALS] | params)
+
+
 def test_sizes_are_translated():
     assert translate.from_implicit(7, iterations=3).params["factors"] == 7
     assert translate.from_irspack(7, train_epochs=3).params["iterations"] == 3
-    assert translate.to_irspack(ImplicitALS(7, iterations=3)).params["train_epochs"] == 3
+    assert translate.to_irspack(classic(factors=7, iterations=3)).params["train_epochs"] == 3
 
 
 @pytest.mark.parametrize(
@@ -252,30 +257,30 @@ def test_sizes_are_translated():
         (lambda: translate.from_cmfrec_explicit(lambda_=[1.0] * 6), "one ridge for factors and biases"),
         (lambda: translate.from_spark(implicitPrefs=True), "regParam is 0.1 with implicitPrefs"),
         (
-            lambda: translate.to_implicit(ImplicitALS(regularization=(1, 2))),
+            lambda: translate.to_implicit(classic(regularization=(1, 2))),
             r"implicit has one regularization for users and items, and this model has \(1.0, 2.0\)",
         ),
         (
-            lambda: translate.to_implicit(ImplicitALS(regularization_exponent=1.0)),
+            lambda: translate.to_implicit(classic(regularization_exponent=1.0)),
             "cannot express regularization_exponent=1.0: set it to 0",
         ),
         (
-            lambda: translate.to_implicit(ImplicitALS(popularity_exponent=1.0)),
+            lambda: translate.to_implicit(classic(popularity_exponent=1.0)),
             "cannot express popularity_exponent=1.0: set it to 0",
         ),
-        (lambda: translate.to_implicit(ImplicitALS(unobserved_weight=0.0)), "unobserved_weight=0"),
+        (lambda: translate.to_implicit(classic(unobserved_weight=0.0)), "unobserved_weight=0"),
         (lambda: translate.to_implicit(ExplicitALS()), "implicit can express an ImplicitALS, got ExplicitALS"),
         (
-            lambda: translate.to_irspack(ImplicitALS(popularity_exponent=1.0)),
+            lambda: translate.to_irspack(classic(popularity_exponent=1.0)),
             "irspack cannot express popularity_exponent=1.0: set it to 0",
         ),
         (
-            lambda: translate.to_irspack(ImplicitALS(alpha=0.1, unobserved_weight=4.0)).cells(data()),
+            lambda: translate.to_irspack(classic(alpha=0.1, unobserved_weight=4.0)).cells(data()),
             "cannot weight an observed entry less than an unobserved one",
         ),
-        (lambda: translate.to_cmfrec(ImplicitALS()).cells(data(-1)), "cmfrec accepts values above 0"),
+        (lambda: translate.to_cmfrec(classic()).cells(data(-1)), "cmfrec accepts values above 0"),
         (
-            lambda: translate.to_cmfrec(ExplicitALS(regularization_exponent=0.5)),
+            lambda: translate.to_cmfrec(ExplicitALS(regularization=0.1, regularization_exponent=0.5)),
             "regularization_exponent=0.5: set it to 0 or 1",
         ),
         (
@@ -283,7 +288,7 @@ def test_sizes_are_translated():
             "set regularization to one number or biases to False",
         ),
         (
-            lambda: translate.to_lenskit_biased(ExplicitALS()),
+            lambda: translate.to_lenskit_biased(ExplicitALS(regularization=0.1)),
             "LensKit's BiasedMF cannot express biases=True: set it to False",
         ),
         (
@@ -291,14 +296,17 @@ def test_sizes_are_translated():
             "LensKit's BiasedMF can express an ExplicitALS, got ImplicitALS",
         ),
         (
-            lambda: translate.to_lenskit_biased(ExplicitALS(biases=False, regularization_exponent=0.0)),
+            lambda: translate.to_lenskit_biased(ExplicitALS(4, 0.1, biases=False, regularization_exponent=0.0)),
             "LensKit's BiasedMF cannot express regularization_exponent=0.0: set it to 1",
         ),
         (lambda: translate.damped_means(data(), -1.0), "damping must be at least 0"),
         (lambda: translate.damped_means(data(), (1.0, 2.0, 3.0)), "damping must be one number, .user, item."),
         (lambda: translate.from_lenskit_biased(regularization={"user": 1.0}), "regularization must be one number"),
         (lambda: translate.damped_means(sparse.csr_matrix((2, 3))), "no stored entries"),
-        (lambda: translate.to_spark(ExplicitALS()), "Spark cannot express biases=True: set it to False"),
+        (
+            lambda: translate.to_spark(ExplicitALS(regularization=0.1)),
+            "Spark cannot express biases=True: set it to False",
+        ),
         (lambda: translate.to_spark(ImplicitALS()), "Spark can express an ExplicitALS, got ImplicitALS"),
     ],
 )

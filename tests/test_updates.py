@@ -13,7 +13,18 @@ from scipy import sparse
 
 import fastals
 from fastals import ExplicitALS, ImplicitALS, Interactions, NotFittedError, WeightedALS
-from tests.helpers import CASES, assert_rows_close, dtypes, half_step, observed, same_bits, same_model, sides, stored
+from tests.helpers import (
+    CASES,
+    CLASSIC,
+    assert_rows_close,
+    dtypes,
+    half_step,
+    observed,
+    same_bits,
+    same_model,
+    sides,
+    stored,
+)
 
 SMALL = {"factors": 3, "iterations": 2, "dtype": "float64", "random_state": 0}
 MODELS = (ImplicitALS, ExplicitALS, WeightedALS)
@@ -191,7 +202,7 @@ def test_updates_are_exact(case, seed, dtype, k):
 
 @every_model
 def test_events_of_new_users_and_items(cls):
-    model = fitted(cls)
+    model = fitted(cls, **CLASSIC.get(cls, {}))
     model.update(20, 3, 2.0)
     assert model.user_factors_.shape == (21, 3)
     model.update(5, 14, 1.0)

@@ -310,7 +310,8 @@ class Search:
         def key(trial: Trial) -> tuple[float, float]:
             model = self._model(trial)
             try:
-                return float(model.factors), -float(np.sum(model.regularization))
+                ridge = 0.0 if isinstance(model.regularization, str) else float(np.sum(model.regularization))
+                return float(model.factors), -ridge
             except (TypeError, ValueError, OverflowError):  # `fit` will say what is wrong
                 return math.inf, 0.0
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 from scipy import sparse
@@ -10,6 +11,7 @@ from scipy import sparse
 from ...data.interactions import MatrixLike
 from ...models import ExplicitALS, ImplicitALS
 from ...objectives import check_regularization
+from ...validation import is_auto
 from .terms import Transform, Translation, as_given, both_sides, check_positive
 
 __all__ = ["to_cmfrec", "to_implicit", "to_irspack", "to_lenskit", "to_lenskit_biased", "to_spark"]
@@ -35,9 +37,11 @@ def to_implicit(model: ImplicitALS) -> Translation:
     Examples
     --------
     >>> import fastals
-    >>> to_implicit(fastals.ImplicitALS(64, regularization=0.1)).params["regularization"]
+    >>> classic = {"unobserved_weight": 1.0, "popularity_exponent": 0.0, "regularization_exponent": 0.0}
+    >>> to_implicit(fastals.ImplicitALS(64, regularization=0.1, **classic)).params["regularization"]
     0.1
     """
+    model = _in_numbers(model, ImplicitALS, "implicit")
     user, confidence = _hu_koren(model, "implicit", one_ridge=True)[0], _confidence(model)
     params = {"factors": model.factors, "regularization": user, "alpha": 1.0, "iterations": model.iterations}
     return Translation("AlternatingLeastSquares", params, _matrix(lambda r: np.sign(r) * confidence(r)))
@@ -65,10 +69,11 @@ def to_irspack(model: ImplicitALS) -> Translation:
     Examples
     --------
     >>> import fastals
-    >>> to_irspack(fastals.ImplicitALS(64, unobserved_weight=0.1)).params["alpha0"]
+    >>> model = fastals.ImplicitALS(64, regularization=0.01, unobserved_weight=0.1, popularity_exponent=0.0)
+    >>> to_irspack(model).params["alpha0"]
     0.1
     """
-    _require_class(model, ImplicitALS, "irspack")
+    model = _in_numbers(model, ImplicitALS, "irspack")
     a0 = model._objective().unobserved_weight
     user, _ = _one_ridge(model, "irspack")
     _require("irspack", "popularity_exponent", model.popularity_exponent, 0)
@@ -119,7 +124,7 @@ def to_cmfrec(model: ImplicitALS | ExplicitALS) -> Translation:
     >>> to_cmfrec(fastals.ExplicitALS(64, regularization=0.1)).params["lambda_"]
     0.1
     """
-    _require_class(model, (ImplicitALS, ExplicitALS), "cmfrec")
+    model = _in_numbers(model, (ImplicitALS, ExplicitALS), "cmfrec")
     common = {"k": model.factors, "niter": model.iterations, "use_cg": False}
     if isinstance(model, ImplicitALS):
         user, item = _hu_koren(model, "cmfrec", one_ridge=False)
@@ -159,9 +164,11 @@ def to_lenskit(model: ImplicitALS) -> Translation:
     Examples
     --------
     >>> import fastals
-    >>> to_lenskit(fastals.ImplicitALS(64)).params["embedding_size"]
+    >>> classic = {"unobserved_weight": 1.0, "popularity_exponent": 0.0, "regularization_exponent": 0.0}
+    >>> to_lenskit(fastals.ImplicitALS(64, regularization=0.01, **classic)).params["embedding_size"]
     64
     """
+    model = _in_numbers(model, ImplicitALS, "LensKit")
     user, item = _hu_koren(model, "LensKit", one_ridge=False)
     params = {
         "embedding_size": model.factors,
@@ -197,11 +204,11 @@ def to_lenskit_biased(model: ExplicitALS, damping: float | tuple[float, float] |
     Examples
     --------
     >>> import fastals
-    >>> to_lenskit_biased(fastals.ExplicitALS(64, biases=False)).params["damping"]
+    >>> to_lenskit_biased(fastals.ExplicitALS(64, regularization=0.1, biases=False)).params["damping"]
     {'user': 5.0, 'item': 5.0}
     """
     peer = "LensKit's BiasedMF"
-    _require_class(model, ExplicitALS, peer)
+    model = _in_numbers(model, ExplicitALS, peer)
     _require(peer, "biases", model.biases, False)
     _require(peer, "regularization_exponent", model.regularization_exponent, 1)
     sides = {
@@ -236,7 +243,7 @@ def to_spark(model: ExplicitALS) -> Translation:
     >>> to_spark(fastals.ExplicitALS(64, regularization=0.1, biases=False)).params["regParam"]
     0.1
     """
-    _require_class(model, ExplicitALS, "Spark")
+    model = _in_numbers(model, ExplicitALS, "Spark")
     _require("Spark", "biases", model.biases, False)
     _require("Spark", "regularization_exponent", model.regularization_exponent, 1)
     user, _ = _one_ridge(model, "Spark")
@@ -259,7 +266,6 @@ def _matrix(value: Transform | None) -> Callable[[MatrixLike], sparse.csr_matrix
 
 def _hu_koren(model: ImplicitALS, peer: str, *, one_ridge: bool) -> tuple[float, float]:
     """Return the ridges of a model divided by its unobserved weight, which thereby becomes 1."""
-    _require_class(model, ImplicitALS, peer)
     objective = model._objective()
     if objective.unobserved_weight == 0:
         raise ValueError(f"{peer} gives unobserved entries a weight, and this model has unobserved_weight=0")
@@ -270,7 +276,8 @@ def _hu_koren(model: ImplicitALS, peer: str, *, one_ridge: bool) -> tuple[float,
 
 
 def _confidence(model: ImplicitALS) -> Transform:
-    return lambda r: (1 + model.alpha * np.abs(r)) / model.unobserved_weight
+    objective = model._objective()
+    return lambda r: (objective.constant + objective.slope * np.abs(r)) / objective.unobserved_weight
 
 
 def _excess(model: ImplicitALS, peer: str) -> Transform:
@@ -284,10 +291,19 @@ def _excess(model: ImplicitALS, peer: str) -> Transform:
     return value
 
 
-def _require_class(model: object, wanted: type | tuple[type, ...], peer: str) -> None:
+def _in_numbers(model: Any, wanted: type | tuple[type, ...], peer: str) -> Any:
+    """Return a model of a wanted class with numbers in the place of 'auto': those of its fit."""
     if not isinstance(model, wanted):
         names = " or ".join(cls.__name__ for cls in (wanted if isinstance(wanted, tuple) else (wanted,)))
         raise ValueError(f"{peer} can express an {names}, got {type(model).__name__}")
+    own: Any = model
+    params = own.get_params()
+    left = [name for name in ("regularization", "unobserved_weight") if is_auto(name, params.get(name, 0.0))]
+    if not left:
+        return model
+    if own._fitted is None:
+        raise ValueError(f"{left[0]} is 'auto', a rule that {peer} does not have: fit the model first, or set a number")
+    return type(own)(**params | {name: getattr(own, f"{name}_") for name in left})
 
 
 def _require(peer: str, name: str, value: float, *possible: float) -> None:

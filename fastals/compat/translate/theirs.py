@@ -347,9 +347,8 @@ def from_spark(
             "0 of a user or item, and ImplicitALS counts unobserved entries, too; pass regParam=0.0 and set the "
             "regularization of ImplicitALS"
         )
-    return Translation(
-        "ImplicitALS", {"factors": rank, "regularization": 0.0, "alpha": alpha, "iterations": maxIter}, as_given
-    )
+    params = {"factors": rank, "regularization": 0.0, "alpha": alpha, "iterations": maxIter, "unobserved_weight": 1.0}
+    return Translation("ImplicitALS", params | {"popularity_exponent": 0.0, "regularization_exponent": 0.0}, as_given)
 
 
 def _weighted(params: dict[str, Any], target: Transform, weight: Transform) -> Translation:
