@@ -123,16 +123,16 @@ def draw(counter, drawn):
 
 @pytest.mark.parametrize("started", [0, 1])
 def test_where_no_thread_starts_the_calling_one_does_the_work(monkeypatch, started):
-    start, starts = threading.Thread.start, []
+    start, starts = threads.start_new_thread, []
 
-    def few(thread):
+    def few(*call):
         if len(starts) == started:
             raise RuntimeError("can't start new thread")
-        starts.append(thread)
-        start(thread)
+        starts.append(call)
+        return start(*call)
 
     threads._forget_pool()
-    monkeypatch.setattr(threading.Thread, "start", few)
+    monkeypatch.setattr(threads, "start_new_thread", few)
     came, drawn, all_here = set(), [], threading.Event()
 
     def work(counter):
@@ -145,14 +145,45 @@ def test_where_no_thread_starts_the_calling_one_does_the_work(monkeypatch, start
     threads.spread(work, 4)
     assert len(came) == 1 + started
     assert set(drawn) == set(range(100))
-    assert threads._pool is None
+
+
+def test_nobody_waits_for_threads_that_die_at_their_start(monkeypatch):
+    threads._forget_pool()
+    monkeypatch.setattr(threads, "start_new_thread", lambda *call: 0)
+    drawn = []
+    for _ in range(2 * threads.WAITING):
+        threads.spread(drawn.append, 3)
+    assert len(drawn) == 2 * threads.WAITING
+    assert threads._pool[0].qsize() <= threads.WAITING + 1
+    threads._forget_pool()
+
+
+def test_no_memory_in_a_helping_thread_is_raised_and_the_thread_is_replaced(monkeypatch):
+    here = threading.Barrier(2)
+
+    def work(counter):
+        here.wait(timeout=30)
+        if threading.current_thread() is not threading.main_thread():
+            raise MemoryError
+
+    threads._forget_pool()
+    with pytest.raises(MemoryError):
+        threads.spread(work, 2)
+    tasks, started = threads._pool
+    died = threading.Event()
+    monkeypatch.setattr(sys, "unraisablehook", lambda told: died.set())
+    tasks.put(lambda: bytearray(2**62))  # no memory before the work begins
+    assert died.wait(timeout=30)
+    assert started == []
+    threads.spread(lambda counter: here.wait(timeout=30), 2)
+    assert len(started) == 1
 
 
 def test_who_comes_late_does_nothing():
     ran = []
     crew = threads._Crew(ran.append, None)
     crew.wait()
-    crew._help()
+    crew._help(threads.allocate_lock())
     crew.wait()
     assert ran == []
 
@@ -174,18 +205,20 @@ def test_ctrl_c_at_any_line_leaves_nobody_at_work():
 
 
 def test_ctrl_c_while_waiting_is_raised_once_all_are_done(monkeypatch):
-    bell, ended, here = threads.SimpleQueue, [], threading.Barrier(2)
+    ended, interrupts, here = [], [None] * 3, threading.Barrier(2)
 
-    class Bell:
+    class Lock:
         def __init__(self):
-            self.bell, self.interrupts = bell(), 3
-            self.put = self.bell.put
+            self.lock = threading.Lock()
 
-        def get(self):
-            if self.interrupts:
-                self.interrupts -= 1
+        def __enter__(self):
+            if threading.current_thread() is threading.main_thread() and interrupts:
+                interrupts.pop()
                 raise KeyboardInterrupt
-            return self.bell.get()
+            self.lock.acquire()
+
+        def __exit__(self, *error):
+            self.lock.release()
 
     def work(counter):
         here.wait(timeout=30)
@@ -193,10 +226,11 @@ def test_ctrl_c_while_waiting_is_raised_once_all_are_done(monkeypatch):
             sleep(0.05)
             ended.append(True)
 
-    monkeypatch.setattr(threads, "SimpleQueue", Bell)
+    monkeypatch.setattr(threads, "allocate_lock", Lock)
     with pytest.raises(KeyboardInterrupt):
         threads.spread(work, 2)
     assert ended == [True]
+    assert interrupts == []
 
 
 LATE = """

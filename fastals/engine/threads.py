@@ -11,9 +11,9 @@ from __future__ import annotations
 import contextlib
 import math
 import os
+from _thread import LockType, allocate_lock, start_new_thread
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from queue import SimpleQueue
 from typing import Any
@@ -24,8 +24,10 @@ from . import forks
 
 UNLIMITED = 2**31
 
-_pool: ThreadPoolExecutor | None = None
-_pool_size = 0
+WAITING = 100  # calls for help beyond which no more is asked for
+
+_Helpers = tuple[SimpleQueue, list[int]]  # calls, and the threads that take them
+_pool: _Helpers | None = None
 
 
 def available() -> int:
@@ -101,41 +103,43 @@ def spread(work: Callable[[np.ndarray], Any], n_threads: int) -> None:
     except BaseException:  # Ctrl-C may have come before or in the wait, and the others write into the caller's arrays
         crew.wait_in_any_case()
         raise
-    if crew.errors:
-        raise crew.errors[0]
+    if crew.error is not None:
+        raise crew.error
 
 
-CLOSED = object()
+CLOSED = allocate_lock()
 
 
 class _Crew:
     """The threads that help the calling one, of which any number may come late or never.
 
-    Whoever stands in the list before `CLOSED` takes part, and is waited for. Nothing else is counted, so that every
-    step can be interrupted and done again.
+    Whoever stands in the list before `CLOSED` takes part, and is waited for: until its lock is open. Nothing else is
+    counted, so that every step can be interrupted and done again. A thread may also die for want of memory. Before it
+    stands in the list, it is not missed; from then on it needs no memory to open its lock.
     """
 
     def __init__(self, work: Callable[[np.ndarray], Any], counter: np.ndarray) -> None:
-        self.errors: list[BaseException] = []
-        self._work, self._counter = work, counter
-        self._came: list[object] = []
-        self._went: list[object] = []
-        self._bell: SimpleQueue[None] = SimpleQueue()  # rung by each that goes
+        self.error: BaseException | None = None
+        self._work: Callable[[np.ndarray], Any] | None = work
+        self._counter = counter
+        self._came: list[LockType] = []
 
     def call(self, size: int) -> None:
-        """Ask for the help of `size` threads."""
-        try:
-            pool = _threads(size)
-            for _ in range(size):
-                pool.submit(self._help)
-        except RuntimeError:  # no thread can be started
-            _forget_pool()  # it keeps what was submitted
+        """Ask for the help of `size` threads, or of as many as there can be."""
+        tasks, started = _helpers(size)
+        with contextlib.suppress(MemoryError):
+            for _ in range(min(size, len(started))):
+                if tasks.qsize() <= WAITING:
+                    tasks.put(partial(self._help, allocate_lock()))
 
     def wait(self) -> None:
         """Let nobody begin any more, and wait for those that have."""
         self._came.append(CLOSED)
-        while len(self._went) < self._came.index(CLOSED):
-            self._bell.get()
+        for lock in self._came:
+            if lock is CLOSED:
+                break
+            _wait_for(lock)
+        self._work = None  # a call that nobody has taken yet keeps no arrays
 
     def wait_in_any_case(self) -> None:
         """Do so whatever is raised meanwhile."""
@@ -146,29 +150,49 @@ class _Crew:
             except BaseException:  # Ctrl-C once more
                 continue
 
-    def _help(self) -> None:
-        me = object()
-        self._came.append(me)
-        if CLOSED in self._came[: self._came.index(me)]:
-            return
-        try:
-            self._work(self._counter)
-        except BaseException as error:
-            self.errors.append(error)
-        finally:
-            self._went.append(me)
-            self._bell.put(None)
+    def _help(self, lock: LockType) -> None:
+        with lock:
+            self._came.append(lock)
+            try:
+                for other in self._came:
+                    if other is CLOSED:
+                        return
+                    if other is lock:
+                        break
+                if self._work is not None:
+                    self._work(self._counter)
+            except BaseException as error:
+                self.error = error
 
 
-def _threads(size: int) -> ThreadPoolExecutor:
-    """Return a pool with room for `size` threads, kept between calls."""
-    global _pool, _pool_size
+def _wait_for(lock: LockType) -> None:
+    with lock:  # Ctrl-C cannot strike between taking the lock and giving it back
+        pass
+
+
+def _helpers(size: int) -> _Helpers:
+    """Return the helping threads, kept between calls: `size` of them, or as many as can be started.
+
+    `threading.Thread` and the pools of `concurrent.futures` wait until a new thread is there, and wait for ever if it
+    dies at its start for want of memory. Here nobody waits for a thread that has not come.
+    """
+    global _pool
     pool = _pool
-    if pool is None or _pool_size < size:
-        # An outgrown pool ends by itself once its last task is done and nothing refers to it.
-        pool = ThreadPoolExecutor(size, thread_name_prefix="fastals")
-        _pool, _pool_size = pool, size
+    if pool is None:
+        pool = _pool = SimpleQueue(), []
+    _, started = pool
+    with contextlib.suppress(RuntimeError, MemoryError):
+        while len(started) < size:
+            started.append(start_new_thread(_serve, pool))
     return pool
+
+
+def _serve(tasks: SimpleQueue[Callable[[], None]], started: list[int]) -> None:
+    try:
+        while True:
+            tasks.get()()
+    finally:
+        started.pop()
 
 
 def _forget_pool() -> None:
