@@ -9,6 +9,8 @@ from hypothesis import strategies as st
 
 import fastals
 from fastals.errors import ImpreciseRowsWarning, SingularRowsWarning
+from tests.fuzz.outcome import RIGHT
+from tests.fuzz.problems import Problem, judged
 from tests.helpers import CLASSIC, example, same_bits, same_model, sides, stored, weights_of
 from tests.reference import Explicit, Implicit, Weighted
 
@@ -143,3 +145,83 @@ def test_what_float64_does_not_hold_either_is_told():
         model.fit(stored(R))
     assert [warning.filename for warning in told] == [__file__]
     assert np.isfinite(model.user_factors_).all()
+
+
+def inverse_root(counts):
+    return 1.0 / np.sqrt(1.0 + counts)
+
+
+def drawn(shape, values):
+    return np.random.default_rng(0).choice([*values, np.nan], shape)
+
+
+SMALL = {"regularization": (1e-6, 1e6), "regularization_exponent": 2.0, "unobserved_weight": 1e5}
+LARGE = np.array([[5e12, np.nan, np.nan, 5e11], [1.0, 1.0, np.nan, -2e12], [np.nan, 3e12, 5e12, np.nan]])
+# What the fault suite has found: a background whose squares are 0 in float32, a row with a ridge of nothing that was
+# worse than 0, rows determined by their confidences, and losses that were the small difference of large sums.
+FOUND = {
+    "a far background": ("weighted", SMALL | {"item_weights": inverse_root}, np.array([[1.0, 0.0]])),
+    "the same, with hardly a ridge": (
+        "weighted",
+        SMALL | {"item_weights": inverse_root, "regularization": 1e-30},
+        np.array([[1.0, 0.0]]),
+    ),
+    "ridges far apart, biases": (
+        "explicit",
+        {"regularization": (1e6, 1e-12), "regularization_exponent": 2.0},
+        np.array([[500.0], [np.nan], [1.0]]),
+    ),
+    "ridges far apart, ratings": (
+        "explicit",
+        {"regularization": (1e-6, 1e6), "regularization_exponent": 0.5},
+        drawn((8, 5), [0.5, 1.0, 3.0, 5.0]),
+    ),
+    "high confidences without a background": (
+        "implicit",
+        {"regularization": 1e-12, "alpha": 0.1, "unobserved_weight": 0.0, "popularity_exponent": 0.5},
+        np.array([[1.0, 3e6, 3.0], [1.0, 1.0, 0.5], [0.5, 0.5, 0.5]]),
+    ),
+    "high values, hardly a ridge": ("weighted", {"regularization": 1e-30, "regularization_exponent": 2.0}, LARGE),
+}
+KINDS = {
+    "weighted": (fastals.WeightedALS, Weighted),
+    "explicit": (fastals.ExplicitALS, Explicit),
+    "implicit": (fastals.ImplicitALS, Implicit),
+}
+
+
+@pytest.mark.filterwarnings("ignore:the (factors|equations) of")
+@pytest.mark.parametrize("solver", ["auto", "cholesky", "cg", "plain"])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("found", FOUND)
+def test_rows_and_losses_that_were_wrong(found, dtype, solver):
+    name, params, R = FOUND[found]
+    kind, reference = KINDS[name]
+    R = R.astype(dtype).astype(float)
+    for factors, iterations in ((2, 4), (16, 1), (5, 0)):
+        model = kind(factors, iterations=iterations, dtype=dtype, solver=solver, random_state=0, **params)
+        assert judged(Problem(model, reference(**params), R, stored(R, dtype), None, True)) == RIGHT
+
+
+@pytest.mark.filterwarnings("ignore:the equations of")
+@pytest.mark.parametrize("solver", ["auto", "cholesky", "cg", "plain"])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("ridge", [0.0, 1e-30, 1.0])
+def test_a_background_and_no_entry_with_a_confidence(ridge, dtype, solver):
+    model = fastals.WeightedALS(2, regularization=ridge, unobserved_weight=1, dtype=dtype, solver=solver)
+    model.fit([[1, np.nan]], weights=np.array([[0.0, 1.0]]))
+    assert not model.user_factors_.any()
+    assert not model.item_factors_.any()
+    assert model.loss_history_[-1] == 0
+
+
+@pytest.mark.parametrize("alpha", [1.0, 4e6])
+def test_a_loss_computed_anew_takes_confidences_in_float64(alpha):
+    R = np.abs(example(2, (60, 40), 0.3))
+    model = fastals.ImplicitALS(16, alpha=alpha, regularization=0.125, random_state=0).fit(stored(R, "float32"))
+    X, Y = sides(model)
+    reference = Implicit(alpha=alpha, regularization=0.125)
+    C, T = reference.cells(R)
+    summed = np.sum(C * (np.abs(T) + np.abs(X) @ np.abs(Y).T) ** 2)
+    wanted = reference.loss(R, X, Y)
+    assert abs(model.loss(stored(R, "float32")) - wanted) <= R.size * np.finfo(float).eps * summed

@@ -7,7 +7,7 @@ import numpy as np
 from .cells import gather_cells
 from .equations import gram
 from .jit import kernel, next_block
-from .problem import BACKGROUND, RIDGE, RowProblem
+from .problem import BACKGROUND, RIDGE, CellRule, RowProblem
 from .rows.workspace import workspace
 from .threads import spread
 
@@ -30,7 +30,13 @@ def cells_and_background(problem: RowProblem, X: np.ndarray, Y: np.ndarray, widt
     -----
     The background sums over all entries: sum_ij c_i q_j (x_i.y_j)^2 = <sum_i c_i x_i x_i', sum_j q_j y_j y_j'>.
     """
-    total = _of_entries(problem, X, Y, n_threads).sum()
+    wide = np.dtype(np.float64)
+    rule, rows, columns = (
+        CellRule(*map(wide.type, problem.rule)),
+        problem.rows.astype(wide),
+        problem.columns.astype(wide),
+    )
+    total = _of_entries(RowProblem(problem.cells, rule, rows, columns), X, Y, n_threads).sum()
     background = problem.columns[:, BACKGROUND]
     if background.any():
         total += (gram(Y[:, :width], background) * gram(X[:, :width], problem.rows[:, BACKGROUND])).sum()
@@ -60,7 +66,7 @@ def _of_entries(problem: RowProblem, X: np.ndarray, Y: np.ndarray, n_threads: in
     longest = int(problem.cells.counts.max())
 
     def work(counter: np.ndarray) -> None:
-        _observed(counter, problem, X, Y, per_row, workspace(Y.shape[1], longest, Y.dtype))
+        _observed(counter, problem, X, Y, per_row, workspace(Y.shape[1], longest, problem.rows.dtype))
 
     spread(work, n_threads)
     return per_row
@@ -78,11 +84,11 @@ def ridge(problem: RowProblem, X: np.ndarray) -> float:
 @kernel
 def _observed(
     counter,  # inout int64 (1,)
-    problem,  # in    RowProblem
+    problem,  # in    RowProblem            float64 but for the cells
     X,  # in    T (n_rows, kp)
     Y,  # in    T (n_columns, kp)
     per_row,  # inout float64 (n_rows,)    in: zeros; out: the sums, 0 for rows without entries
-    ws,  # work  Workspace
+    ws,  # work  Workspace             float64
 ):
     """Sum w (x.y)^2 - 2 b (x.y) + confidence * target^2 over the entries of each row."""
     indptr, indices = problem.cells.indptr, problem.cells.indices

@@ -29,6 +29,7 @@ class Bounds(NamedTuple):
     per_ridge: float = np.inf  # of the sum of w, by the smallest number of a row's diagonal
     most: float = 0.0  # largest background of a column
     floor: float = 0.0  # least confidence, before the row's weight
+    losses: float = 1.0  # of the sum of w: the share of these bounds up to which a row's loss is trusted
 
 
 class Plan(NamedTuple):

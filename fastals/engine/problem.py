@@ -21,8 +21,9 @@ MOST_ROWS = 2**31 - 1  # or columns
 MOST_FACTORS = 2**20
 
 # Status of a row. The models turn one above OK into an error message. MINIMUM_NORM: of many solutions the smallest.
-# IMPRECISE: rounding may have moved the solution by more than 1%, see `rows.precision`.
-IMPRECISE, MINIMUM_NORM, OK, NOT_POSITIVE, NOT_FINITE = -2, -1, 0, 1, 2
+# IMPRECISE: rounding may have moved the solution by more than 1%, see `rows.precision`. UNSURE: the solution is OK, its
+# loss may not be; no half-step leaves a row so.
+UNSURE, IMPRECISE, MINIMUM_NORM, OK, NOT_POSITIVE, NOT_FINITE = -3, -2, -1, 0, 1, 2
 
 
 class Cells(NamedTuple):

@@ -13,7 +13,7 @@ from __future__ import annotations
 import numpy as np
 
 from .blas import one_blas_thread
-from .equations import entries, row_equations, smallest
+from .equations import entries, gram, row_equations, smallest
 from .problem import BACKGROUND, IMPRECISE, MINIMUM_NORM, NOT_FINITE, NOT_POSITIVE, OK, RIDGE, RowProblem
 
 
@@ -92,24 +92,28 @@ def solve_again(
     again = np.flatnonzero(unsure if known else unsure | free & (problem.cells.counts > 0))
     if len(again) == 0:
         return
-    gram = (np.diag(background) if background.ndim == 1 else background).astype(np.float64) if known else None
+    weights, G = problem.columns[:, BACKGROUND], None
+    if known:
+        G = (np.diag(background) if background.ndim == 1 else background).astype(np.float64)
+    elif weights.any():  # the squares are 0 in the dtype
+        G = gram(Y[:, :width], weights)
     with np.errstate(all="ignore"):
         for u in again.tolist():
             x = X[u].copy()
-            found, loss = _solve_row(problem, u, Y, gram, width, x)
+            found, loss = _solve_row(problem, u, Y, G, width, x)
             if found == MINIMUM_NORM and not free[u]:
                 found = IMPRECISE
-            if found <= status[u] == IMPRECISE:
+            if found <= status[u] == IMPRECISE and not loss < losses[u]:
                 continue  # the kernels' answer is as good
             X[u], status[u], losses[u] = x, found, loss
 
 
 def _solve_row(
-    problem: RowProblem, u: int, Y: np.ndarray, gram: np.ndarray | None, width: int, x: np.ndarray
+    problem: RowProblem, u: int, Y: np.ndarray, G: np.ndarray | None, width: int, x: np.ndarray
 ) -> tuple[int, float]:
     """Solve one row in float64; return its status and its objective."""
     one = problem._replace(cells=problem.cells.part(u, u + 1), rows=problem.rows[u : u + 1])
-    found, numbers = row_equations(one, Y[one.cells.indices, :width], gram=gram), entries(one)
+    found, numbers = row_equations(one, Y[one.cells.indices, :width], gram=G), entries(one)
     x[:] = 0
     limit = np.finfo(x.dtype).max
     if not (np.abs(found.A).max() <= limit and np.abs(found.r).max() <= limit):  # as where it is not a number

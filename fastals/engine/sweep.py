@@ -13,7 +13,7 @@ from .loss import of_rows
 from .mapped import in_turn, row_blocks
 from .panel import aligned_copy, as_panel
 from .plan import Plan, plan_for, predicted_cost
-from .problem import BACKGROUND, IMPRECISE, MINIMUM_NORM, NOT_FINITE, OK, Cells, RowProblem, Unusual, in_float64
+from .problem import BACKGROUND, IMPRECISE, MINIMUM_NORM, NOT_FINITE, OK, UNSURE, Cells, RowProblem, Unusual, in_float64
 from .rows.blocked_rows import (
     Batch,
     batch_memory,
@@ -228,6 +228,11 @@ def _solve_rows(
         part, rows = problem._replace(cells=cells, rows=problem.rows[begin:end]), slice(begin, end)
         results = X[rows], losses[rows], status[rows]
         _solve_section(part, Y, g, lowest, width, *results, plan, n_threads, schedule, memory)
+    unsure = np.flatnonzero(status < MINIMUM_NORM)
+    if len(unsure):
+        wide = in_float64(problem, unsure)
+        losses[unsure] = of_rows(wide, X[unsure].astype(np.float64), Y.astype(np.float64), g, n_threads)
+        status[status == UNSURE] = OK
     return Outcome(losses, status)
 
 
@@ -260,6 +265,7 @@ def _solve_section(
             solve_batches(next_batch, order, batches, columns, problem, Y, g, width, *results, batch)
         _solve_blocks(counter, order, blocks, problem, Y, g, lowest, width, *results)
 
+<<<<<<< HEAD
     spread(work, len(memory))
 
 
@@ -277,6 +283,15 @@ def make_sections(cells: Cells, Y: np.ndarray, plan: Plan, n_threads: int) -> li
         Section(begin, end, make_schedule(indptr[begin + 1 : end + 1] - indptr[begin:end], Y, plan, n_threads))
         for begin, end in row_blocks(cells)
     ]
+=======
+    spread(work, workers)
+    unsure = np.flatnonzero(status < MINIMUM_NORM)
+    if len(unsure):
+        wide = in_float64(problem, unsure)
+        losses[unsure] = of_rows(wide, X[unsure].astype(np.float64), Y.astype(np.float64), g, n_threads)
+        status[status == UNSURE] = OK
+    return Outcome(losses, status)
+>>>>>>> acdff35 (Losses of rows whose digits are in doubt are computed from the factors; a background whose squares are 0 counts; the better of two imprecise answers is kept; model.loss takes confidences in float64)
 
 
 def make_schedule(counts: np.ndarray, Y: np.ndarray, plan: Plan, n_threads: int) -> Schedule:

@@ -273,7 +273,8 @@ def _end(problem, rows, Y, g, width, x, plan, losses, status, ws, batch):
             continue
         begin, m = problem.cells.indptr[u], problem.cells.indptr[u + 1] - problem.cells.indptr[u]
         least = np.float64(problem.rows[u, BACKGROUND]) * lowest + np.float64(problem.rows[u, RIDGE])
-        if doubtful(problem, u, m, batch.weight[i], batch.negative[i], least, plan.bounds):
+        doubt, _ = doubtful(problem, u, m, batch.weight[i], batch.negative[i], least, plan.bounds)
+        if doubt:
             gather_cells(problem, u, begin, m, ws.w, ws.b)
             if not holds(problem, u, begin, m, Y, g, width, ws.w, ws.e, plan.bounds):
                 status[u] = IMPRECISE

@@ -20,6 +20,10 @@ from .cg import add_squares
 # the pivots of a Cholesky factor, which are lower bounds.
 BOUND, PIVOTS = 2.0**-4, 2.0**-9
 
+# The same bound for a loss: the dual way gives it with an error of up to eps times the condition, as a share of the sum
+# of confidence * target^2. Beyond, it is computed from the factors.
+LOSSES = {4: BOUND, 8: 2.0**-26}
+
 
 def bounds_for(problem: RowProblem, Y: np.ndarray) -> Bounds:
     """Return what the rows of a half-step are compared with."""
@@ -31,7 +35,7 @@ def bounds_for(problem: RowProblem, Y: np.ndarray) -> Bounds:
         floor = float(problem.rule.constant) * _least(problem.columns[:, WEIGHT]) * _least(problem.cells.weights)
     # z'z <= 1 / (background q) and z'z <= y'y / the smallest number of D. Half of the limit, as these are rounded.
     per_ridge = limit / longest / 2 if 0 < longest < np.inf else 0.0
-    return Bounds(limit, limit * least / 2, per_ridge, -most, floor)
+    return Bounds(limit, limit * least / 2, per_ridge, -most, floor, LOSSES[Y.itemsize] / BOUND)
 
 
 def _least(numbers: np.ndarray) -> float:
@@ -39,14 +43,15 @@ def _least(numbers: np.ndarray) -> float:
 
 
 @inlined
-def doubtful(problem, u, m, weight, negative, least, bounds):  # -> whether a row is to be looked at closely
+def doubtful(problem, u, m, weight, negative, least, bounds):  # -> whether a row, and whether its loss are in doubt
     """Compare the sum of a row's w with bounds."""
     background = np.float64(problem.rows[u, BACKGROUND])
     bound = max(bounds.per_background * background, bounds.per_ridge * np.float64(least))
     if negative > 0:
         taken = background * bounds.most  # by an entry of confidence 0
-        return not ((weight + m * taken) * taken <= bound * bounds.floor * np.float64(problem.rows[u, WEIGHT]))
-    return not weight <= bound
+        doubt = not ((weight + m * taken) * taken <= bound * bounds.floor * np.float64(problem.rows[u, WEIGHT]))
+        return doubt, doubt
+    return not weight <= bound, not weight <= bound * bounds.losses
 
 
 @inner

@@ -5,7 +5,7 @@ import numpy as np
 from ..cells import gather_cells
 from ..jit import inlined, inner
 from ..plan import CG, CHEAPEST, DUAL, cheaper_exactly, choose
-from ..problem import BACKGROUND, IMPRECISE, NOT_FINITE, NOT_POSITIVE, OK, RIDGE
+from ..problem import BACKGROUND, IMPRECISE, NOT_FINITE, NOT_POSITIVE, OK, RIDGE, UNSURE
 from ..simd.kernels import FEW, dot, gather_axpys, gather_dots, go_beyond, solve_few
 from .cg import SAMPLED, conjugate_gradients, expected_steps
 from .diagonal import set_diagonal, sketch_scale, solve_diagonal
@@ -46,7 +46,8 @@ def solve_row(
         return OK, np.float64(ws.s[0])
     set_diagonal(ws.d, background, g, ridge, width)
     least = background * lowest + ridge
-    doubt, ratio = doubtful(problem, u, m, weight, negative, least, plan.bounds), np.inf
+    doubt, unsure = doubtful(problem, u, m, weight, negative, least, plan.bounds)
+    ratio = np.inf
     # Without a background many entries may be as good as a ridge. With one, a row that they determine is held as well,
     # but its loss is not: what high confidences leave of it is less than the rounding of their sum.
     by_pivots = doubt and background == 0
@@ -76,6 +77,8 @@ def solve_row(
         gather_cells(problem, u, begin, m, ws.w, ws.b)
         if status == OK and not holds(problem, u, begin, m, Y, g, width, ws.w, ws.e, plan.bounds):
             status = IMPRECISE
+    if unsure and status == OK and not ratio < np.inf:
+        status = UNSURE
     return status, constant - gain
 
 
@@ -99,7 +102,8 @@ def _solve(
     if way == CG:
         if least > 0:
             converged, gain, gained = conjugate_gradients(Y, indices, begin, m, x, o, plan, ws)
-            if converged or not plan.finish:
+            # Without a gain, r.z or the curvature may be beyond the dtype.
+            if gain > 0 and (converged or not plan.finish):
                 return True, gain, gained, np.inf
             gather_cells(problem, u, begin, m, ws.w, ws.b)  # the steps have used up b
         way = cheaper_exactly(m, kp)
