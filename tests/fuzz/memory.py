@@ -1,6 +1,7 @@
 """Too little memory for what is asked: a right answer, or one sentence, and never the end of the process.
 
-Each try is a forked child, as what a lack of memory leaves behind is no matter of the next one.
+Each try is a forked child, as what a lack of memory leaves behind is no matter of the next one. The child takes the
+memory for its stack first: where the stack cannot grow, the system ends any process, whatever it runs.
 """
 
 from __future__ import annotations
@@ -67,12 +68,21 @@ def clear(error: BaseException) -> str:
     return refusal(error)
 
 
+def grow_stack() -> None:
+    """Let the stack of the calling thread grow to some 100 kB: each list within a list takes a call of C."""
+    nested: list[Any] = []
+    for _ in range(800):
+        nested = [nested]
+    repr(nested)
+
+
 def in_child(call: Callable[[], list[int]], wanted: list[int], allowed: int) -> str:
     """Make a call in a forked child that may take so many bytes more; return what came of it."""
     read, write = os.pipe()
     child = os.fork()
     if child == 0:
         outcome = "another answer"
+        grow_stack()
         # What was given back to the allocator would be there beside the limit.
         ctypes.CDLL(None).malloc_trim(0)
         ctypes.CDLL(None).mallopt(MMAP_THRESHOLD, 1 << 16)
