@@ -265,7 +265,6 @@ def _solve_section(
             solve_batches(next_batch, order, batches, columns, problem, Y, g, width, *results, batch)
         _solve_blocks(counter, order, blocks, problem, Y, g, lowest, width, *results)
 
-<<<<<<< HEAD
     spread(work, len(memory))
 
 
@@ -283,15 +282,6 @@ def make_sections(cells: Cells, Y: np.ndarray, plan: Plan, n_threads: int) -> li
         Section(begin, end, make_schedule(indptr[begin + 1 : end + 1] - indptr[begin:end], Y, plan, n_threads))
         for begin, end in row_blocks(cells)
     ]
-=======
-    spread(work, workers)
-    unsure = np.flatnonzero(status < MINIMUM_NORM)
-    if len(unsure):
-        wide = in_float64(problem, unsure)
-        losses[unsure] = of_rows(wide, X[unsure].astype(np.float64), Y.astype(np.float64), g, n_threads)
-        status[status == UNSURE] = OK
-    return Outcome(losses, status)
->>>>>>> acdff35 (Losses of rows whose digits are in doubt are computed from the factors; a background whose squares are 0 counts; the better of two imprecise answers is kept; model.loss takes confidences in float64)
 
 
 def make_schedule(counts: np.ndarray, Y: np.ndarray, plan: Plan, n_threads: int) -> Schedule:
