@@ -158,7 +158,8 @@ def drawn(shape, values):
 SMALL = {"regularization": (1e-6, 1e6), "regularization_exponent": 2.0, "unobserved_weight": 1e5}
 LARGE = np.array([[5e12, np.nan, np.nan, 5e11], [1.0, 1.0, np.nan, -2e12], [np.nan, 3e12, 5e12, np.nan]])
 # What the fault suite has found: a background whose squares are 0 in float32, a row with a ridge of nothing that was
-# worse than 0, rows determined by their confidences, and losses that were the small difference of large sums.
+# worse than 0, rows determined by their confidences, losses beyond the dtype, and losses that were the small difference
+# of large sums.
 FOUND = {
     "a far background": ("weighted", SMALL | {"item_weights": inverse_root}, np.array([[1.0, 0.0]])),
     "the same, with hardly a ridge": (
@@ -181,6 +182,7 @@ FOUND = {
         {"regularization": 1e-12, "alpha": 0.1, "unobserved_weight": 0.0, "popularity_exponent": 0.5},
         np.array([[1.0, 3e6, 3.0], [1.0, 1.0, 0.5], [0.5, 0.5, 0.5]]),
     ),
+    "squares beyond float32": ("weighted", {"regularization": 1e6, "unobserved_weight": 10.0}, LARGE * 1e8),
     "high values, hardly a ridge": ("weighted", {"regularization": 1e-30, "regularization_exponent": 2.0}, LARGE),
 }
 KINDS = {

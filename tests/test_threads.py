@@ -158,6 +158,18 @@ def test_nobody_waits_for_threads_that_die_at_their_start(monkeypatch):
     threads._forget_pool()
 
 
+def test_threads_without_memory_to_spare_do_not_help(monkeypatch):
+    monkeypatch.setattr(threads, "SPARE", 2**62)
+    idents = []
+
+    def work(counter):
+        sleep(0.01)
+        idents.append(threading.get_ident())
+
+    threads.spread(work, 3)
+    assert idents == [threading.get_ident()]
+
+
 def test_no_memory_in_a_helping_thread_is_raised_and_the_thread_is_replaced(monkeypatch):
     here = threading.Barrier(2)
 

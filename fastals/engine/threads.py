@@ -26,6 +26,8 @@ UNLIMITED = 2**31
 
 WAITING = 100  # calls for help beyond which no more is asked for
 
+SPARE = 2**20  # bytes without which a thread does not help
+
 _Helpers = tuple[SimpleQueue, list[int]]  # calls, and the threads that take them
 _pool: _Helpers | None = None
 
@@ -152,6 +154,10 @@ class _Crew:
 
     def _help(self, lock: LockType) -> None:
         with lock:
+            try:
+                np.empty(SPARE, np.uint8)  # Numba does not check whether it got memory, and would crash
+            except MemoryError:
+                return
             self._came.append(lock)
             try:
                 for other in self._came:

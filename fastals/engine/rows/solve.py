@@ -77,7 +77,7 @@ def solve_row(
         gather_cells(problem, u, begin, m, ws.w, ws.b)
         if status == OK and not holds(problem, u, begin, m, Y, g, width, ws.w, ws.e, plan.bounds):
             status = IMPRECISE
-    if unsure and status == OK and not ratio < np.inf:
+    if status == OK and ((unsure and not ratio < np.inf) or not is_finite(constant)):
         status = UNSURE
     return status, constant - gain
 
