@@ -102,8 +102,8 @@ def _solve(
     if way == CG:
         if least > 0:
             converged, gain, gained = conjugate_gradients(Y, indices, begin, m, x, o, plan, ws)
-            # Without any gain, r.z or the curvature may be beyond the dtype.
-            if gain != 0 and (converged or not plan.finish):
+            # Where steps gain nothing, r.z or the curvature may be beyond the dtype.
+            if (gain != 0 or plan.steps == 0) and (converged or not plan.finish):
                 return True, gain, gained, np.inf
             gather_cells(problem, u, begin, m, ws.w, ws.b)  # the steps have used up b
         way = cheaper_exactly(m, kp)
