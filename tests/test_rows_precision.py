@@ -201,7 +201,14 @@ def test_rows_and_losses_that_were_wrong(found, dtype, solver):
     kind, reference = KINDS[name]
     R = R.astype(dtype).astype(float)
     for factors, iterations in ((2, 4), (16, 1), (5, 0)):
-        model = kind(factors, iterations=iterations, dtype=dtype, solver=solver, random_state=0, **params)
+        model = kind(
+            factors,
+            iterations=iterations,
+            dtype=dtype,
+            solver=solver,
+            random_state=0,
+            **CLASSIC.get(kind, {}) | params,
+        )
         assert judged(Problem(model, reference(**params), R, stored(R, dtype), None, True)) == RIGHT
 
 
@@ -220,7 +227,8 @@ def test_a_background_and_no_entry_with_a_confidence(ridge, dtype, solver):
 @pytest.mark.parametrize("alpha", [1.0, 4e6])
 def test_a_loss_computed_anew_takes_confidences_in_float64(alpha):
     R = np.abs(example(2, (60, 40), 0.3))
-    model = fastals.ImplicitALS(16, alpha=alpha, regularization=0.125, random_state=0).fit(stored(R, "float32"))
+    params = CLASSIC[fastals.ImplicitALS] | {"alpha": alpha, "regularization": 0.125}
+    model = fastals.ImplicitALS(16, random_state=0, **params).fit(stored(R, "float32"))
     X, Y = sides(model)
     reference = Implicit(alpha=alpha, regularization=0.125)
     C, T = reference.cells(R)
