@@ -12,7 +12,7 @@ run: .venv/run.stamp ## measure, recommend and say what to do next, on MovieLens
 	$(BIN)/python -m fastals $(ARGS)
 
 published: .venv/run.stamp ## print the figures that three texts publish beside ours, on MovieLens 100K
-	$(BIN)/python -m examples.published
+	$(BIN)/python -m fastals demo --published
 
 test: .venv/dev.stamp ## run all tests
 	$(BIN)/python -m pytest $(ARGS)
@@ -59,7 +59,7 @@ help: ## this list
 	$(PYTHON) -m venv .venv
 
 .venv/run.stamp: pyproject.toml .venv/bin/python
-	$(BIN)/pip install --quiet --editable '.[plots,progress]'
+	$(BIN)/pip install --quiet --editable '.[io,plots,progress]'
 	@touch $@
 
 .venv/dev.stamp: pyproject.toml .venv/bin/python

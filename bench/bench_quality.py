@@ -35,15 +35,6 @@ from bench.spaces import (
     implicit_candidates,
     rating_candidates,
 )
-from examples.published.tables import (
-    POSITIVE,
-    PUBLISHED_IMPLICIT,
-    STARTS,
-    TIES,
-    TUNED_IMPLICIT,
-    leave_last_positive_out,
-    ones,
-)
 from fastals import ExplicitALS, ImplicitALS
 from fastals.data.interactions import as_interactions
 from fastals.datasets import (
@@ -66,6 +57,15 @@ from fastals.evaluation import (
     rmse,
 )
 from fastals.filters import lists_of
+from fastals.published import (
+    POSITIVE,
+    PUBLISHED_IMPLICIT,
+    STARTS,
+    TIES,
+    TUNED_IMPLICIT,
+    leave_last_positive_out,
+    ones,
+)
 from fastals.tuning import SearchResult, grid_search, successive_halving
 
 DATA = Path(os.environ.get("FASTALS_DATA", ROOT))

@@ -11,8 +11,9 @@ import inspect
 import json
 
 from bench.report import README, ROOT, fill, rewrite
-from examples.published import tables as published
-from fastals import ExplicitALS, ImplicitALS, WeightedALS, demo
+from fastals import ExplicitALS, ImplicitALS, WeightedALS, published
+from fastals.command.options import MEANINGS
+from fastals.report import Table, cell_text
 
 GUIDE = ROOT / "docs" / "guide" / "models.md"
 MODELS = (ImplicitALS, ExplicitALS, WeightedALS)
@@ -22,22 +23,6 @@ PUBLISHED = {
     "signs": published.sign_accuracies,
     "example": lambda _: published.small_example(),
     "speed": published.speed,
-}
-MEANINGS = {
-    "factors": "length of a user's and an item's vector",
-    "regularization": "ridge of users and items, or `(user, item)`",
-    "alpha": "the confidence of an observed entry r is `1 + alpha abs(r)`",
-    "biases": "predict `mean + user bias + item bias + x.y`",
-    "item_weights": "`fastals.LinearWeights(w0, wk)`, `ExponentialWeights(w0, e)`, a function of counts, or an array",
-    "unobserved_weight": "weight of the unobserved entries, whose target is 0",
-    "popularity_exponent": "e: an unobserved entry of item i weighs in proportion to (interactions of i)^e",
-    "regularization_exponent": "nu: the ridge grows with the number n of interactions as n^nu; 0 is plain, 1 is ALS-WR",
-    "iterations": "number of ALS iterations; one iteration updates all items, then all users",
-    "solver": "how each user's and item's equations are solved: `'auto'`, `'cholesky'`, `'cg'` or `'plain'`",
-    "dtype": "`'float32'` or `'float64'`",
-    "tol": "stop when an iteration lowers the loss by less than this share; 0: never",
-    "n_threads": "None: as many as the process may use",
-    "random_state": "seed of the start; the same int gives the same bits",
 }
 
 
@@ -49,7 +34,7 @@ def parameters():
         for name, meaning in MEANINGS.items()
     ]
     note = "Where a field is empty, the model has no such parameter."
-    return demo.Table("parameters", "", ("", *(f"`{model.__name__}`" for model in MODELS), "meaning"), rows, note)
+    return Table("parameters", "", ("", *(f"`{model.__name__}`" for model in MODELS), "meaning"), rows, note)
 
 
 def reliability():
@@ -57,14 +42,14 @@ def reliability():
     kept = json.loads((ROOT / "docs" / "reliability.json").read_text())
     counts = ("tries", "right", "refused", "other")
     rows = [(kind["title"], *(kind[count] for count in counts)) for kind in kept.values()]
-    return demo.Table("reliability", "", ("kind", "tries", "right", "refused", "anything else"), rows, "")
+    return Table("reliability", "", ("kind", "tries", "right", "refused", "anything else"), rows, "")
 
 
 def markdown(table):
     """Give a table with its note as Markdown; columns of numbers to the right."""
     right = [not any(isinstance(cell, str) for cell in column) for column in zip(*table.rows, strict=True)]
     lines = [table.columns, ["---:" if number else ":---" for number in right]]
-    lines += [[demo.cell_text(cell) for cell in row] for row in table.rows]
+    lines += [[cell_text(cell) for cell in row] for row in table.rows]
     return "\n".join(["| " + " | ".join(line) + " |" for line in lines] + ["", table.note])
 
 

@@ -1,4 +1,4 @@
-"""Find the tuned parameters of examples/published/tables.py.
+"""Find the tuned parameters of fastals/published.py.
 
 python -m bench.tune [--quick] [ranking] [ratings] [signs]
 
@@ -22,9 +22,9 @@ from bench.spaces import (
     grid,
     rating_candidates,
 )
-from examples.published.tables import TIES, leave_last_positive_out, load, ones, signs, temporal
 from fastals import ExplicitALS, ImplicitALS
 from fastals.datasets import Interactions
+from fastals.published import TIES, leave_last_positive_out, load, ones, signs, temporal
 from fastals.tuning import SearchResult, grid_search, successive_halving
 
 QUICK = 19  # one candidate of so many

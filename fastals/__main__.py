@@ -1,39 +1,41 @@
-"""The main job, `python -m fastals`: print the tables of `fastals.demo`, write a model and pictures."""
+"""The command `fastals`, also `python -m fastals`: print what a part of `fastals.command` says.
+
+Without a command it does the main job, `demo`.
+"""
 
 from __future__ import annotations
 
 import argparse
+import json
 import os
+import re
 import sys
-import textwrap
-import time
-from collections.abc import Callable, Sequence
+import warnings
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
-from . import demo, plots
-from .datasets import split_random
-from .models import ImplicitALS
-from .tuning import grid_search
+from . import __version__
+from .command import answers, demo, evaluate, fit, info, tune
+from .command.said import Said, merged, plain
 
-# What goes wrong with files, memory and numbers is told in a sentence.
-FAILURES = (OSError, ValueError, ArithmeticError, MemoryError)
+# What goes wrong with arguments, files, memory and numbers is told in a sentence.
+FAILURES = (OSError, ValueError, TypeError, LookupError, ArithmeticError, MemoryError, ImportError)
+PARTS = (fit, answers, evaluate, tune, info, demo)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the job; return the exit status."""
-    parser = argparse.ArgumentParser(
-        prog="python -m fastals",
-        description="Learn from ratings or other interactions, measure the models, and recommend.",
-        epilog="FILE has a line an interaction: user, item and, where there are any, value and time, in this order, "
-        "separated by tabs, commas, semicolons or spaces; further columns are left out. Without --data: MovieLens 100K "
-        "from $FASTALS_DATA/ml-100k/u.data, or else synthetic ratings.",
-    )
-    parser.add_argument("--data", metavar="FILE", type=Path, help="interactions, for example MovieLens' u.data")
-    parser.add_argument("--out", metavar="DIR", type=Path, help="folder to write a model and four pictures to")
-    options = parser.parse_args(arguments)
+    """Run the command; return the exit status: 0, 2 for what is told in a sentence, 1 for a closed pipe, 130."""
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    if not given or (given[0].startswith("-") and given[0] not in ("-h", "--help", "--version")):
+        given = ["demo", *given]
+    name = "fastals" if Path(sys.argv[0]).stem == "fastals" else "python -m fastals"
+    parser = _parser(name)
+    options = parser.parse_args(given)
+    said = f"{name} {options.command}"
     try:
-        run(options.data, options.out)
+        with warnings.catch_warnings():
+            warnings.showwarning = lambda message, *_: print(f"{said}: warning: {message}", file=sys.stderr)
+            _print(options)
         sys.stdout.flush()
     except BrokenPipeError:  # whoever reads the tables has seen enough
         _close_output()
@@ -42,85 +44,56 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 130
     except FAILURES as error:
         _close_output()
-        parser.exit(2, f"{parser.prog}: error: {_sentence(error)}\n")
+        parser.exit(2, f"{said}: error: {_sentence(error, options)}\n")
     return 0
 
 
-def run(file: Path | None, folder: Path | None) -> None:
-    """Print the tables and what to do next; write the model and the pictures."""
-    if folder is not None:
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise OSError(
-                f"--out {folder}: cannot make this folder ({error.strerror}); name one that can be written"
-            ) from None
-    start = time.perf_counter()
-    data = demo.find_data(file)
-    n_users, n_items = data.ratings.shape
-    print(f"Data: {data.source}: {len(data.ratings):,} interactions, {n_users:,} users x {n_items:,} items")
-    print(textwrap.fill(data.rule, demo.WIDTH), end="\n\n")
-    try:
-        for table in demo.tables(data):
-            print(demo.text(table), end="\n\n", flush=True)
-        model = demo.recommender(data)
-        print(demo.text(demo.recommendations(data, model)), end="\n\n", flush=True)
-        path = None
-        if folder is not None:
-            path = folder / "model.npz"
-            model.save(path)
-            print(f"Model written to {path}")
-            print(draw(model, data, folder), end="\n\n")
-    except (ValueError, ArithmeticError) as error:
-        raise ValueError(f"{data.source} does not suit the tables: {error}") from error
-    print(next_steps(data, file, path))
-    print(f"Took {time.perf_counter() - start:.0f} s, compilation included")
+def _parser(name: str) -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog=name,
+        description="Learn from a file of interactions, measure models, and recommend, by alternating least squares.",
+        epilog=f"{name} COMMAND --help says more. Without a command: the main job, demo.",
+    )
+    parser.add_argument("--version", action="version", version=f"fastals {__version__}")
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", title="commands", required=True)
+    for part in PARTS:
+        part.add(commands)
+    for command in commands.choices.values():
+        command.add_argument("--json", action="store_true", help="print one JSON object instead of text")
+    return parser
 
 
-def draw(model: ImplicitALS, data: demo.Data, folder: Path) -> str:
-    """Write pictures of a model, its data and a search into `folder`; return a sentence about it."""
-    try:
-        from matplotlib.figure import Figure
-    except ImportError:
-        return "No pictures: matplotlib is not installed (pip install 'fastals[plots]')"
-    liked = demo.ones(data.liked)
-    names = [demo.title(data, item) for item in data.item_ids]
-    grid = {"unobserved_weight": (0.01, 0.03, 0.1, 0.3), "regularization": (0.003, 0.01, 0.03, 0.1)}
-    learned_from, _ = demo.split(data)  # the test part has no say in what a search chooses
-    kept, validation = map(demo.ones, split_random(learned_from, demo.TEST_SHARE, random_state=0))
-    found = grid_search(model, grid, (kept, validation), "ndcg@10", refit=False)
-    pictures: dict[str, Callable[[Any], Any]] = {
-        "convergence": lambda figure: plots.convergence(model, ax=figure.subplots()),
-        "embedding": lambda figure: plots.embedding(model, liked, n_labels=8, names=names, ax=figure.subplots()),
-        "degrees": lambda figure: plots.degrees(liked, axes=figure.subplots(1, 2)),
-        "tuning": lambda figure: plots.heat_map(found, "unobserved_weight", "regularization", ax=figure.subplots()),
-    }
-    for name, paint in pictures.items():
-        figure = Figure(figsize=(7.5, 4.2) if name == "degrees" else (5.5, 4.2), layout="constrained")
-        paint(figure)
-        figure.savefig(folder / f"{name}.png", dpi=200)
-    return f"Pictures written to {folder}: {', '.join(f'{name}.png' for name in pictures)}"
+def _print(options: argparse.Namespace) -> None:
+    """Print what the command says, piece by piece, or as one JSON object at its end."""
+    pieces: list[Said] = []
+    for said in options.run(options):
+        if options.json:
+            pieces.append(said)
+        else:
+            print(said.text, flush=True)
+    if options.json:
+        print(json.dumps(merged(pieces), default=plain, indent=1))
 
 
-def next_steps(data: demo.Data, file: Path | None, model: Path | None) -> str:
-    """Say what to do next: own data, the written model, the documentation."""
-    steps = []
-    if file is None:
-        steps.append("Try your own data: python -m fastals --data FILE (--help says what a file looks like)")
-    if model is None:
-        steps.append("Write a model and pictures: add --out DIR")
-    else:
-        steps.append(f"Use the model: fastals.load({str(model)!r}).recommend({demo.first_user(data)!r}, n=10)")
-    steps.append("Write it in ten lines of Python: README.md, section From a table to recommendations")
-    steps.append("Evaluate, tune and serve: docs/guide.md")
-    return "\n".join(["What to do next", "", *(f"- {step}" for step in steps), ""])
-
-
-def _sentence(error: BaseException) -> str:
-    """Say what went wrong; errors of the operating system come without their numbers."""
-    if isinstance(error, OSError) and error.strerror:
+def _sentence(error: BaseException, options: argparse.Namespace) -> str:
+    """Say what went wrong in the words of the command line; errors of the operating system without their numbers."""
+    if isinstance(error, OSError) and error.strerror and not str(error).startswith("cannot write"):
         return f"{error.filename or 'the output'}: {error.strerror}"
-    return str(error) or type(error).__name__
+    text = str(error.args[0]) if isinstance(error, KeyError) and error.args else str(error)
+    flags = {name: f"--{name.replace('_', '-')}" for name in vars(options)} | {
+        "users": "USER", "items": "ITEM", "n_threads": "--threads", "random_state": "--seed"
+    }  # fmt: skip
+
+    def flag(found: re.Match[str]) -> str:
+        return (
+            flags.get(found[1], found[1]) + (" " if found[0].endswith("=") else "") if found[1] in flags else found[0]
+        )
+
+    text = text.replace("header=False", "--no-header")
+    if not text.startswith("--"):  # which is in these words already
+        text = re.sub(r"\b(\w+)=(?=\S)", flag, text)
+    text = re.sub(r"^(\w+)(?:\[\d+\])?(?= (?:'[^']*' )?(?:must|is|has) )", flag, text)
+    return text or type(error).__name__
 
 
 def _close_output() -> None:

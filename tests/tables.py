@@ -5,6 +5,7 @@ import numpy as np
 from fastals import Interactions
 from fastals.data.events import Events
 from fastals.data.ids import Ids
+from fastals.datasets import synthetic
 
 
 def write(folder, name, text, encoding="utf-8"):
@@ -28,3 +29,13 @@ def rows_of(ratings):
     times = [None] * len(ratings) if ratings.times is None else ratings.times.tolist()
     users, items = ratings.user_ids[ratings.users].tolist(), ratings.item_ids[ratings.items].tolist()
     return list(zip(users, items, ratings.values.tolist(), times, strict=True))
+
+
+def film_file(folder):
+    """Write a file of the layout of MovieLens 100K with titles beside it; ids start at 101."""
+    ratings = synthetic(60, 40, 1500)
+    path = folder / "u.data"
+    columns = zip(ratings.users + 101, ratings.items + 101, ratings.values.astype(int), ratings.times, strict=True)
+    path.write_text("".join("\t".join(map(str, row)) + "\n" for row in columns))
+    path.with_name("u.item").write_text("".join(f"{i}|Film {i}|\n" for i in range(101, 141)))
+    return path

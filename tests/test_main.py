@@ -1,5 +1,6 @@
-"""The main job: its tables as data, what it prints and writes, which files it takes, and how it refuses others."""
+"""The command: which part runs, what the main job prints and writes, and that every failure is a sentence."""
 
+import json
 import os
 import subprocess
 import sys
@@ -10,32 +11,13 @@ import pytest
 import fastals
 from fastals import demo
 from fastals.__main__ import main
-from fastals.datasets import synthetic
+from fastals.demo_data import find_data
+from tests.tables import film_file
 
 
 @pytest.fixture(scope="module")
 def small_file(tmp_path_factory):
-    """A file of the layout of MovieLens 100K with titles beside it; ids start at 101."""
-    ratings = synthetic(60, 40, 1500)
-    path = tmp_path_factory.mktemp("data") / "u.data"
-    columns = zip(ratings.users + 101, ratings.items + 101, ratings.values.astype(int), ratings.times, strict=True)
-    path.write_text("".join("\t".join(map(str, row)) + "\n" for row in columns))
-    path.with_name("u.item").write_text("".join(f"{i}|Film {i}|\n" for i in range(101, 141)))
-    return path
-
-
-@pytest.fixture(scope="module")
-def small(small_file):
-    return demo.find_data(small_file)
-
-
-@pytest.fixture(scope="module")
-def movielens(data_dir):
-    return demo.find_data(data_dir / "ml-100k" / "u.data")
-
-
-def by_name(table):
-    return {row[0]: row[1:] for row in table.rows}
+    return film_file(tmp_path_factory.mktemp("data"))
 
 
 def test_the_whole_job_runs_and_writes_pictures_and_a_model_with_the_ids_of_the_file(small_file, tmp_path, capsys):
@@ -48,114 +30,58 @@ def test_the_whole_job_runs_and_writes_pictures_and_a_model_with_the_ids_of_the_
         assert name in printed
     assert {path.name for path in out.iterdir()} == {
         "model.npz",
-        *(f"{name}.png" for name in ("convergence", "degrees", "embedding", "tuning")),
+        "report.html",
+        *(f"{name}.png" for name in ("data", "ranking", "ratings", "recommendations")),
     }
     model = fastals.load(out / "model.npz")
-    data = demo.find_data(small_file)
+    data = find_data(small_file)
     np.testing.assert_array_equal(model.item_factors_, demo.recommender(data).item_factors_)
     ids, _ = model.recommend(101, 10)
     table = demo.recommendations(data, model)
     assert [f"Film {item}" for item in ids if item >= 0] == [title for _, title, _ in table.rows]
     assert f"recommend({demo.first_user(data)!r}, n=10)" in printed and demo.first_user(data) == 101
+    report = (out / "report.html").read_text()
+    assert report.count("data:image/png;base64,") == 4 and "Ten recommendations for user 101" in report
+    assert (out / "data.png").read_bytes().startswith(b"\x89PNG")
 
 
-def test_without_data_it_says_that_the_ratings_are_synthetic(monkeypatch, tmp_path):
-    monkeypatch.delenv("FASTALS_DATA", raising=False)
-    assert demo.find_data().source == "synthetic ratings (no file is given and FASTALS_DATA is not set)"
-    monkeypatch.setenv("FASTALS_DATA", str(tmp_path))
-    assert "there is no" in demo.find_data().source
+def test_json_is_one_object_with_all_tables(small_file, capsys):
+    assert main(["demo", "--data", str(small_file), "--json"]) == 0
+    said = json.loads(capsys.readouterr().out)
+    assert [table["name"] for table in said["tables"]] == ["data", "ranking", "ratings", "recommendations"]
+    assert said["tables"][3]["rows"][0]["item"].startswith("Film ") and said["data"] == str(small_file)
 
 
-def cells():
-    """Return 400 different pairs of 30 users and 25 items, with numbers from 0 on."""
-    drawn = np.random.default_rng(0).permutation(750)[:400]
-    return [(number, *divmod(cell, 25)) for number, cell in enumerate(drawn.tolist())]
-
-
-def lines(form):
-    """Return a line for each of the cells: {stars} are 1 to 5 with a mean above 3, {three} 1 to 3, {binary} 0 or 1."""
-    stars = (1, 3, 4, 5, 5)
-    return "".join(
-        form.format(n=n, user=user, item=item, stars=star, three=(star + 1) // 2, binary=int(star > 3)) + "\n"
-        for n, user, item in cells()
-        for star in [stars[(7 * user + 3 * item) % 5]]
-    )
-
-
-ALL, RATED = (
-    "All items with a value above 0 count as liked.",
-    "Items rated {} or higher count as liked; the mean rating",
-)
+def test_version_and_help(capsys):
+    for option, said in (("--version", f"fastals {fastals.__version__}\n"), ("--help", "commands:")):
+        with pytest.raises(SystemExit, match="0"):
+            main([option])
+        assert said in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(
-    ("name", "text", "has_times", "threshold", "said"),
+    ("arguments", "message"),
     [
-        ("two.txt", lines("{user} {item}"), False, 1, ALL),
-        ("two.csv", "user_id,item_id\n" + lines("{user},{item}"), False, 1, "user_id as users, item_id as items."),
-        ("words.csv", lines('ann {user},"tea, {item}"'), False, 1, ALL),
-        ("three.csv", "who,what,stars\n" + lines("{user},{item},{stars}"), False, 4, "what as items, stars as values."),
-        ("four.txt", lines("{user} {item} {stars} {n}"), True, 4, RATED.format(4)),
-        ("comma.csv", lines("{user},{item},{stars},{n}"), True, 4, RATED.format(4)),
-        ("five.tsv", lines("{user}\t{item}\t{stars}\t{n}\tweb"), True, 4, "Left out: column 5."),
-        ("dates.csv", lines("{user};{item};{stars};2024-01-02T10:00:00+02:00"), True, 4, RATED.format(4)),
-        ("no_times.csv", lines("{user};{item};{stars};web"), False, 4, "Left out: column 4."),
-        ("ratings.csv", "user,item,rating\n" + lines("{user},{item},{stars}"), False, 4, RATED.format(4)),
-        ("zero_or_one.csv", lines("{user},{item},{binary}"), False, 1, RATED.format(1)),
-        ("to_three.csv", lines("{user},{item},{three}"), False, 3, RATED.format(3)),
-        ("extreme.csv", lines("{user},{item},3e38"), False, 3e38, ALL),
-        ("counts.csv", lines("{user},{item},{n}00"), False, 100, ALL),
+        (["--data", "none.csv"], "none.csv"),
+        (["--user", "who"], "--data is missing"),
+        (["--data", "none.parquet"], "say which of them to read, --user ..."),
+        (["--published", "--data", "x"], "--published is for MovieLens 100K alone"),
     ],
-    ids=lambda value: value if isinstance(value, str) and "." in value and len(value) < 16 else "",
 )
-def test_files_of_two_to_five_columns_are_taken(name, text, has_times, threshold, said, tmp_path, capsys):
-    path = tmp_path / name
-    path.write_text(text)
-    assert main(["--data", str(path)]) == 0
-    printed = capsys.readouterr().out
-    data = demo.find_data(path)
-    assert len(data.ratings) == 400 and len(data.ratings.user_ids) == 30 and len(data.ratings.item_ids) == 25
-    assert (data.ratings.times is not None) == has_times
-    assert data.liked.values.min() == pytest.approx(threshold, rel=1e-6)
-    assert said in data.rule and said.split()[0] in printed
-    assert ("RMSE" in printed) == ("Items rated" in data.rule)
-
-
-def test_ids_and_titles_are_those_of_the_file(small):
-    assert small.ratings.user_ids[[0, -1]].tolist() == [101, 160]
-    assert demo.title(small, 101) == "Film 101" and demo.title(small, 7) == "item 7"
-
-
-@pytest.mark.parametrize(
-    ("content", "message"),
-    [
-        (None, "does not exist"),
-        ("", "u.data is empty: it holds no ratings"),
-        ("1\t2\t3\t4\n1\tx\t3\t4\n", "u.data, line 2: expected 'user item rating time' separated by tabs, got"),
-        ("1\t2\t3\t4\n", "u.data is too small for the tables: they need at least 10 interactions that count as liked"),
-        ("a,b,c,d\n", "u.data holds no interactions below the names of its columns"),
-        ("hello\n", "line 1: expected a user and an item separated by a tab, comma, semicolon or space, got 'hello'"),
-        ("1,2,3\n1,2\n", "line 2: expected 3 fields as in line 1, got 2"),
-        ("1,2,3\n1,2,x\n", "line 2: the value must be a finite number, got 'x'"),
-        ("1,2,nan\n", "line 1: the value must be a finite number, got 'nan'"),
-        ("1,2,1e39\n", "line 1: the value must be a finite number, got '1e39'"),
-        (lines("{user},{item},0"), "got 0 of 0 users. All items with a value above 0 count as liked"),
-        ("1,2,3\n1," + "x" * 200_000 + ",3\n", "field larger than field limit"),
-    ],
-    ids=lambda value: None if value is None else value[:12],
-)
-def test_bad_files_are_refused_in_a_sentence_with_status_2(content, message, tmp_path, capsys):
-    path = tmp_path / "u.data"
-    if content is not None:
-        path.write_text(content)
-    with pytest.raises(SystemExit) as stopped:
-        main(["--data", str(path)])
+def test_bad_arguments_are_told_in_a_sentence_with_status_2(arguments, message, capsys):
+    with pytest.raises(SystemExit, match="2"):
+        main(arguments)
     printed = capsys.readouterr()
-    assert stopped.value.code == 2
-    assert message in printed.err and str(path) in printed.err
-    assert "Traceback" not in printed.err and not printed.out
-    for option in ("layout", "n =", "test_share"):
-        assert option not in printed.err
+    assert message in printed.err and "Traceback" not in printed.err and not printed.out
+    assert printed.err.startswith("python -m fastals demo: error: ") and printed.err.count("\n") == 1
+
+
+def test_ctrl_c_ends_with_130(monkeypatch):
+    def stop(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("fastals.command.demo.find_data", stop)
+    assert main([]) == 130
 
 
 def test_a_folder_that_cannot_be_made_is_refused_before_any_work(small_file, capsys):
@@ -184,49 +110,5 @@ def test_a_full_disk_is_told_in_a_sentence(small_file):
     with open("/dev/full", "w") as full:
         job = run(small_file, stdout=full)
         assert job.wait(120) == 2
-    assert job.stderr.read() == "python -m fastals: error: the output: No space left on device\n"
+    assert job.stderr.read() == "python -m fastals demo: error: the output: No space left on device\n"
     job.stderr.close()
-
-
-def test_standard_errors_are_those_of_the_users(small):
-    table = demo.ranking(small)
-    assert f"over {len(np.unique(small.liked.users))} users" in table.note
-    for recall, error, _, _ in by_name(table).values():
-        n_users = len(demo.split(small)[1])
-        assert error == pytest.approx(np.sqrt(recall * (1 - recall) / n_users))  # one held-out item: 0 or 1
-
-
-def test_repeated_lines_of_a_user_and_an_item_count_once_and_the_last_one_counts(tmp_path):
-    path = tmp_path / "repeated.csv"
-    path.write_text("0,0,1\n" + lines("{user},{item},{stars}") + "0,0,5\n")
-    ratings = demo.find_data(path).ratings
-    assert len(ratings) == len({(user, item) for _, user, item in cells()} | {(0, 0)})
-    assert ratings.values[(ratings.users == 0) & (ratings.items == 0)] == [5]
-
-
-def test_recommendations_are_new_to_the_user_and_titled(small):
-    table = demo.recommendations(small, demo.recommender(small), user=104)
-    liked = small.liked
-    had = small.item_ids[liked.items[small.user_ids[liked.users] == 104]]
-    listed = [int(title.removeprefix("Film ")) for _, title, _ in table.rows]
-    assert len(set(listed)) == len(listed) > 0
-    assert not np.isin(listed, had).any()
-
-
-def test_text_is_aligned():
-    table = demo.Table("name", "Title", ("a", "number"), [("longer", 1.0), ("b", None)], "Note.")
-    assert demo.text(table) == "Title\n\na       number\n------  ------\nlonger  1.0000\nb\n\nNote."
-
-
-def test_a_table_without_rows_has_a_head():
-    assert demo.text(demo.Table("name", "Title", ("a", "b"), [], "Note.")) == "Title\n\na  b\n-  -\n\nNote."
-
-
-# On the real data.
-
-
-def test_models_are_ahead_of_the_baselines(movielens):
-    ranking, errors = by_name(demo.ranking(movielens)), by_name(demo.rating_errors(movielens))
-    assert ranking["Popularity"][2] == pytest.approx(0.0399, abs=5e-5)  # as published: leave the last positive out
-    assert ranking["ImplicitALS"][0] > ranking["Popularity"][0] + 0.04
-    assert errors["ExplicitALS"][0] < 0.92 < 1.02 < errors["Mean of each item"][0] < 1.03

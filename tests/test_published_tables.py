@@ -1,11 +1,11 @@
-"""examples.published: its splits, its tables as data, and on the real data the published figures."""
+"""fastals.published: its splits, its tables as data, and on the real data the published figures."""
 
 import re
 
 import numpy as np
 import pytest
 
-from examples.published import tables as published
+from fastals import published
 from fastals.datasets import synthetic
 
 

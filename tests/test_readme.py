@@ -5,9 +5,10 @@ import re
 
 import pytest
 
-from bench.readme import GUIDE, MEANINGS, MODELS, PUBLISHED, markdown, parameters
+from bench.readme import GUIDE, MODELS, PUBLISHED, markdown, parameters
 from bench.report import BENCHMARKS, README, ROOT, rewrite
-from fastals import demo
+from fastals.command.options import MEANINGS
+from fastals.report import Table
 
 PAGES = {
     str(page.relative_to(ROOT)): page.read_text()
@@ -55,7 +56,7 @@ def test_parameters_are_those_of_the_models():
 
 
 def test_a_table_is_markdown_with_numbers_to_the_right():
-    table = demo.Table("speed", "Title", ("", "seconds"), [("ours", 0.5), ("theirs", None)], "Note.")
+    table = Table("speed", "Title", ("", "seconds"), [("ours", 0.5), ("theirs", None)], "Note.")
     assert markdown(table) == "|  | seconds |\n| :--- | ---: |\n| ours | 0.5000 |\n| theirs |  |\n\nNote."
 
 

@@ -7,7 +7,7 @@ The data are MovieLens 100K. The texts are:
   NumPy loop";
 - an introduction to ALS with a 4 x 4 matrix to fill in, without figures.
 
-Each experiment is a function that returns a table as data; `python -m examples.published` prints them.
+Each experiment is a function that returns a table as data; `fastals demo --published` prints them.
 """
 
 from __future__ import annotations
@@ -19,12 +19,13 @@ from typing import Any, NamedTuple, TypeAlias
 import numpy as np
 from scipy import sparse
 
-from fastals import ExplicitALS, ImplicitALS
-from fastals.compat.wals import als_with_regularization, exponential_weight_fn, linear_weight_fn, weighted_als
-from fastals.datasets import Interactions, fetch_movielens, split_by_time, split_leave_last_out
-from fastals.demo import Cell, Table
-from fastals.engine.threads import available
-from fastals.evaluation import GlobalMean, ItemBias, Popularity, Random, ranking_metrics, rmse, sign_accuracy
+from .compat.wals import als_with_regularization, exponential_weight_fn, linear_weight_fn, weighted_als
+from .data.splits import Ties
+from .datasets import Interactions, fetch_movielens, split_by_time, split_leave_last_out
+from .engine.threads import available
+from .evaluation import GlobalMean, ItemBias, Popularity, Random, ranking_metrics, rmse, sign_accuracy
+from .models import ExplicitALS, ImplicitALS
+from .report import Cell, Table
 
 # What the ALS notes train with.
 PUBLISHED_IMPLICIT: dict[str, Any] = {"factors": 64, "alpha": 10.0, "regularization": 0.001, "iterations": 20}
@@ -55,7 +56,7 @@ PUBLISHED_RATINGS: dict[str, Any] = {"rank": 10, "iters": 100, "reg": 1.5}
 PUBLISHED_SIGNS: dict[str, Any] = {"rank": 10, "iters": 100, "reg": 10.0}
 
 POSITIVE = 4.0  # ratings from here on are positive
-TIES = ("file", "first", "item", "item_descending")
+TIES: tuple[Ties, ...] = ("file", "first", "item", "item_descending")
 STARTS = range(5)  # seeds whose results are averaged
 TEST_SHARE, FEWEST_TRAIN_RATINGS = 0.2, 10
 LOOP_CELLS = 10_000_000  # of the dense matrix that the NumPy loop works on: 40 MB, three times over
@@ -92,7 +93,7 @@ def prepare(ratings: Interactions) -> Data:
     return Data(ratings, {ties: leave_last_positive_out(ratings, ties) for ties in TIES}, temporal(ratings))
 
 
-def leave_last_positive_out(ratings: Interactions, ties: str) -> tuple[Interactions, Interactions]:
+def leave_last_positive_out(ratings: Interactions, ties: Ties) -> tuple[Interactions, Interactions]:
     """Hold out the last positive rating of each user.
 
     Parameters
