@@ -5,8 +5,11 @@ import re
 
 import pytest
 
+import fastals
+from bench.picture import PICTURE, seconds
 from bench.readme import GUIDE, MODELS, PUBLISHED, markdown, parameters
 from bench.report import BENCHMARKS, README, ROOT, rewrite
+from fastals.__main__ import main
 from fastals.command.options import MEANINGS
 from fastals.report import Table
 
@@ -63,3 +66,24 @@ def test_a_table_is_markdown_with_numbers_to_the_right():
 def test_every_published_table_has_its_place():
     for name in PUBLISHED:
         assert rewrite(BENCHMARKS.read_text(), name, "x").count(f"<!-- table:{name} -->\nx\n") == 1
+
+
+def test_the_picture_has_the_figures_of_the_table():
+    found = seconds()
+    assert PICTURE.exists() and {"fastals", "implicit"} <= set(found["ml-1m"])
+    assert found["lastfm-2k"]["fastals"][0][0] == 32 and all(
+        time < dict(found[data]["irspack"]).get(k, 1e9) for data in found for k, time in found[data]["fastals"]
+    )
+
+
+@pytest.mark.parametrize("line", re.findall(r"^    fastals (.*?)(?:\s+#.*)?$", PAGES["README.md"], re.MULTILINE))
+def test_commands_of_the_readme_are_understood(line, tmp_path, monkeypatch, capsys):
+    """Each line in turn, on a file as that of the example: what is needed is there."""
+    pytest.importorskip("duckdb")
+    monkeypatch.chdir(tmp_path)
+    events = "".join(f"{user},{item}\n" for user in range(8) for item in range(user % 3, 6))
+    (tmp_path / "orders.csv").write_text("customer,product\n" + events)
+    if "model.npz" in line and "fit" not in line.split():
+        orders = fastals.Interactions.from_triplets(["1", "1", "2"], ["3", "4", "4"])
+        fastals.ImplicitALS(2, random_state=0).fit(orders).save("model.npz")
+    assert main(line.split()) == 0
