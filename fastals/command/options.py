@@ -92,7 +92,7 @@ def parameters() -> dict[str, Any]:
 
 def type_of(default: Any) -> Any:
     """Return what makes a parameter of text."""
-    return integer if default is None or isinstance(default, int) else number if isinstance(default, float) else str
+    return integer if default is None or isinstance(default, int) else number if isinstance(default, float) else word
 
 
 def integer(text: str) -> int:
@@ -111,6 +111,14 @@ def number(text: str) -> float:
         raise argparse.ArgumentTypeError(f"a number is wanted, got {text!r}") from None
 
 
+def word(text: str) -> str | float:
+    """Return text as a number where it is one: some parameters take a word or a number."""
+    try:
+        return float(text)
+    except ValueError:
+        return text
+
+
 def pair(text: str) -> float | tuple[float, float]:
     """Return text as one number, or as two: 0.1,0.2."""
     numbers = [number(part) for part in text.split(",")]
@@ -119,7 +127,7 @@ def pair(text: str) -> float | tuple[float, float]:
     return (numbers[0], numbers[1]) if len(numbers) == 2 else numbers[0]
 
 
-METAVARS = {integer: "INTEGER", number: "NUMBER", pair: "NUMBER[,NUMBER]", str: "NAME"}
+METAVARS = {integer: "INTEGER", number: "NUMBER", pair: "NUMBER[,NUMBER]", word: "NAME"}
 
 
 def model_of(options: Options) -> Model:
