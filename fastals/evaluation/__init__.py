@@ -2,24 +2,29 @@
 
 from .baselines import GlobalMean, ItemBias, Popularity, Random
 from .bootstrap import Evaluation, bootstrap_interval
+from .ease import EASE
 from .evaluate import evaluate, evaluate_new_users, evaluate_ratings, evaluate_sampled
 from .folds import UserFolds
 from .lists import ranking_metrics, user_ranking_metrics
 from .metrics import RANKING_METRICS, RATING_METRICS, Hits, mae, rmse, sign_accuracy, weighted_rmse
+from .neighbours import ItemKNN, UserKNN
 from .protocols import RatingPredictor, Recommender
 
 __all__ = [
+    "EASE",
     "RANKING_METRICS",
     "RATING_METRICS",
     "Evaluation",
     "GlobalMean",
     "Hits",
     "ItemBias",
+    "ItemKNN",
     "Popularity",
     "Random",
     "RatingPredictor",
     "Recommender",
     "UserFolds",
+    "UserKNN",
     "bootstrap_interval",
     "evaluate",
     "evaluate_new_users",

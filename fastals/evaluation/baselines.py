@@ -177,11 +177,11 @@ class Baseline(Params, ABC):
         n = check_integer("n", n, 1)
         if not check_flag("exclude_seen", exclude_seen):
             known = known._replace(indptr=np.zeros(n_users + 1, np.int64), items=known.items[:0])
-        numbers = np.full((len(rows), n), -1, dtype=np.int32)
+        columns = np.full((len(rows), n), -1, dtype=np.int32)
         scores = np.full((len(rows), n), -np.inf)
         width = min(n, n_items)
-        self._recommend(known, rows, numbers[:, :width], scores[:, :width])
-        ids = numbers if known.item_ids is None else known.item_ids.take(numbers)
+        self._recommend(known, rows, columns[:, :width], scores[:, :width])
+        ids = columns if known.item_ids is None else known.item_ids.take(columns)
         return (ids[0], scores[0]) if users is not None and np.ndim(users) == 0 else (ids, scores)
 
     def _fitted(self) -> Known:

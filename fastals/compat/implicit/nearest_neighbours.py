@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from scipy import sparse
 
+from ...evaluation import term_weights
 from ...validation import check_number
 
 __all__ = ["bm25_weight", "normalize", "tfidf_weight"]
@@ -43,7 +44,7 @@ def tfidf_weight(X: Any) -> sparse.coo_matrix:
            [0.   , 0.   ]])
     """
     X = _as_float_coo(X, negative=False)
-    X.data = np.sqrt(X.data) * _idf(X)
+    X.data = term_weights.tfidf(X)
     return X
 
 
@@ -84,10 +85,7 @@ def bm25_weight(X: Any, K1: float = 100, B: float = 0.8) -> sparse.coo_matrix:
     """
     K1, B = check_number("K1", K1, 0.0), check_number("B", B, 0.0)
     X = _as_float_coo(X, negative=False)
-    lengths = np.asarray(X.sum(axis=1)).ravel()
-    relative = 1 - B + B * lengths / (lengths.mean() or 1)
-    below = K1 * relative[X.row] + X.data
-    X.data = np.divide(X.data * (K1 + 1), below, out=np.zeros_like(X.data), where=below > 0) * _idf(X)
+    X.data = term_weights.bm25(X, K1, B)
     return X
 
 
@@ -115,8 +113,7 @@ def normalize(X: Any) -> sparse.coo_matrix:
            [0. , 0. ]])
     """
     X = _as_float_coo(X, negative=True)
-    lengths = np.sqrt(np.bincount(X.row, X.data**2))[X.row]
-    X.data = np.divide(X.data, lengths, out=np.zeros_like(X.data), where=lengths > 0)
+    X.data = term_weights.normalized(X)
     return X
 
 
@@ -135,7 +132,3 @@ def _as_float_coo(X: Any, *, negative: bool) -> sparse.coo_matrix:
         wanted = "finite" if negative else "finite and at least 0"
         raise ValueError(f"X must be {wanted}: row {X.row[first]}, column {X.col[first]} is {X.data[first].item()!r}")
     return X
-
-
-def _idf(X: sparse.coo_matrix) -> np.ndarray:
-    return (np.log(X.shape[0]) - np.log1p(np.bincount(X.col, minlength=X.shape[1])))[X.col]
