@@ -7,7 +7,19 @@ from .data.ids import Ids
 from .data.interactions import Interactions, as_interactions
 from .data.published import SampledCases, read_negatives, read_titles
 from .data.readers import read_ratings, read_split
-from .data.splits import NewUsers, split_by_time, split_leave_last_out, split_new_users, split_random
+from .data.splits import (
+    NewUsers,
+    k_core,
+    rolling_windows,
+    split_at_time,
+    split_by_time,
+    split_each_user,
+    split_folds,
+    split_leave_last_out,
+    split_new_users,
+    split_random,
+    split_user_folds,
+)
 from .data.types import Columns, MatrixLike
 
 __all__ = [
@@ -21,13 +33,19 @@ __all__ = [
     "data_home",
     "fetch_lastfm",
     "fetch_movielens",
+    "k_core",
     "read_negatives",
     "read_ratings",
     "read_split",
     "read_titles",
+    "rolling_windows",
+    "split_at_time",
     "split_by_time",
+    "split_each_user",
+    "split_folds",
     "split_leave_last_out",
     "split_new_users",
     "split_random",
+    "split_user_folds",
     "synthetic",
 ]

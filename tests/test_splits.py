@@ -1,12 +1,26 @@
 """Splits of interactions: sizes, order, ties, seeds, and tables in place of interactions."""
 
+import math
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from fastals import Interactions
 from fastals.data.readers import read_ratings
-from fastals.data.splits import split_by_time, split_leave_last_out, split_new_users, split_random
+from fastals.data.splits import (
+    k_core,
+    rolling_windows,
+    split_at_time,
+    split_by_time,
+    split_each_user,
+    split_folds,
+    split_leave_last_out,
+    split_new_users,
+    split_random,
+    split_user_folds,
+)
 from tests.tables import ratings_of, rows_of
 
 
@@ -172,3 +186,90 @@ def test_ties_decide_the_hit_rate_of_popularity(data_dir, ties, hits):
     ranks_first = (scores[test.users] > held_out).sum(axis=1)
     ranks_last = (scores[test.users] >= held_out).sum(axis=1) - 1
     assert (ranks_last < 10).sum() <= hits <= (ranks_first < 10).sum() <= (ranks_last < 10).sum() + 1
+
+
+# Shares of each user, a point of time, windows, folds, cores.
+
+
+def events_of(users, items, times):
+    columns = {"user": users, "item": items, "time": times}
+    return Interactions.from_frame(columns, user="user", item="item", time="time")
+
+
+@given(st.integers(0, 2**32 - 1), st.sampled_from([0.1, 0.5, 0.75]), st.sampled_from(["random", "time"]))
+def test_each_user_loses_the_same_share(seed, share, by):
+    rng = np.random.default_rng(seed)
+    events = events_of(rng.integers(0, 6, 40), np.arange(40), rng.integers(0, 9, 40))
+    train, test = split_each_user(events, share, by, random_state=seed)
+    assert sorted([*train.items, *test.items]) == list(range(40))
+    for user in range(events.shape[0]):
+        n = np.count_nonzero(events.users == user)
+        held = test.times[test.users == user]
+        assert len(held) == (max(1, math.floor(share * n + 1e-9)) if n > 1 else 0)
+        if by == "time" and len(held):
+            assert train.times[train.users == user].max() <= held.min()
+
+
+def test_a_point_of_time_and_windows():
+    rng = np.random.default_rng(0)
+    events = events_of(rng.integers(0, 5, 50), np.arange(50), rng.permutation(50))
+    train, test = split_at_time(events, 30)
+    assert train.times.max() == 29 and test.times.min() == 30 and len(test) == 20
+    windows = rolling_windows(events, 3, 0.2)
+    assert [(len(train), sorted(test.times)) for train, test in windows] == [
+        (20, list(range(20, 30))),
+        (30, list(range(30, 40))),
+        (40, list(range(40, 50))),
+    ]
+    assert all(train.times.max() < test.times.min() for train, test in windows)
+
+
+def test_folds_hold_out_every_row_and_every_user_once():
+    rng = np.random.default_rng(0)
+    events = events_of(np.repeat(np.arange(10), 7), rng.integers(0, 9, 70), np.arange(70))
+    folds = split_folds(events, 4, random_state=0)
+    assert sorted(time for _, test in folds for time in test.times) == list(range(70))
+    assert sorted(len(test) for _, test in folds) == [17, 17, 18, 18]
+    assert all(not set(train.times) & set(test.times) and len(train) + len(test) == 70 for train, test in folds)
+    by_user = split_user_folds(events, 3, random_state=0)
+    new = [set(fold.test.users) for fold in by_user]
+    assert sorted(user for users in new for user in users) == list(range(10))
+    assert all(
+        not set(fold.train.users) & (set(fold.given.users) | users) for fold, users in zip(by_user, new, strict=True)
+    )
+
+
+@given(st.integers(0, 2**32 - 1), st.integers(1, 3), st.integers(1, 3))
+def test_the_core_is_the_largest_in_which_all_have_enough(seed, users, items):
+    matrix = np.random.default_rng(seed).random((8, 8)) < 0.35
+    left = matrix.copy()
+    while True:
+        fewer = left & (left.sum(axis=1, keepdims=True) >= users) & (left.sum(axis=0, keepdims=True) >= items)
+        if (fewer == left).all():
+            break
+        left = fewer
+    if not left.any():
+        with pytest.raises(ValueError, match=r"^(no users with|.*no )"):
+            k_core(matrix.astype(float), users, items)
+        return
+    np.testing.assert_array_equal(k_core(matrix.astype(float), users, items).csr.toarray() > 0, left)
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda events: split_each_user(events, 1.0), "^test_share must lie between 0 and 1, got 1.0$"),
+        (lambda events: split_each_user([[1, 0], [0, 1]]), "^no user has two rows, so none can be held out"),
+        (lambda events: split_each_user([[1, 1]], by="time"), "^ratings have no times"),
+        (lambda events: split_at_time(events, 99), "^when is 99, and the times of ratings run from 0 to 3: both sides"),
+        (lambda events: rolling_windows(events, 4, 0.25), "^n_windows = 4 of 1 rows each leave none of 4 rows to"),
+        (lambda events: split_folds(events, 1), "^n_folds must be at least 2, got 1$"),
+        (lambda events: split_folds(events, 5), "^n_folds = 5 is above the number of rows, 4$"),
+        (lambda events: split_user_folds(events, 3), "^n_folds = 3 is above the number of users, 2$"),
+        (lambda events: split_user_folds(events, 2, 1), "^given_share must lie between 0 and 1, got 1$"),
+        (lambda events: k_core(events, 0), "^users must be at least 1, got 0$"),
+    ],
+)
+def test_what_cannot_be_split_is_refused(call, message):
+    with pytest.raises(ValueError, match=message):
+        call(events_of([1, 1, 2, 2], [7, 8, 7, 8], [0, 1, 2, 3]))
