@@ -152,6 +152,9 @@ class Base(Stateful):
         checkpoint: str | os.PathLike[str] | None = None,
         checkpoint_every: int = 1,
         checkpoint_errors: str = "raise",
+        validation: MatrixLike | float | None = None,
+        metric: str | Callable[[Any, Interactions], float] = "ndcg@10",
+        patience: int = 2,
         **columns: Unpack[Columns],
     ) -> Self:
         """Factorise `R`.
@@ -187,6 +190,14 @@ class Base(Stateful):
         checkpoint_errors : {'raise', 'warn'}, default 'raise'
             What to do if the file cannot be written during the fit: stop, or warn and go on without it. Before the
             first iteration it always raises.
+        validation : as `R`, or float, optional
+            Held-out interactions with the users and items of `R`, or the share of R's events to hold out, drawn by
+            `random_state`. The model is scored on them after each iteration, and becomes what it was at the best
+            score. `validation_history_` has the scores. Not with `checkpoint`.
+        metric : str or callable (model, validation) -> float, default "ndcg@10"
+            Of `validation`, as in `fastals.tuning.grid_search`: of "rmse" and "mae" a lower score is better.
+        patience : int, default 2
+            Stop after so many scores in a row that are not better than the best one.
         **columns
             Where `R` is a table: the names of its columns, `user=`, `item=` and others; see `Interactions.from_frame`.
 
@@ -221,6 +232,10 @@ class Base(Stateful):
         or a RandomState is not compared, because the checkpoint has what was drawn from it. On another CPU, or with
         other versions of fastals, NumPy or Numba, the fit goes on with a warning: its last bits may be others.
 
+        The last iteration of a fit ends with an exact half-step, and those before do not. So the state that
+        `validation` keeps may differ a little from a fit of so many iterations. Its score
+        is the one in `validation_history_`.
+
         A new version of the file takes the place of the old one only when it is complete and on the disk. `callback` is
         called once more for the iteration of the checkpoint.
 
@@ -249,10 +264,22 @@ class Base(Stateful):
                 f"start must be a fitted model, ImplicitALS, ExplicitALS or WeightedALS, got {type(start).__name__}"
             )
         request = requested(checkpoint, checkpoint_every, checkpoint_errors)
+        if validation is not None:
+            if request is not None:
+                raise ValueError(
+                    "checkpoint and validation are both given, but a checkpoint does not keep the best state: leave "
+                    "out one of them"
+                )
+            return self._fit_watched(R, weights, callback, progress, start, columns, (validation, metric, patience))
+        vars(self).pop("validation_history_", None)  # of another fit
         learn = partial(self._learn, R, weights, callback, progress, columns, request)
         if start is not self:
             return self._put(learn(None if start is None else start._state))
         return self._write(learn)
+
+    def _fit_watched(self: Self, *arguments: Any) -> Self:
+        """Fit with `validation`; `scoring`, which may evaluate, has it."""
+        raise NotImplementedError
 
     def _learn(
         self,

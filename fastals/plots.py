@@ -11,10 +11,10 @@ import numpy.typing as npt
 from .data.interactions import MatrixLike, as_interactions
 from .data.types import Columns
 from .evaluation import RANKING_METRICS, Evaluation
+from .evaluation.held_out import LOWER_IS_BETTER
 from .evaluation.protocols import Numbered
 from .models import ExplicitALS, ImplicitALS, WeightedALS
 from .tuning import SearchResult
-from .tuning.search import LOWER_IS_BETTER
 from .validation import check_integer, check_option
 
 if TYPE_CHECKING:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+import math
+import numbers
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
-from .data.interactions import MatrixLike
+from .data.interactions import MatrixLike, as_interactions
+from .data.splits import check_share, split_random
 from .data.types import Columns
 from .ranking import Ranking
-from .validation import Unknown, check_no_target, check_unknown
+from .validation import Unknown, check_dtype, check_integer, check_no_target, check_unknown, shown
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -15,14 +19,65 @@ if TYPE_CHECKING:
 __all__ = ["Scoring"]
 
 
+Self = TypeVar("Self", bound="Scoring")
+
+
 class Scoring(Ranking):
     """The part of a model that scores itself."""
+
+    validation_history_: list[float]
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
         tags.input_tags.sparse = True
         tags.input_tags.allow_nan = self._missing == "nan"
         return tags
+
+    def _fit_watched(
+        self: Self,
+        R: MatrixLike,
+        weights: MatrixLike | None,
+        callback: Callable[[int, Any], Any] | None,
+        progress: bool,
+        start: Any,
+        columns: Columns,
+        watched: tuple[Any, Any, int],
+    ) -> Self:
+        """Fit, score after each iteration, and keep the best state; the arguments are those of `fit`."""
+        from .evaluation.held_out import LOWER_IS_BETTER, check_metric, scorer
+
+        given, metric, patience = watched
+        sign = -1 if check_metric(metric)[0] in LOWER_IS_BETTER else 1
+        check_integer("patience", patience, 1)
+        dtype = check_dtype("dtype", self.dtype)
+        train = self._interactions(R, dtype, weights=weights, **columns)
+        if isinstance(given, numbers.Real) and not isinstance(given, bool):
+            if weights is not None:
+                raise ValueError(
+                    "validation is a share, which weights cannot be split by: pass the held-out part itself"
+                )
+            check_share("validation", cast(float, given))
+            train, held_out = split_random(train, cast(float, given), self.random_state)
+        else:
+            held_out = as_interactions(given, "float64", missing=self._missing, name="validation", **columns)
+        _, score = scorer(metric, held_out, train, "R")
+        history: list[float] = []
+        best: list[tuple[float, int, Self]] = []  # score, iteration and model
+
+        def after(iteration: int, model: Self) -> bool:
+            history.append(score(model))
+            if math.isnan(history[-1]):
+                raise ValueError(f"metric {shown(metric)} is not a number after iteration {iteration}")
+            if not best or sign * history[-1] > sign * best[0][0]:
+                best[:] = [(history[-1], iteration, model)]
+            stop = False if callback is None else bool(callback(iteration, model))
+            return stop or iteration - best[0][1] >= patience
+
+        self.fit(train, callback=after, progress=progress, start=start)
+        if best:
+            self._put(best[0][2]._state)
+        self.validation_history_ = history
+        return self
 
     def score(self, R: MatrixLike, y: None = None, *, unknown: Unknown = "raise", **columns: Unpack[Columns]) -> float:
         """Return how good the model is on held-out interactions: higher is better.

@@ -418,3 +418,16 @@ def test_progress_tells_the_best_score_so_far(split, monkeypatch):
         scores = search(MODEL, {"factors": [2, 3]}, split, lambda m, _: -m.factors, progress=True).table["score"]
         assert reports == [(2, "candidate", "best"), (0, -2.0), (1, -2.0), "closed"]
         assert scores.tolist() == [-2.0, -3.0]
+
+
+def test_names_of_scikit_learn_and_as_many_jobs_as_threads():
+    R = np.kron(np.eye(2), np.ones((4, 4)))
+    validation = np.tile(np.eye(4), (2, 2)) * R
+    model = ImplicitALS(iterations=2, random_state=0)
+    pair = R - validation, validation
+    found = grid_search(model, {"factors": [1, 2]}, pair, "recall@1", n_jobs=-1)
+    assert found.best_params_ == found.best_parameters == {"factors": 2, "iterations": 2}
+    assert found.best_score_ == found.best_score and found.best_estimator_ is found.model
+    assert list(found.results_.columns) == list(found.table)
+    with pytest.raises(ValueError, match=r"^n_jobs must be at least 1, or -1 for as many as there are threads, got 0"):
+        grid_search(model, {"factors": [1]}, pair, n_jobs=0)

@@ -12,9 +12,13 @@ from fastals.compat.sklearn import InteractionsEncoder
 from fastals.data import split_random, synthetic
 from fastals.datasets import NewUsers, split_by_time, split_leave_last_out, split_new_users
 from fastals.evaluation import (
+    EASE,
+    Comparison,
     Evaluation,
+    ItemKNN,
     Popularity,
     UserFolds,
+    compare,
     evaluate,
     evaluate_new_users,
     evaluate_ratings,
@@ -84,6 +88,11 @@ def measures() -> dict[str, float]:
     parts: NewUsers = split_new_users(ratings, random_state=0)
     new: Evaluation = evaluate_new_users(model.fit(parts.train), parts.given, parts.test)
     explicit = ExplicitALS(2, biases=False).fit(ratings)
+    rivals: Comparison = compare(
+        {"ease": EASE(50.0).fit(train), "knn": ItemKNN(5, "bm25").fit(train)}, test, train=train
+    )
+    scores: list[float] = model.fit(train, validation=0.1, metric="ndcg@5", patience=1).validation_history_
+    assert len(rivals.table["model"]) == 2 and scores
     held_out = split_random(ratings, random_state=0)[1]
     errors: dict[str, float] = evaluate_ratings(explicit, held_out, ["rmse"], unknown="mean", clip=(1, 5))
     grid: SearchResult = grid_search(model, {"factors": [1, 2]}, (kept, validation), "recall@5")

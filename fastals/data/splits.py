@@ -183,7 +183,7 @@ def split_each_user(
     [0, 0, 1]
     """
     check_option("by", by, ("random", "time"))
-    _check_share("test_share", test_share)
+    check_share("test_share", test_share)
     events = _events(ratings, columns)
     rows = np.arange(len(events))
     key = _times(events) if by == "time" else check_random_state("random_state", random_state).permutation(rows)
@@ -351,7 +351,7 @@ def split_user_folds(
     [6, 6]
     """
     check_integer("n_folds", n_folds, 2)
-    _check_share("given_share", given_share)
+    check_share("given_share", given_share)
     events = _events(ratings, columns)
     rng = check_random_state("random_state", random_state)
     present = rng.permutation(np.unique(events.users))
@@ -462,7 +462,7 @@ def split_new_users(
     (9, 2, 1)
     """
     for name, share in (("test_share", test_share), ("given_share", given_share)):
-        _check_share(name, share)
+        check_share(name, share)
     events = _events(ratings, columns)
     rng = check_random_state("random_state", random_state)
     present = np.unique(events.users)
@@ -496,13 +496,26 @@ def _events(ratings: MatrixLike, columns: Columns) -> Interactions:
     return as_interactions(ratings, dtype, name="ratings", **columns)
 
 
-def _check_share(name: str, share: float) -> None:
+def check_share(name: str, share: float) -> None:
+    """Refuse what is no share.
+
+    Parameters
+    ----------
+    name : str
+        The argument, for the message.
+    share : float
+        What came.
+
+    Examples
+    --------
+    >>> check_share("test_share", 0.2)
+    """
     if not 0 < share < 1:
         raise ValueError(f"{name} must lie between 0 and 1, got {share}")
 
 
 def _test_size(events: Interactions, test_share: float) -> int:
-    _check_share("test_share", test_share)
+    check_share("test_share", test_share)
     n_test = round(test_share * len(events))
     if not 0 < n_test < len(events):
         raise ValueError(

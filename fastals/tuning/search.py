@@ -16,34 +16,31 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple, TypeAlias, cast
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 from scipy import sparse
 
+from ..answers import _library, _table
 from ..data.interactions import Interactions, MatrixLike
 from ..data.types import Columns
 from ..engine.forks import OwnLock
 from ..engine.threads import available
-from ..evaluation import RANKING_METRICS, RATING_METRICS, evaluate_ratings
-from ..evaluation.lists import Evaluator, check_disjoint, in_order
-from ..evaluation.metrics import RatingMetric
-from ..evaluation.protocols import Numbered
+from ..evaluation.held_out import LOWER_IS_BETTER, Metric, check_metric, scorer
+from ..evaluation.lists import in_order
 from ..html import table
 from ..models import ExplicitALS, ImplicitALS, WeightedALS
 from ..progress import Progress
-from ..validation import check_dtype, check_flag, check_integer, shown
+from ..validation import check_dtype, check_flag, check_integer
 from .candidates import Parameters, canonical
 from .journal import Journal
 
 logger = logging.getLogger("fastals")
 
 Model: TypeAlias = ImplicitALS | ExplicitALS | WeightedALS
-Metric: TypeAlias = str | Callable[[Any, Interactions], float]
 Pair: TypeAlias = tuple[MatrixLike, MatrixLike]
 Splits: TypeAlias = Pair | list[Pair]
 
-LOWER_IS_BETTER = ("rmse", "mae")
 RESULTS = ("score", "n_iter", "seconds", "error")
 
 
@@ -81,6 +78,26 @@ class SearchResult:
     best_score: float
     model: Model
     metric: str
+
+    @property
+    def best_params_(self) -> Parameters:
+        """`best_parameters`, by scikit-learn's name."""
+        return self.best_parameters
+
+    @property
+    def best_score_(self) -> float:
+        """`best_score`, by scikit-learn's name."""
+        return self.best_score
+
+    @property
+    def best_estimator_(self) -> Model:
+        """`model`, by scikit-learn's name."""
+        return self.model
+
+    @property
+    def results_(self) -> Any:
+        """`table` as a frame of pandas, polars or Arrow: the first of the three that is installed."""
+        return _table(_library(None), self.table)
 
     def __repr__(self) -> str:
         n_candidates = len(self.table["score"])
@@ -139,15 +156,15 @@ class Search:
         if not isinstance(model, (ImplicitALS, ExplicitALS, WeightedALS)):
             raise TypeError(f"model must be an ImplicitALS, ExplicitALS or WeightedALS, got {type(model).__name__}")
         self._prototype, self._refit = type(model)(**model.get_params()), check_flag("refit", refit)
-        self._n_jobs, self._at_once = check_integer("n_jobs", n_jobs, 1), 1
+        self._n_jobs, self._at_once = check_jobs(n_jobs), 1
         for parameters in candidates:
             copy.copy(self._prototype).set_params(**parameters)  # refuses unknown names
         self.trials = [Trial(parameters) for parameters in candidates]
-        name, cutoff = _check_metric(metric)
+        name, _ = check_metric(metric)
         self._metric = metric if isinstance(metric, str) else getattr(metric, "__qualname__", repr(metric))
         self.sign = -1.0 if name in LOWER_IS_BETTER else 1.0
         pairs = splits if isinstance(splits, list) else [splits]
-        self._splits = [_prepare(model, pair, metric, name, cutoff, columns) for pair in pairs]
+        self._splits = [_prepare(model, pair, metric, columns) for pair in pairs]
         if not self._splits:
             raise ValueError("splits is an empty list: pass at least one (train, validation)")
         dtype = check_dtype("dtype", model.dtype)
@@ -318,24 +335,15 @@ class Search:
         return sorted(self.trials, key=key)
 
 
-def _check_metric(metric: Metric) -> tuple[str, int]:
-    """Return the name and the cutoff of a metric, "" and 0 of a function."""
-    if callable(metric):
-        return "", 0
-    if not isinstance(metric, str):
-        raise TypeError(f"metric must be a name or a function (model, validation) -> float, got {shown(metric)}")
-    name, _, cutoff = metric.partition("@")
-    if name in RATING_METRICS and not cutoff:
-        return name, 0
-    if name in RANKING_METRICS and cutoff.isascii() and cutoff.isdecimal() and int(cutoff) > 0:
-        return name, int(cutoff)
-    raise ValueError(
-        f"metric {metric!r} is unknown: choose from {', '.join(f'{known}@K' for known in RANKING_METRICS)} with K of "
-        f"at least 1, or from {', '.join(RATING_METRICS)}"
-    )
+def check_jobs(n_jobs: int) -> int:
+    """Return the number of candidates at once; -1: as many as there are threads."""
+    number = check_integer("n_jobs", n_jobs, -1)
+    if number == 0:
+        raise ValueError("n_jobs must be at least 1, or -1 for as many as there are threads, got 0")
+    return available() if number == -1 else number
 
 
-def _prepare(model: Model, pair: Pair, metric: Metric, name: str, cutoff: int, columns: Columns) -> Split:
+def _prepare(model: Model, pair: Pair, metric: Metric, columns: Columns) -> Split:
     """Bring a pair of matrices into the form that all candidates share."""
     if not isinstance(pair, tuple) or len(pair) != 2:
         raise TypeError(f"splits must be a tuple (train, validation) or a list of such, got {type(pair).__name__}")
@@ -352,27 +360,7 @@ def _prepare(model: Model, pair: Pair, metric: Metric, name: str, cutoff: int, c
 
     known = train(check_dtype("dtype", model.dtype))
     validation = _taken("validation", pair[1], model, np.dtype(np.float64))
-    validation = in_order("validation", validation, "float64", like=(known.user_ids, known.item_ids), of="train")
-    if validation.shape != known.shape:
-        raise ValueError(f"train has shape {known.shape} and validation {validation.shape}: both must have one shape")
-    if not validation.nnz:
-        raise ValueError("validation has no interaction: pass at least one, to tell candidates apart")
-    if name in RANKING_METRICS:
-        evaluator = Evaluator(validation, cutoff, [name], known if name == "auc" else None)
-        check_disjoint("validation", validation, "train", known)
-
-        def score(fitted: Any) -> float:
-            return evaluator.run(Numbered(fitted).recommend).overall[f"{name}@{cutoff}"]
-    elif name:
-
-        def score(fitted: Any) -> float:
-            return evaluate_ratings(fitted, validation, [cast(RatingMetric, name)])[name]
-    else:
-        assert callable(metric)
-
-        def score(fitted: Any) -> float:
-            return float(metric(fitted, validation))
-
+    validation, score = scorer(metric, validation, known)
     return Split(train, score, validation)
 
 

@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..data.types import Columns
+from ..evaluation.held_out import Metric
 from ..validation import RandomState, check_flag, check_integer
 from .candidates import Distribution, Grid, candidates_of, sample_candidates
-from .search import Metric, Model, Search, SearchResult, Splits, Trial
+from .search import Model, Search, SearchResult, Splits, Trial, check_jobs
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -56,9 +57,9 @@ def grid_search(
         its factors. So few iterations go further. Scores then depend on the order, which begins anew if an interrupted
         search goes on. Needs `n_jobs` of 1.
     n_jobs : int, default 1
-        Candidates at once, which share the threads of a fit; scores stay the same. Much faster on small data, where a
-        fit gains little from several threads (MovieLens 100K on 2 CPUs: 1.6 times). It takes the memory of so many
-        fits. A metric that is a function is called from several threads.
+        Candidates at once, -1: as many as there are threads. They share the threads of a fit; scores stay the same.
+        Much faster on small data, where a fit gains little from several threads (MovieLens 100K on 2 CPUs: 1.6 times).
+        It takes the memory of so many fits. A metric that is a function is called from several threads.
     refit : bool, default True
         Fit the best parameters on train and validation together (of the first split), with the ids of train. False:
         the returned model is the one that was fitted on the first train. If it was fitted in parts, `loss_history_` and
@@ -95,7 +96,7 @@ def grid_search(
     """
     every, patience = check_integer("every", every, 0), check_integer("patience", patience, 1)
     options = {"every": every, "patience": patience, "warm_start": check_flag("warm_start", warm_start)}
-    if warm_start and check_integer("n_jobs", n_jobs, 1) > 1:
+    if warm_start and check_jobs(n_jobs) > 1:
         raise ValueError(f"n_jobs is {n_jobs}, but with warm_start candidates wait for each other: use n_jobs=1")
     search = Search(model, candidates_of("grid", grid), splits, metric, n_jobs, refit, journal, options, columns)
     search.pauses = lambda most: [*range(every, most, every), most] if every else [most]
