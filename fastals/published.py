@@ -28,7 +28,15 @@ from .models import ExplicitALS, ImplicitALS
 from .report import Cell, Table
 
 # What the ALS notes train with.
-PUBLISHED_IMPLICIT: dict[str, Any] = {"factors": 64, "alpha": 10.0, "regularization": 0.001, "iterations": 20}
+PUBLISHED_IMPLICIT: dict[str, Any] = {
+    "factors": 64,
+    "alpha": 10.0,
+    "regularization": 0.001,
+    "unobserved_weight": 1.0,
+    "popularity_exponent": 0.0,
+    "regularization_exponent": 0.0,
+    "iterations": 20,
+}
 # What `python -m bench.tune` found on validation splits of the training part; the test entries had no part in it.
 TUNED_IMPLICIT: dict[str, Any] = {
     "factors": 128,
