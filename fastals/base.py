@@ -22,6 +22,7 @@ from .engine.panel import aligned_zeros
 from .engine.problem import BACKGROUND, MOST_FACTORS, OFFSET, Cells, Failure, Model, RowProblem, Unusual, first_failure
 from .engine.simd.target import padded
 from .engine.sketch import sketch
+from .engine.sweep import solver_here
 from .engine.threads import available
 from .errors import solve_error, tell
 from .fitted import Fitted, Rows, Side, SideName
@@ -256,23 +257,32 @@ class Base(Stateful):
         15
         """
         check_no_target(y)
-        check_flag("progress", progress)
-        if callback is not None and not callable(callback):
-            raise TypeError(f"callback must be callable (iteration, model), got {type(callback).__name__}")
-        if start is not None and not isinstance(start, Base):
-            raise TypeError(
-                f"start must be a fitted model, ImplicitALS, ExplicitALS or WeightedALS, got {type(start).__name__}"
+        files = checkpoint, checkpoint_every, checkpoint_errors
+        if validation is None:
+            return self._fit(R, weights, callback, progress, start, files, columns)
+        _check_fit(progress, callback, start)
+        if requested(*files) is not None:
+            raise ValueError(
+                "checkpoint and validation are both given, but a checkpoint does not keep the best state: leave out "
+                "one of them"
             )
-        request = requested(checkpoint, checkpoint_every, checkpoint_errors)
-        if validation is not None:
-            if request is not None:
-                raise ValueError(
-                    "checkpoint and validation are both given, but a checkpoint does not keep the best state: leave "
-                    "out one of them"
-                )
-            return self._fit_watched(R, weights, callback, progress, start, columns, (validation, metric, patience))
+        return self._fit_watched(R, weights, callback, progress, start, columns, (validation, metric, patience))
+
+    def _fit(
+        self: Self,
+        R: MatrixLike,
+        weights: MatrixLike | None,
+        callback: Callback | None,
+        progress: bool,
+        start: Base | None,
+        files: tuple[Any, Any, Any],
+        columns: Columns,
+        where: engine.Where = solver_here,
+    ) -> Self:
+        """Fit as `fit` does. `files` is what it says of the checkpoint, `where` is where rows are solved."""
+        _check_fit(progress, callback, start)
         vars(self).pop("validation_history_", None)  # of another fit
-        learn = partial(self._learn, R, weights, callback, progress, columns, request)
+        learn = partial(self._learn, R, weights, callback, progress, columns, requested(*files), where)
         if start is not self:
             return self._put(learn(None if start is None else start._state))
         return self._write(learn)
@@ -289,6 +299,7 @@ class Base(Stateful):
         progress: bool,
         columns: Columns,
         request: Request | None,
+        where: engine.Where,
         start: Fitted | None,
     ) -> Fitted:
         """Return the record of a fit."""
@@ -336,7 +347,7 @@ class Base(Stateful):
                 partial(plain_fit.fit, model, checked.n_threads, unusual),
             )
         else:
-            alternation = engine.Alternation(model, checked.solver, checked.n_threads)
+            alternation = engine.Alternation(model, checked.solver, checked.n_threads, where)
             draw, run, unusual = partial(sketch, alternation, checked.rng), alternation.fit, alternation.unusual
         file, found, keep = None, None, None
         if request is not None:
@@ -509,3 +520,13 @@ class Base(Stateful):
             users.k if users.biased else -1,
         )
         return plain_answers.loss(model) if self._plain else engine.loss(model, self._threads)
+
+
+def _check_fit(progress: Any, callback: Any, start: Any) -> None:
+    check_flag("progress", progress)
+    if callback is not None and not callable(callback):
+        raise TypeError(f"callback must be callable (iteration, model), got {type(callback).__name__}")
+    if start is not None and not isinstance(start, Base):
+        raise TypeError(
+            f"start must be a fitted model, ImplicitALS, ExplicitALS or WeightedALS, got {type(start).__name__}"
+        )

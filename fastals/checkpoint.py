@@ -82,7 +82,7 @@ class Checkpoint:
     def __init__(self, request: Request, identity: dict[str, Any], model: Model, iterations: int) -> None:
         self._path, self._every, self._errors = request
         self._identity, self._model, self._iterations = identity, model, iterations
-        self._environment = _environment()
+        self.environment = environment()
 
     def resume(self) -> Found | None:
         """Fill the panels from the file, if there is one. Raise now what writing to it would raise later.
@@ -121,7 +121,7 @@ class Checkpoint:
             if differences:
                 raise ValueError(f"checkpoint {self._path} is of another fit: {'; '.join(differences)}; {REMEDY}")
             found = self._found(header, arrays)
-            other = [name for name, value in self._environment.items() if header["environment"].get(name) != value]
+            other = [name for name, value in self.environment.items() if header["environment"].get(name) != value]
         except (KeyError, TypeError, AttributeError) as error:
             raise self._damaged(f"it lacks a part: {error!r}") from error
         if warn and other:
@@ -129,7 +129,7 @@ class Checkpoint:
                 f"checkpoint {self._path} was made with another {', another '.join(other)}: the fit goes on, but its "
                 "last bits may differ from those of a fit that was not interrupted",
                 RuntimeWarning,
-                stacklevel=5,
+                stacklevel=6,
             )
         for panel, name in ((self._model.X, "users"), (self._model.Y, "items")):
             panel[:, : self._model.width] = arrays[name]
@@ -182,7 +182,7 @@ class Checkpoint:
         header = {
             "checkpoint": FORMAT,
             "identity": self._identity,
-            "environment": self._environment,
+            "environment": self.environment,
             "users": begin.users,
             "done": begin.done,
         }
@@ -190,7 +190,7 @@ class Checkpoint:
             storage.write(self._path, header, arrays)
         except OSError as error:
             if self._errors == "warn":
-                warnings.warn(f"no checkpoint of iteration {done}: {error}", RuntimeWarning, stacklevel=5)
+                warnings.warn(f"no checkpoint of iteration {done}: {error}", RuntimeWarning, stacklevel=6)
                 return
             raised = type(error)(
                 f"no checkpoint of iteration {done}: {error}. The same fit goes on from the last checkpoint that was "
@@ -291,7 +291,7 @@ def _digest(*arrays: np.ndarray) -> list[str]:
     return [f"{array.dtype.str} {array.shape} {zlib.crc32(np.ascontiguousarray(array).data):08x}" for array in arrays]
 
 
-def _environment() -> dict[str, str]:
+def environment() -> dict[str, str]:
     """Return what rounding depends on: a fit that goes on elsewhere is as good, but has other bits."""
     from . import __version__
 

@@ -39,7 +39,7 @@ def tell(failure: Failure | None, cells: Mapping[str, Cells], unusual: Mapping[s
             f"the equations of {told} have more than one solution in {dtype}: each got the smallest one; "
             "raise regularization, or take fewer factors",
             SingularRowsWarning,
-            stacklevel=4,  # of whoever calls `fit`
+            stacklevel=5,  # of whoever calls `fit`
         )
     told = _listed({side: rows.imprecise for side, rows in unusual.items()})
     if told:
@@ -48,7 +48,7 @@ def tell(failure: Failure | None, cells: Mapping[str, Cells], unusual: Mapping[s
             "the largest confidences are some 1e14 times the unobserved weight or the regularization; lower alpha or "
             "the weights, or raise regularization",
             ImpreciseRowsWarning,
-            stacklevel=4,
+            stacklevel=5,
         )
 
 

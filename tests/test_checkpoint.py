@@ -319,8 +319,8 @@ def test_what_does_not_change_the_bits_may_change(path):
 def test_elsewhere_it_goes_on_with_a_warning(path, monkeypatch):
     whole = ImplicitALS(**FIT).fit(R)
     with monkeypatch.context() as patched:
-        elsewhere = checkpoint._environment() | {"CPU": "a80486", "NumPy": "0.9"}
-        patched.setattr(checkpoint, "_environment", lambda: elsewhere)
+        elsewhere = checkpoint.environment() | {"CPU": "a80486", "NumPy": "0.9"}
+        patched.setattr(checkpoint, "environment", lambda: elsewhere)
         with pytest.raises(Stop):
             ImplicitALS(**FIT).fit(R, checkpoint=path, callback=until(2))
     with pytest.warns(RuntimeWarning, match="made with another NumPy, another CPU: the fit goes on") as caught:

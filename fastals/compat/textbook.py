@@ -39,7 +39,7 @@ class HalfStep:
         self._warm = steps > 0
         solver = "auto" if self._warm else "cholesky"
         self._plan = plan_for(solver, dtype, background, warm=self._warm, last=not self._warm, steps=steps)
-        self._sections: list[sweep.Section] | None = None
+        self._solve: sweep.Solve | None = None
 
     def __call__(self, X: np.ndarray, Y: np.ndarray) -> float:
         """Overwrite X by the solutions for Y and return the objective without the ridge of Y.
@@ -66,9 +66,9 @@ class HalfStep:
         fixed = basis.fix(Y, problem.columns[:, BACKGROUND], width, n_threads)
         if self._warm:
             basis.rotate(X, fixed.rotation, n_threads)
-        if self._sections is None:
-            self._sections = sweep.make_sections(problem.cells, Y, self._plan, n_threads)
-        outcome = sweep.half_step(problem, fixed.panel, fixed.g, width, X, self._plan, n_threads, self._sections)
+        if self._solve is None:
+            self._solve = sweep.solver_here(problem.cells, Y, self._plan, n_threads)
+        outcome = sweep.half_step(problem, fixed.panel, fixed.g, width, X, self._plan, n_threads, self._solve)
         if fixed.rotation is not None:
             basis.rotate(X, fixed.rotation.T, n_threads)
         return self._checked(outcome, X)

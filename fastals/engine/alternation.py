@@ -11,11 +11,14 @@ import numpy as np
 from . import basis, sweep
 from .loss import cells_and_background, ridge
 from .plan import Plan, plan_for
-from .problem import BACKGROUND, OFFSET, RIDGE, Failure, Model, RowProblem, Unusual, first_failure
+from .problem import BACKGROUND, OFFSET, RIDGE, Cells, Failure, Model, RowProblem, Unusual, first_failure
 
 # How far half-steps go beyond their solution at most, as a share of the step. The loss after 4 iterations is 0.5 to 1%
 # lower than without. Bounds of 0.5 to 1 differ by less than 0.1%, and a fit converges to the same loss.
 BEYOND = 0.7
+
+# Returns what solves the rows of a side: (cells, Y, typical plan, n_threads).
+Where = Callable[[Cells, np.ndarray, Plan, int], sweep.Solve]
 
 
 class Reached(NamedTuple):
@@ -41,11 +44,22 @@ class Begin(NamedTuple):
 
 
 class Alternation:
-    """The half-steps of one fit, and what they share."""
+    """The half-steps of one fit, and what they share.
 
-    def __init__(self, model: Model, solver: str, n_threads: int) -> None:
+    Parameters
+    ----------
+    model : Model
+        Its panels are overwritten.
+    solver : str
+    n_threads : int
+    where : callable, optional
+        Where rows are solved: called once a side, as `sweep.solver_here`.
+    """
+
+    def __init__(self, model: Model, solver: str, n_threads: int, where: Where = sweep.solver_here) -> None:
         self.model, self.solver, self.n_threads = model, solver, n_threads
-        self._sections: dict[str, list[sweep.Section]] = {}
+        self._where = where
+        self._solve: dict[str, sweep.Solve] = {}
         self.unusual = {"user": Unusual(), "item": Unusual()}  # of the latest half-steps
         self.background = {side: bool(self.sides(side)[0].columns[:, BACKGROUND].any()) for side in ("user", "item")}
         # Gram matrices weighted by the ridge, of the panels that have only been rotated since it was computed.
@@ -128,7 +142,7 @@ class Alternation:
         problem, other, _, Y = self.sides(side)
         with biases_as_offsets(problem, Y, self.model.bias):
             if self.background[side]:
-                g = self._to_eigenbasis(side, balance, plan.warm and (plan.beyond > 0 or plan.cg))
+                g = self._to_eigenbasis(side, balance, plan.reads_start)
             if plan.finish or not self.background[side]:
                 g = self._fix(Y, problem.columns[:, BACKGROUND])
             outcome = self.solve_rows(side, Y, g, plan)
@@ -160,10 +174,10 @@ class Alternation:
     def solve_rows(self, side: str, Y: np.ndarray, g: np.ndarray, plan: Plan) -> sweep.Outcome:
         """Solve the rows of a side for the fixed panel `Y`, whose background has the eigenvalues `g`."""
         problem, _, X, _ = self.sides(side)
-        if side not in self._sections:
+        if side not in self._solve:
             typical = self._plan(side, warm=True)
-            self._sections[side] = sweep.make_sections(problem.cells, Y, typical, self.n_threads)
-        return sweep.half_step(problem, Y, g, self.model.width, X, plan, self.n_threads, self._sections[side])
+            self._solve[side] = self._where(problem.cells, Y, typical, self.n_threads)
+        return sweep.half_step(problem, Y, g, self.model.width, X, plan, self.n_threads, self._solve[side])
 
     def _to_eigenbasis(self, side: str, balance: bool, needed: bool) -> np.ndarray:
         """Balance the panels and rotate them so that the background of Y is diagonal. Return its eigenvalues.

@@ -47,6 +47,11 @@ class Plan(NamedTuple):
     beyond: float  # over-relaxation: X becomes solution + beyond * (solution - previous X)
     bounds: Bounds = Bounds()
 
+    @property
+    def reads_start(self) -> bool:
+        """Whether what X holds counts: as a start, or to go beyond the solution."""
+        return self.warm and (self.beyond > 0 or self.cg)
+
 
 def plan_for(
     solver: str,

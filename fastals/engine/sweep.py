@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -82,6 +83,10 @@ class Outcome(NamedTuple):
         return Unusual(*(int(np.count_nonzero(self.status == kind)) for kind in (MINIMUM_NORM, IMPRECISE)))
 
 
+# Solves every row by the kernels, as `solve_rows`: (problem, Y, g, width, X, plan) -> Outcome.
+Solve = Callable[[RowProblem, np.ndarray, np.ndarray, int, np.ndarray, Plan], Outcome]
+
+
 def half_step(
     problem: RowProblem,
     Y: np.ndarray,
@@ -90,7 +95,7 @@ def half_step(
     X: np.ndarray,
     plan: Plan,
     n_threads: int,
-    sections: Sequence[Section] | None = None,
+    solve: Solve | None = None,
 ) -> Outcome:
     """Solve every row of `problem` for the fixed panel `Y` into the panel `X`; of many solutions the smallest.
 
@@ -109,30 +114,30 @@ def half_step(
         In: the previous rows, which a warm plan starts from. Out: the solutions; rows that failed are 0.
     plan : Plan
     n_threads : int
-    sections : sequence of Section, optional
-        As `make_sections` returned them for an earlier half-step over the same rows.
+    solve : callable, optional
+        As `solver_here` returned it for an earlier half-step over the same rows, or one that solves them elsewhere.
 
     Returns
     -------
     Outcome
     """
-    if sections is None:
-        sections = make_sections(problem.cells, Y, plan, n_threads)
+    if solve is None:
+        solve = solver_here(problem.cells, Y, plan, n_threads)
     if plan.sketch:
-        return _solve_rows(problem, Y, g, width, X, plan, n_threads, sections)
+        return solve(problem, Y, g, width, X, plan)
     plan = plan._replace(bounds=bounds_for(problem, Y))
     null = null_directions(Y, g, width)
     free = without_ridge(problem.rows, g.max()) if null is not None else np.zeros(0, bool)
     if null is None or not free.any():
-        outcome = _solve_and_mend(problem, Y, g, width, X, plan, n_threads, sections)
+        outcome = _solve_and_mend(problem, Y, g, width, X, plan, n_threads, solve)
     else:
         # With nothing in these columns their g does not count: it only has to be positive.
         reduced, x = aligned_copy(Y), aligned_copy(X)
         reduced[:, null] = x[:, null] = 0
-        outcome = _solve_and_mend(problem, reduced, np.where(null, g.max(), g), width, x, plan, n_threads, sections)
+        outcome = _solve_and_mend(problem, reduced, np.where(null, g.max(), g), width, x, plan, n_threads, solve)
         outcome.status[(outcome.status == OK) & (problem.cells.counts > 0)] = MINIMUM_NORM
         if not free.all():
-            others = _solve_and_mend(problem, Y, g, width, X, plan, n_threads, sections)
+            others = _solve_and_mend(problem, Y, g, width, X, plan, n_threads, solve)
             outcome = Outcome(*(np.where(free, *both) for both in zip(outcome, others, strict=True)))
         X[free] = x[free]
     solve_again(problem, Y, g[:width], width, X, *outcome)
@@ -147,10 +152,10 @@ def _solve_and_mend(
     X: np.ndarray,
     plan: Plan,
     n_threads: int,
-    sections: Sequence[Section],
+    solve: Solve,
 ) -> Outcome:
     """Solve every row by the kernels, and those that float32 does not hold again in float64."""
-    outcome = _solve_rows(problem, Y, g, width, X, plan, n_threads, sections)
+    outcome = solve(problem, Y, g, width, X, plan)
     if Y.dtype == np.float64 or not outcome.status.any():
         return outcome
     again = outcome.status != OK
@@ -200,7 +205,12 @@ def _solve_in_float64(
     X[rows[failed]] = 0
 
 
-def _solve_rows(
+def solver_here(cells: Cells, Y: np.ndarray, plan: Plan, n_threads: int) -> Solve:
+    """Return what solves the rows in this process. Only the shape and the dtype of the fixed panel `Y` count."""
+    return partial(solve_rows, n_threads=n_threads, sections=make_sections(cells, Y, plan, n_threads))
+
+
+def solve_rows(
     problem: RowProblem,
     Y: np.ndarray,
     g: np.ndarray,
@@ -209,14 +219,17 @@ def _solve_rows(
     plan: Plan,
     n_threads: int,
     sections: Sequence[Section],
+    together: bool | None = None,
 ) -> Outcome:
-    """Solve every row by the kernels."""
+    """Solve every row by the kernels.
+
+    `together` is what `in_batches` says of all rows of the half-step; None where `problem` has all of them.
+    """
     kp, losses, status = Y.shape[1], np.zeros(len(X)), np.zeros(len(X), np.int8)
     lowest = g[:width].min()  # once: a compiled minimum is not a vector loop, and would cost each row 100 ns
     schedules = [section.schedule for section in sections]
-    # For all sections alike, so that the bits of a row do not depend on what section it is in.
-    long = [begin + of.order[: of.batches[-1]] for begin, _, of in sections if len(of.batches) > 1]
-    together = bool(long) and serves(problem.rows[np.concatenate(long)], lowest, kp, plan)
+    if together is None:
+        together = in_batches(problem, lowest, kp, plan, sections)
     # Allocated before the threads start: a thread that allocates holds the GIL, and the others wait.
     workers = max(1, min(n_threads, max(len(schedule.blocks) for schedule in schedules) - 1))
     longest = max(schedule.longest for schedule in schedules)
@@ -234,6 +247,15 @@ def _solve_rows(
         losses[unsure] = of_rows(wide, X[unsure].astype(np.float64), Y.astype(np.float64), g, n_threads)
         status[status == UNSURE] = OK
     return Outcome(losses, status)
+
+
+def in_batches(problem: RowProblem, lowest: float, kp: int, plan: Plan, sections: Sequence[Section]) -> bool:
+    """Tell whether the long rows of a half-step are solved in batches; `lowest` is the least number of g.
+
+    For all sections alike, so that the bits of a row do not depend on what section it is in.
+    """
+    long = [begin + of.order[: of.batches[-1]] for begin, _, of in sections if len(of.batches) > 1]
+    return bool(long) and serves(problem.rows[np.concatenate(long)], lowest, kp, plan)
 
 
 def _solve_section(
@@ -273,11 +295,17 @@ def make_sections(cells: Cells, Y: np.ndarray, plan: Plan, n_threads: int) -> li
 
     There is one section, unless the entries lie in mapped files.
     """
-    indptr, longest = cells.indptr, len(cells.indices)
+    longest = len(cells.indices)
     if cells.n_rows == 1 and longest <= LONG:
         # One row to fold in: predicting its cost would take a third of the time.
         alone = Schedule(np.zeros(1, np.int32), np.array([0, 1]), longest, np.zeros(1, np.int64), np.zeros(0, np.int32))
         return [Section(0, 1, alone)]
+    return cut_sections(cells, Y, plan, n_threads)
+
+
+def cut_sections(cells: Cells, Y: np.ndarray, plan: Plan, n_threads: int) -> list[Section]:
+    """Return the rows in sections, as `make_sections` does, for rows that may be a part of a side."""
+    indptr = cells.indptr
     return [
         Section(begin, end, make_schedule(indptr[begin + 1 : end + 1] - indptr[begin:end], Y, plan, n_threads))
         for begin, end in row_blocks(cells)
