@@ -9,6 +9,7 @@ from .objectives import ExponentialWeights, LinearWeights
 from .validation import NotFittedError
 
 if TYPE_CHECKING:
+    from . import cluster as cluster
     from . import compat as compat
     from . import data as data
     from . import datasets as datasets
@@ -40,7 +41,7 @@ __all__ = [
     "warmup",
 ]
 
-SUBMODULES = ("compat", "data", "datasets", "evaluation", "plots", "tuning")
+SUBMODULES = ("cluster", "compat", "data", "datasets", "evaluation", "plots", "tuning")
 # Functions that not every program needs, by the module that has them.
 LATER = {
     "append_store": "data.build",

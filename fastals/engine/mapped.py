@@ -29,6 +29,16 @@ def is_mapped(array: Any) -> bool:
     return array is not None
 
 
+def file_of(array: np.ndarray) -> tuple[str, int] | None:
+    """Return the file in which the numbers of an array lie and how many bytes are before them, if NumPy mapped it."""
+    owner: Any = array
+    while owner is not None and not isinstance(getattr(owner, "base", None), mmap):
+        owner = getattr(owner, "base", None)
+    if not isinstance(owner, np.memmap) or owner.filename is None or not array.flags.c_contiguous:
+        return None
+    return str(owner.filename), owner.offset + array.ctypes.data - owner.ctypes.data
+
+
 def row_blocks(cells: Cells) -> list[tuple[int, int]]:
     """Return the first row of each block and the row after its last: one block of all rows, unless files are mapped.
 
