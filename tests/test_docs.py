@@ -14,6 +14,7 @@ PUBLIC = (
     "fastals.datasets",
     "fastals.evaluation",
     "fastals.tuning",
+    "fastals.cluster",
     "fastals.plots",
     "fastals.compat.implicit.als",
     "fastals.compat.implicit.evaluation",
