@@ -189,7 +189,7 @@ def test_rows_that_no_worker_survives_are_given_up(client, monkeypatch):
         raise OSError("no way")
 
     monkeypatch.setattr(rows.tasks, "solve", lost)
-    with pytest.raises(RuntimeError, match="5 workers in turn were lost with the same rows, the last one tcp://"):
+    with pytest.raises(RuntimeError, match="5 workers in turn were lost at the same work, the last one tcp://"):
         fastals.cluster.fit(ImplicitALS(**PARAMS), events(), client=client)
 
 
@@ -200,6 +200,47 @@ def test_other_errors_of_workers_are_raised(client, monkeypatch):
     monkeypatch.setattr(rows.tasks, "solve", failing)
     with pytest.raises(MemoryError, match="too large"):
         fastals.cluster.fit(ImplicitALS(**PARAMS), events(), client=client)
+
+
+# Recommendations.
+
+
+@pytest.mark.parametrize("users", [None, [3, 89, 7]])
+def test_recommendations_are_those_of_one_process(client, tmp_path, users):
+    parquet = pytest.importorskip("pyarrow.parquet")
+    model = ImplicitALS(**PARAMS).fit(events())
+    folder = fastals.cluster.recommend(model, tmp_path / "lists", 4, users=users, client=client, block_size=2)
+    assert len(list(folder.iterdir())) == -(-(90 if users is None else 3) // 2)
+    assert parquet.read_table(folder).equals(model.recommend_frame(users, 4, frame="arrow"))
+    assert [path.name for path in tmp_path.iterdir()] == ["lists"]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs SIGKILL")
+def test_recommendations_outlive_a_worker(client, tmp_path, monkeypatch):
+    parquet = pytest.importorskip("pyarrow.parquet")
+    model, recommend, mark = ImplicitALS(**PARAMS).fit(events()), tasks.recommend, tmp_path / "dead"
+
+    def dying(model, users, *others):
+        if users[0] == 40 and not mark.exists():
+            mark.touch()
+            os.kill(os.getpid(), signal.SIGKILL)
+        return recommend(model, users, *others)
+
+    monkeypatch.setattr(rows.tasks, "recommend", dying)
+    folder = fastals.cluster.recommend(model, tmp_path / "lists", 4, client=client, block_size=20)
+    assert mark.exists()
+    assert parquet.read_table(folder).equals(model.recommend_frame(n=4, frame="arrow"))
+
+
+def test_recommendations_that_fail_leave_nothing(client, tmp_path):
+    model = ImplicitALS(**PARAMS).fit(events())
+    with pytest.raises(ValueError, match="n must be at least 1, got 0"):
+        fastals.cluster.recommend(model, tmp_path / "lists", 0, client=client)
+    assert list(tmp_path.iterdir()) == []
+    with pytest.raises(FileExistsError, match="is there: choose another folder, or delete it first"):
+        fastals.cluster.recommend(model, tmp_path, client=client)
+    with pytest.raises(TypeError, match="model must be ImplicitALS, ExplicitALS or WeightedALS, got int"):
+        fastals.cluster.recommend(3, tmp_path / "lists", client=client)
 
 
 # What is refused.

@@ -64,7 +64,7 @@ def fit(
     OSError
         No scheduler answers, or it has no workers.
     RuntimeError
-        Five workers in turn were lost with the same rows.
+        Five workers in turn were lost at the same work.
 
     Notes
     -----

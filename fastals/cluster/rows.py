@@ -13,9 +13,8 @@ from ..engine.mapped import file_of
 from ..engine.plan import Plan, predicted_cost
 from ..engine.problem import Cells, RowProblem
 from . import tasks
-from .workers import Place, Workers
+from .workers import ATTEMPTS, Place, Workers
 
-ATTEMPTS = 5  # at the rows of a half-step, whose workers may be lost
 # Share of the columns that a block may touch for their rows of the panel to be sent alone.
 FEW = 0.8
 
@@ -69,10 +68,7 @@ class Rows:
                 self._blocks.pop(place, None)
                 missing.append((place.begin, place.end))
                 if attempt == ATTEMPTS - 1:
-                    raise RuntimeError(
-                        f"{ATTEMPTS} workers in turn were lost with the same rows, the last one {place.worker}: see "
-                        "their logs, they may not have enough memory"
-                    ) from error
+                    raise place.lost() from error
             if not missing:
                 break
         return sweep.Outcome(losses, status)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from copy import copy
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
+from ..answers import Framing
 from ..checkpoint import environment
 from ..data.matrix import unlocked
 from ..engine import sweep
@@ -95,6 +97,13 @@ def solve(block: Block, asked: Asked, n_threads: int) -> tuple[np.ndarray, np.nd
         problem, Y, g, asked.width, X, asked.plan, n_threads, sections, together=asked.together
     )
     return X, losses, status
+
+
+def recommend(model: Framing, users: np.ndarray, n: int, options: Mapping[str, Any], n_threads: int) -> Any:
+    """Return the recommendations for some users as an Arrow table."""
+    mine = copy(model)
+    mine.n_threads = n_threads
+    return mine.recommend_frame(users, n, frame="arrow", **options)
 
 
 def greeting() -> dict[str, str]:

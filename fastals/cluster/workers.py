@@ -14,6 +14,7 @@ from . import tasks
 
 PATIENCE = 0.5  # seconds after which to look whether a worker that has not answered is still there
 REACHED_WITHIN = 2.0  # seconds
+ATTEMPTS = 5  # at the same work, whose workers may be lost
 
 
 class Place(NamedTuple):
@@ -23,6 +24,13 @@ class Place(NamedTuple):
     threads: int
     begin: int
     end: int
+
+    def lost(self) -> RuntimeError:
+        """Return the error of the last attempt."""
+        return RuntimeError(
+            f"{ATTEMPTS} workers in turn were lost at the same work, the last one {self.worker}: see their logs, they "
+            "may not have enough memory"
+        )
 
 
 class Workers:
