@@ -166,9 +166,10 @@ def test_callback_checkpoint_start_and_tol_are_those_of_fit(client, tmp_path):
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="needs SIGKILL")
-@pytest.mark.parametrize("call", [2, 9])  # in the sketch; in a half-step
+@pytest.mark.parametrize("call", [2, 12])  # in the sketch; in a half-step
 def test_a_worker_that_is_killed_changes_no_bits(client, tmp_path, monkeypatch, call):
     R, solve = events(), tasks.solve
+    client.wait_for_workers(2, timeout=60)  # a test before may have killed one
 
     def dying(block, asked, n_threads):
         number = len(list(tmp_path.iterdir()))
