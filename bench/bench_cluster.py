@@ -36,7 +36,7 @@ def main() -> None:
     threads = max(1, THREADS // options.workers)
     print(f"{cpu_model()}, {options.workers} workers of {threads} threads\n")
     print("| data | factors | half-step here, ms | on workers, ms | above, ms |\n| :--- | ---: | ---: | ---: | ---: |")
-    local = LocalCluster(options.workers, threads_per_worker=threads, processes=True, dashboard_address=None)
+    local = LocalCluster(options.workers, threads_per_worker=threads, processes=True, dashboard_address=":0")
     with local, Client(local) as client:
         for name in options.problems:
             try:

@@ -40,7 +40,7 @@ def events(dtype="float32", shape=(90, 50)):
 @pytest.fixture(scope="module")
 def client():
     with (
-        distributed.LocalCluster(n_workers=2, threads_per_worker=1, processes=True, dashboard_address=None) as local,
+        distributed.LocalCluster(n_workers=2, threads_per_worker=1, processes=True, dashboard_address=":0") as local,
         distributed.Client(local, set_as_default=False) as made,
     ):
         yield made

@@ -77,7 +77,7 @@ def fit(
     --------
     >>> import fastals
     >>> from distributed import Client, LocalCluster  # here only to show it: on one machine, use model.fit
-    >>> with LocalCluster(n_workers=1, processes=False, dashboard_address=None) as local, Client(local) as client:
+    >>> with LocalCluster(n_workers=1, processes=False, dashboard_address=":0") as local, Client(local) as client:
     ...     model = fastals.cluster.fit(fastals.ImplicitALS(2, random_state=0), [(0, 0, 1), (1, 1, 1)], client=client)
     >>> model.user_factors_.shape
     (2, 2)

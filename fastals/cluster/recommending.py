@@ -72,7 +72,7 @@ def recommend(
     >>> from distributed import Client, LocalCluster
     >>> model = fastals.ImplicitALS(2, random_state=0).fit([(0, 0, 1), (0, 1, 1), (1, 1, 1)])
     >>> folder = pathlib.Path(tempfile.mkdtemp(), "lists")
-    >>> with LocalCluster(n_workers=1, processes=False, dashboard_address=None) as local, Client(local) as client:
+    >>> with LocalCluster(n_workers=1, processes=False, dashboard_address=":0") as local, Client(local) as client:
     ...     _ = fastals.cluster.recommend(model, folder, n=1, client=client)
     >>> [path.name for path in folder.iterdir()]
     ['part-00000.parquet']
