@@ -8,7 +8,6 @@ import json
 import math
 import os
 import re
-import secrets
 import stat
 import struct
 import sys
@@ -20,6 +19,8 @@ from pathlib import Path
 from typing import IO, Any, NamedTuple
 
 import numpy as np
+
+from .places import beside, flush_folder
 
 FORMAT = 2  # 1 had no checksums in its header
 _HEADER = "header"
@@ -86,7 +87,7 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[IO[bytes]]:
     """
     target = Path(os.path.realpath(path))
     # A name that nobody can foresee: no other writer has it, and no link can be planted there.
-    partial = target.with_name(f".fastals-{secrets.token_hex(8)}.partial")
+    partial = beside(target)
     try:
         mode = _mode(target)
         # Never open to more readers than the old file was, not for a moment.
@@ -106,7 +107,7 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[IO[bytes]]:
         except BaseException:  # Ctrl-C may have come before the line above
             partial.unlink(missing_ok=True)
             raise
-        _flush_folder(target.parent)
+        flush_folder(target.parent)
     except OSError as error:
         raised = type(error)(
             f"cannot write {path} ({error.strerror or error}): check that its folder exists, may be written to and "
@@ -221,16 +222,6 @@ def _mode(target: Path) -> int | None:
     if not stat.S_ISREG(found.st_mode):
         raise FileExistsError("it is a folder, a pipe or a device")
     return stat.S_IMODE(found.st_mode)
-
-
-def _flush_folder(folder: Path) -> None:
-    """Bring a new name in a folder to the disk, where the system can."""
-    with suppress(OSError):
-        descriptor = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
 
 
 def _refuse_objects(arrays: dict[str, Any]) -> None:

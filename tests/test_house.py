@@ -45,7 +45,7 @@ LAYERS = [
     {"data.matrix", "data.types"},
     {"progress", "data.events"},
     {"data.ids", "html", "report"},
-    {"validation"},
+    {"validation", "places"},
     {"engine.sketch", "engine.plain", "engine.plain_answers", "engine.plain_fit"},
     {"engine.alternation"},
     {"engine.sweep"},
@@ -248,6 +248,7 @@ INTERNAL = {
     "tuning.journal",
     "tuning.search",
     "updates",
+    "places",
     "validation",
 }
 

@@ -20,7 +20,7 @@ import numpy as np
 import pytest
 
 import fastals
-from fastals import storage
+from fastals import places, storage
 from tests.helpers import interrupted
 
 ROOT = Path(__file__).parent.parent
@@ -233,7 +233,7 @@ def test_a_link_stays_and_its_target_is_replaced(tmp_path, there):
 
 @posix
 def test_a_link_in_the_place_of_the_unfinished_file_is_not_followed(tmp_path, monkeypatch):
-    monkeypatch.setattr(storage.secrets, "token_hex", lambda _: "known")
+    monkeypatch.setattr(places.secrets, "token_hex", lambda _: "known")
     (tmp_path / "victim").write_text("mine")
     (tmp_path / ".fastals-known.partial").symlink_to("victim")
     with pytest.raises(FileExistsError, match=r"^cannot write .*model\.npz \(File exists\)"):
@@ -300,7 +300,7 @@ def test_an_error_at_any_step_leaves_the_old_file_and_no_other(tmp_path, monkeyp
 FULL = """
 import resource, sys
 import numpy as np
-from fastals import storage
+from fastals import places, storage
 storage.write(sys.argv[1], {"old": 1}, {"a": np.zeros(10)})
 resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
 try:
@@ -364,7 +364,7 @@ def test_a_device_is_not_replaced(tmp_path):
 SAVER = """
 import sys
 import numpy as np
-from fastals import storage
+from fastals import places, storage
 for turn in range(int(sys.argv[2])):
     storage.write(sys.argv[1], {"turn": turn}, {"a": np.full(20_000, float(turn))})
 """

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import secrets
 import shutil
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from ..answers import Framing
+from ..places import beside
 from ..validation import check_integer
 from . import tasks
 from .workers import ATTEMPTS, Place, Workers
@@ -88,7 +88,7 @@ def recommend(
         raise FileExistsError(f"{folder} is there: choose another folder, or delete it first")
     fitted = model._whole_state.users
     numbers = np.arange(len(fitted)) if users is None else fitted.numbers("users", users)
-    partial = folder.with_name(f".fastals-{secrets.token_hex(8)}.partial")
+    partial = beside(folder)
     options = {"exclude_seen": exclude_seen, "min_score": min_score}
     with Workers(client) as workers:
         models: dict[str, Any] = {}

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import os
-import secrets
 import shutil
 import zlib
 from collections.abc import Iterator
@@ -19,6 +18,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..engine.problem import Cells
+from ..places import beside, flush_folder
 from .events import Events
 from .ids import Ids
 from .interactions import Interactions
@@ -210,7 +210,7 @@ class Building(NamedTuple):
             json.dump({"manifest": manifest, "crc32": _signature(manifest)}, file, indent=1)
             file.flush()
             os.fsync(file.fileno())
-        _flush(self.folder)
+        flush_folder(self.folder)
 
 
 @contextmanager
@@ -220,7 +220,7 @@ def building(folder: Path, overwrite: bool) -> Iterator[Building]:
     A build that fails leaves nothing. One that is killed leaves a folder `.fastals-*.partial`, which may be deleted.
     """
     check_place(folder, overwrite)
-    partial = folder.with_name(f".fastals-{secrets.token_hex(8)}.partial")
+    partial = beside(folder)
     made = Building(partial, {})
     try:
         partial.mkdir()
@@ -232,7 +232,7 @@ def building(folder: Path, overwrite: bool) -> Iterator[Building]:
             shutil.rmtree(old, ignore_errors=True)
         else:
             partial.rename(folder)
-        _flush(folder.parent)
+        flush_folder(folder.parent)
     except OSError as error:
         if error.errno is None:  # a sentence about the source
             raise
@@ -271,13 +271,3 @@ def _header(dtype: np.dtype, length: int) -> bytes:
 
 def _signature(manifest: dict[str, Any]) -> int:
     return zlib.crc32(json.dumps(manifest, sort_keys=True).encode())
-
-
-def _flush(folder: Path) -> None:
-    """Bring the names in a folder to the disk, where the system can."""
-    with suppress(OSError):
-        descriptor = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
