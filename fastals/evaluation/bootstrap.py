@@ -111,9 +111,7 @@ def bootstrap_interval(
     >>> bootstrap_interval([0.0, 1.0, 1.0, 1.0])
     (0.25, 1.0)
     """
-    share = check_number("level", level, 0.0)
-    if not 0 < share < 1:
-        raise ValueError(f"level must lie between 0 and 1, got {level!r}")
+    share = check_level(level)
     n_resamples = check_integer("n_resamples", n_resamples, 1)
     rng = check_random_state("random_state", random_state)
     numbers = np.asarray(values, dtype=np.float64).ravel()
@@ -123,3 +121,11 @@ def bootstrap_interval(
     averages = [numbers[rng.integers(0, numbers.size, numbers.size)].mean() for _ in range(n_resamples)]
     low, high = np.quantile(averages, [(1 - share) / 2, (1 + share) / 2])
     return float(low), float(high)
+
+
+def check_level(level: float) -> float:
+    """Return the level of an interval; it must lie between 0 and 1."""
+    share = check_number("level", level, 0.0)
+    if not 0 < share < 1:
+        raise ValueError(f"level must lie between 0 and 1, got {level!r}")
+    return share

@@ -12,8 +12,8 @@ import numpy.typing as npt
 from ..data.interactions import MatrixLike, as_interactions
 from ..data.types import Columns
 from ..html import table
-from ..validation import RandomState, Unknown, check_integer, check_number, check_random_state
-from .bootstrap import Evaluation
+from ..validation import RandomState, Unknown, check_integer, check_random_state
+from .bootstrap import Evaluation, check_level
 from .evaluate import evaluate
 from .lists import ListMetric
 from .metrics import Floats
@@ -173,9 +173,7 @@ def compare(
             f"models must be a dict with at least one fitted model by name, got {type(models).__name__}"
             + (" without any" if isinstance(models, Mapping) else ": write {'als': model, 'popular': baseline}")
         )
-    share, n_resamples = check_number("level", level, 0.0), check_integer("n_resamples", n_resamples, 1)
-    if not 0 < share < 1:
-        raise ValueError(f"level must lie between 0 and 1, got {level!r}")
+    share, n_resamples = check_level(level), check_integer("n_resamples", n_resamples, 1)
     rng = check_random_state("random_state", random_state)
     cutoffs, names = [k] if isinstance(k, int) else k if not isinstance(k, Iterable) else list(k), list(metrics)
     if columns:
