@@ -19,7 +19,7 @@ import numpy as np
 from .data.ids import Ids
 from .data.matrix import transpose
 from .engine import basis, equations, plain_answers, topk
-from .engine.panel import aligned_zeros, as_panel
+from .engine.panel import aligned_zeros, as_panel, largest_square
 from .engine.problem import Cells
 from .engine.topk import Lists
 from .objectives import Objective, Statistics
@@ -227,13 +227,24 @@ class Side(Derived):
             return self.panel, numbers
         return self.rows(numbers), np.arange(len(numbers), dtype=np.intp)
 
+    def row(self, number: int) -> np.ndarray:
+        """Return one row, shape (width,); one that is not there is 0."""
+        row = self.changed.get(number)
+        if row is None:
+            there = number < len(self.base)
+            row = self.base[number, : self.width] if there else np.zeros(self.width, self.base.dtype)
+        return row
+
     def rows(self, numbers: np.ndarray) -> np.ndarray:
         """Return copies of some rows, shape (len(numbers), kp); a row that is not there is 0."""
         if not self.changed:
             return self.base[numbers]
-        found = np.zeros((len(numbers), self.base.shape[1]), self.base.dtype)
-        there = numbers < len(self.base)
-        found[there] = self.base[numbers[there]]
+        if numbers.max(initial=0) < len(self.base):
+            found = self.base[numbers]  # in one go, as an event gathers hundreds of rows
+        else:
+            found = np.zeros((len(numbers), self.base.shape[1]), self.base.dtype)
+            there = numbers < len(self.base)
+            found[there] = self.base[numbers[there]]
         keys = self._once("keys", lambda: np.sort(np.fromiter(self.changed, np.intp, len(self.changed))))
         places = np.minimum(keys.searchsorted(numbers), len(keys) - 1)
         for place in np.flatnonzero(keys[places] == numbers).tolist():
@@ -286,7 +297,12 @@ class Side(Derived):
 
     def fixed(self, background: np.ndarray, n_threads: int) -> basis.Fixed:
         """Return the regressors in the eigenbasis of their background, whose weights are always the same."""
-        return self._once("fixed", lambda: basis.fix(self.regressors, background, self.width, n_threads))
+
+        def make() -> basis.Fixed:
+            fixed = basis.fix(self.regressors, background, self.width, n_threads)
+            return fixed._replace(longest=largest_square(fixed.panel))
+
+        return self._once("fixed", make)
 
     def numbers(self, name: str, ids: Any, unknown: str = "raise") -> np.ndarray:
         """Return the row numbers of ids, or check row numbers where there are no ids; one becomes an array of one.

@@ -365,8 +365,7 @@ def _solved(
     rows = fixed.rows(problem.cells.indices)
     biases = rows[:, fixed.k] if fixed.biased else None
     solution = equations.solve(equations.row_equations(problem, rows[:, : fixed.k], biases, gram))
-    place = np.array([number])
-    old = side.rows(place)[0, : side.width] if number < len(side) else np.zeros(side.width, side.base.dtype)
+    old = side.row(number)
     with np.errstate(over="ignore"):
         new = solution.astype(side.base.dtype)
     if not np.isfinite(new).all():
@@ -374,7 +373,7 @@ def _solved(
             f"{name} {number} with {len(problem.cells.indices)} interactions cannot be solved in {new.dtype}: its "
             "solution is not finite; raise regularization, or rescale the values"
         )
-    return side.with_rows(place, new[None], _exchange(own_gram, weight, old, new), side.ids)
+    return side.with_rows(np.array([number]), new[None], _exchange(own_gram, weight, old, new), side.ids)
 
 
 def _exchange(gram: np.ndarray | None, weight: float, old: np.ndarray, new: np.ndarray) -> np.ndarray | None:

@@ -239,7 +239,7 @@ def fold_in(
     """
     X = np.zeros((problem.cells.n_rows, fixed.panel.shape[1]), fixed.panel.dtype)
     plan = plan_for(solver, X.dtype, bool(fixed.g.any()), warm=False, last=True)
-    outcome = sweep.half_step(problem, fixed.panel, fixed.g, width, X, plan, n_threads)
+    outcome = sweep.half_step(problem, fixed.panel, fixed.g, width, X, plan, n_threads, longest=fixed.longest)
     if fixed.rotation is not None:
         basis.rotate(X, fixed.rotation.T, n_threads)
     return X, outcome.status

@@ -40,6 +40,7 @@ class Fixed(NamedTuple):
     panel: np.ndarray  # T (n, kp), in the eigenbasis of the background
     g: np.ndarray  # T (kp,), eigenvalues of the background, 0 in the padding
     rotation: np.ndarray | None  # float64 (width, width): panel = original @ rotation; None if not rotated
+    longest: np.floating | None = None  # T, as of `largest_square`, where it is kept for many half-steps
 
 
 def gram(panel: np.ndarray, weights: np.ndarray, width: int, n_threads: int) -> np.ndarray:

@@ -7,7 +7,7 @@ import numpy as np
 from .cells import gather_cells
 from .equations import gram
 from .jit import kernel, next_block
-from .problem import BACKGROUND, RIDGE, CellRule, RowProblem
+from .problem import BACKGROUND, RIDGE, RowProblem, widened
 from .rows.workspace import workspace
 from .threads import spread
 
@@ -30,10 +30,7 @@ def cells_and_background(problem: RowProblem, X: np.ndarray, Y: np.ndarray, widt
     -----
     The background sums over all entries: sum_ij c_i q_j (x_i.y_j)^2 = <sum_i c_i x_i x_i', sum_j q_j y_j y_j'>.
     """
-    wide = np.dtype(np.float64)
-    rule = CellRule(*map(wide.type, problem.rule))
-    in_full = RowProblem(problem.cells, rule, problem.rows.astype(wide), problem.columns.astype(wide))
-    total = _of_entries(in_full, X, Y, n_threads).sum()
+    total = _of_entries(widened(problem), X, Y, n_threads).sum()
     background = problem.columns[:, BACKGROUND]
     if background.any():
         total += (gram(Y[:, :width], background) * gram(X[:, :width], problem.rows[:, BACKGROUND])).sum()

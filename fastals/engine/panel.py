@@ -49,6 +49,12 @@ def as_panel(factors: np.ndarray, extra: np.ndarray | None = None) -> np.ndarray
     return panel
 
 
+def largest_square(panel: np.ndarray) -> np.floating:
+    """Return the largest squared length of a row, in the dtype of the panel."""
+    largest: np.floating = np.einsum("nk,nk->n", panel, panel).max()
+    return largest
+
+
 def with_gaps(factors: np.ndarray) -> np.ndarray:
     """Return a C-contiguous array whose first columns are `factors`, without a copy where possible.
 

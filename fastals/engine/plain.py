@@ -23,7 +23,7 @@ from .cells import cell
 from .equations import gram, range_of
 from .jit import parallel_kernel, strict
 from .launch import launch
-from .problem import BACKGROUND, MINIMUM_NORM, NOT_FINITE, NOT_POSITIVE, OK, RIDGE, WEIGHT, CellRule, RowProblem
+from .problem import BACKGROUND, MINIMUM_NORM, NOT_FINITE, NOT_POSITIVE, OK, RIDGE, WEIGHT, RowProblem, widened
 from .rows.precision import PIVOTS
 from .smallest import solve_again, without_ridge
 from .sweep import Outcome
@@ -53,9 +53,7 @@ def half_step(problem: RowProblem, Y: np.ndarray, width: int, X: np.ndarray, n_t
 
 def _launched(problem: RowProblem, Y: np.ndarray, G: np.ndarray, X: np.ndarray, n_threads: int) -> Outcome:
     status, losses = np.zeros(len(X), np.int8), np.zeros(len(X))
-    cells, rule, rows, columns = problem
-    wide = CellRule(*map(np.float64, rule)), rows.astype(np.float64), columns.astype(np.float64)
-    launch(_solve_rows, n_threads, cells, *wide, Y, G, X, status, losses)
+    launch(_solve_rows, n_threads, *widened(problem), Y, G, X, status, losses)
     return Outcome(losses, status)
 
 

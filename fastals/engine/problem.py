@@ -103,16 +103,18 @@ class RowProblem(NamedTuple):
     columns: np.ndarray  # T (n_columns, 3), or (1, 3) where all are alike: weight, background, offset
 
 
+def widened(problem: RowProblem) -> RowProblem:
+    """Return a problem whose numbers are float64, but for those of the cells."""
+    wide = np.dtype(np.float64)
+    rule = CellRule(*map(wide.type, problem.rule))
+    return RowProblem(problem.cells, rule, problem.rows.astype(wide), problem.columns.astype(wide))
+
+
 def in_float64(problem: RowProblem, rows: np.ndarray) -> RowProblem:
     """Return some rows of a problem as a problem in float64."""
     cells = problem.cells.only(rows)
-    wide = np.dtype(np.float64)
-    return RowProblem(
-        cells._replace(values=cells.values.astype(wide), weights=cells.weights.astype(wide)),
-        CellRule(*map(wide.type, problem.rule)),
-        problem.rows[rows].astype(wide),
-        problem.columns.astype(wide),
-    )
+    values, weights = (part.astype(np.float64) for part in (cells.values, cells.weights))
+    return widened(problem._replace(cells=cells._replace(values=values, weights=weights), rows=problem.rows[rows]))
 
 
 class Model(NamedTuple):

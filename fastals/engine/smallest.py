@@ -14,6 +14,7 @@ import numpy as np
 
 from .blas import one_blas_thread
 from .equations import entries, gram, row_equations, smallest
+from .panel import largest_square
 from .problem import BACKGROUND, IMPRECISE, MINIMUM_NORM, NOT_FINITE, NOT_POSITIVE, OK, RIDGE, RowProblem
 
 
@@ -30,10 +31,17 @@ def without_ridge(rows: np.ndarray, largest: float) -> np.ndarray:
     return np.asarray(rows[:, RIDGE] <= np.finfo(rows.dtype).eps * rows[:, BACKGROUND] * largest)
 
 
-def almost_free(problem: RowProblem, Y: np.ndarray) -> np.ndarray:
-    """Tell which rows of a problem without a background have no ridge that counts, bool (n_rows,)."""
-    ridges = problem.rows[:, RIDGE]
-    return np.asarray(ridges <= np.finfo(Y.dtype).eps ** 2 * np.einsum("nk,nk->n", Y, Y).max())
+def almost_free(rows: np.ndarray, longest: np.floating) -> np.ndarray:
+    """Tell which rows without a background have no ridge that counts, bool (n_rows,).
+
+    Parameters
+    ----------
+    rows : ndarray
+        Of a `RowProblem`.
+    longest : floating
+        As of `panel.largest_square`, of the fixed panel.
+    """
+    return np.asarray(rows[:, RIDGE] <= np.finfo(rows.dtype).eps ** 2 * longest)
 
 
 def null_directions(Y: np.ndarray, g: np.ndarray, width: int) -> np.ndarray | None:
@@ -65,6 +73,7 @@ def solve_again(
     X: np.ndarray,
     losses: np.ndarray,
     status: np.ndarray,
+    longest: np.floating | None = None,
 ) -> None:
     """Solve the rows of a half-step that may have many solutions, or that the kernels cannot hold in float64.
 
@@ -82,12 +91,14 @@ def solve_again(
     X : ndarray, shape (n_rows, kp)
     losses, status : ndarray, shape (n_rows,)
         In: those of the half-step. Out: with the rows that had failed, or may be singular.
+    longest : floating, optional
+        As of `panel.largest_square`, where it is known.
     """
     known = bool(background.any())
     if known:
         free = without_ridge(problem.rows, background.max()) if status.any() else np.zeros(1, bool)
     else:
-        free = almost_free(problem, Y)
+        free = almost_free(problem.rows, largest_square(Y) if longest is None else longest)
     unsure = (status == NOT_POSITIVE) | (status == IMPRECISE)
     again = np.flatnonzero(unsure if known else unsure | free & (problem.cells.counts > 0))
     if len(again) == 0:

@@ -12,7 +12,7 @@ from .basis import fix, rotate
 from .jit import kernel, next_block
 from .loss import of_rows
 from .mapped import in_turn, row_blocks
-from .panel import aligned_copy, as_panel
+from .panel import aligned_copy, as_panel, largest_square
 from .plan import Plan, plan_for, predicted_cost
 from .problem import BACKGROUND, IMPRECISE, MINIMUM_NORM, NOT_FINITE, OK, UNSURE, Cells, RowProblem, Unusual, in_float64
 from .rows.blocked_rows import (
@@ -25,7 +25,7 @@ from .rows.blocked_rows import (
     solve_batches,
 )
 from .rows.long_rows import LONG, solve_long_row
-from .rows.precision import bounds_for
+from .rows.precision import bounds_for, is_uniform
 from .rows.solve import solve_row
 from .rows.workspace import Workspace, workspace
 from .simd.kernels import AHEAD, prefetch_rows
@@ -96,6 +96,7 @@ def half_step(
     plan: Plan,
     n_threads: int,
     solve: Solve | None = None,
+    longest: np.floating | None = None,
 ) -> Outcome:
     """Solve every row of `problem` for the fixed panel `Y` into the panel `X`; of many solutions the smallest.
 
@@ -116,6 +117,8 @@ def half_step(
     n_threads : int
     solve : callable, optional
         As `solver_here` returned it for an earlier half-step over the same rows, or one that solves them elsewhere.
+    longest : floating, optional
+        As of `panel.largest_square`, of `Y`, where it is known.
 
     Returns
     -------
@@ -125,22 +128,26 @@ def half_step(
         solve = solver_here(problem.cells, Y, plan, n_threads)
     if plan.sketch:
         return solve(problem, Y, g, width, X, plan)
-    plan = plan._replace(bounds=bounds_for(problem, Y))
+    if longest is None and not is_uniform(problem):
+        longest = largest_square(Y)
+    plan = plan._replace(bounds=bounds_for(problem, longest))
     null = null_directions(Y, g, width)
     free = without_ridge(problem.rows, g.max()) if null is not None else np.zeros(0, bool)
     if null is None or not free.any():
-        outcome = _solve_and_mend(problem, Y, g, width, X, plan, n_threads, solve)
+        outcome = _solve_and_mend(problem, Y, g, width, X, plan, n_threads, solve, longest)
     else:
         # With nothing in these columns their g does not count: it only has to be positive.
         reduced, x = aligned_copy(Y), aligned_copy(X)
         reduced[:, null] = x[:, null] = 0
-        outcome = _solve_and_mend(problem, reduced, np.where(null, g.max(), g), width, x, plan, n_threads, solve)
+        outcome = _solve_and_mend(
+            problem, reduced, np.where(null, g.max(), g), width, x, plan, n_threads, solve, longest
+        )
         outcome.status[(outcome.status == OK) & (problem.cells.counts > 0)] = MINIMUM_NORM
         if not free.all():
-            others = _solve_and_mend(problem, Y, g, width, X, plan, n_threads, solve)
+            others = _solve_and_mend(problem, Y, g, width, X, plan, n_threads, solve, longest)
             outcome = Outcome(*(np.where(free, *both) for both in zip(outcome, others, strict=True)))
         X[free] = x[free]
-    solve_again(problem, Y, g[:width], width, X, *outcome)
+    solve_again(problem, Y, g[:width], width, X, *outcome, longest)
     return outcome
 
 
@@ -153,14 +160,15 @@ def _solve_and_mend(
     plan: Plan,
     n_threads: int,
     solve: Solve,
+    longest: np.floating | None,
 ) -> Outcome:
     """Solve every row by the kernels, and those that float32 does not hold again in float64."""
     outcome = solve(problem, Y, g, width, X, plan)
     if Y.dtype == np.float64 or not outcome.status.any():
         return outcome
     again = outcome.status != OK
-    if not problem.columns[:, BACKGROUND].any():
-        again &= ~almost_free(problem, Y)  # `solve_again` has them
+    if longest is not None and not problem.columns[:, BACKGROUND].any():
+        again &= ~almost_free(problem.rows, longest)  # `solve_again` has them
     rows = np.flatnonzero(again)
     if len(rows):
         _solve_in_float64(problem, Y, width, X, plan, n_threads, rows, outcome)

@@ -25,17 +25,30 @@ BOUND, PIVOTS = 2.0**-4, 2.0**-9
 LOSSES = {4: BOUND, 8: 2.0**-26}
 
 
-def bounds_for(problem: RowProblem, Y: np.ndarray) -> Bounds:
-    """Return what the rows of a half-step are compared with."""
-    background, limit = problem.columns[:, BACKGROUND], BOUND / float(np.finfo(Y.dtype).eps)
-    least, most, longest, floor = _least(background), _least(-background), np.inf, 0.0
-    if len(background) > 1 or most == 0:
-        longest = float(np.einsum("nk,nk->n", Y, Y).max())
+def is_uniform(problem: RowProblem) -> bool:
+    """Tell whether all columns have one background, so that the lengths of the fixed rows do not count."""
+    background = problem.columns[:, BACKGROUND]
+    return len(background) == 1 and bool(background[0] > 0)
+
+
+def bounds_for(problem: RowProblem, longest: np.floating | None) -> Bounds:
+    """Return what the rows of a half-step are compared with.
+
+    Parameters
+    ----------
+    problem : RowProblem
+    longest : floating or None
+        As of `panel.largest_square`, of the fixed panel. It counts unless `is_uniform`.
+    """
+    dtype = problem.rows.dtype
+    background, limit = problem.columns[:, BACKGROUND], BOUND / float(np.finfo(dtype).eps)
+    least, most, floor = _least(background), _least(-background), 0.0
+    far = np.inf if longest is None or is_uniform(problem) else float(longest)
     if most < 0:
         floor = float(problem.rule.constant) * _least(problem.columns[:, WEIGHT]) * _least(problem.cells.weights)
     # z'z <= 1 / (background q) and z'z <= y'y / the smallest number of D. Half of the limit, as these are rounded.
-    per_ridge = limit / longest / 2 if 0 < longest < np.inf else 0.0
-    return Bounds(limit, limit * least / 2, per_ridge, -most, floor, LOSSES[Y.itemsize] / BOUND)
+    per_ridge = limit / far / 2 if 0 < far < np.inf else 0.0
+    return Bounds(limit, limit * least / 2, per_ridge, -most, floor, LOSSES[dtype.itemsize] / BOUND)
 
 
 def _least(numbers: np.ndarray) -> float:
