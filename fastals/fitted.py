@@ -98,13 +98,16 @@ class Rows(Derived):
         row = self.changed.get(number)
         if row is not None:
             return row
-        base = self.base
-        begin, end = base.indptr[number : number + 2] if number < base.n_rows else (0, 0)
-        return Row(base.indices[begin:end], base.all_values[begin:end], base.all_weights[begin:end])
+        if number >= self.base.n_rows:
+            return Row(*(part[:0] for part in self.base[1:]))
+        begin, end = self.base.indptr[number : number + 2]
+        n = len(self.base.indices)
+        # One number for all entries is written out: `broadcast_to` takes ten times as long for a row.
+        return Row(*(part[begin:end] if len(part) == n else np.full(end - begin, part[0]) for part in self.base[1:]))
 
     def with_rows(self, new: Mapping[int, Row]) -> Rows:
         """Return these rows with some of them replaced, or added."""
-        if len(self.changed) + len(new) <= FEW + math.isqrt(len(self.base.indices)) // 4 and not self._derived:
+        if len(self.changed) + len(new) <= FEW + math.isqrt(len(self.base.indices)) and not self._derived:
             return Rows(self.base, {**self.changed, **new})
         return Rows(self.cells, dict(new))
 
@@ -238,16 +241,16 @@ class Side(Derived):
     def rows(self, numbers: np.ndarray) -> np.ndarray:
         """Return copies of some rows, shape (len(numbers), kp); a row that is not there is 0."""
         if not self.changed:
-            return self.base[numbers]
+            return self.base.take(numbers, axis=0)
         if numbers.max(initial=0) < len(self.base):
-            found = self.base[numbers]  # in one go, as an event gathers hundreds of rows
+            found = self.base.take(numbers, axis=0)  # in one go, as an event gathers hundreds of rows
         else:
             found = np.zeros((len(numbers), self.base.shape[1]), self.base.dtype)
             there = numbers < len(self.base)
             found[there] = self.base[numbers[there]]
         keys = self._once("keys", lambda: np.sort(np.fromiter(self.changed, np.intp, len(self.changed))))
         places = np.minimum(keys.searchsorted(numbers), len(keys) - 1)
-        for place in np.flatnonzero(keys[places] == numbers).tolist():
+        for place in (keys[places] == numbers).nonzero()[0].tolist():
             found[place, : self.width] = self.changed[int(numbers[place])]
         return found
 

@@ -20,6 +20,7 @@ from .data.interactions import Interactions, MatrixLike
 from .data.types import Columns
 from .engine import equations
 from .engine.problem import Cells, RowProblem
+from .engine.rows.single_row import solve_single
 from .fitted import Fitted, Row, Rows, Side, SideName
 from .validation import check_ids, check_integer, check_number
 
@@ -259,15 +260,16 @@ class Updating(Base):
         )
         weight, background = statistics.weight[[item]], statistics.background[[item]]
         own = replace(statistics, weight=weight, background=background)
-        gram_x, gram_y = fitted.gram("user", self._plain), fitted.gram("item", self._plain)
+        plain = self._plain
+        gram_x, gram_y = fitted.gram("user", plain), fitted.gram("item", plain)
         if user == len(users):
             users = users.with_rows(np.array([user]), np.zeros((1, users.width)), gram_x, user_ids)
         problem = objective.item_problem(of_item.cells, own, len(users))
         if item == len(items):
             items = items.with_rows(np.array([item]), np.zeros((1, items.width)), gram_y, item_ids)
-        items = _solved("item", item, items, problem, users, gram_x, gram_y, background[0])
+        items = _solved("item", item, items, problem, users, gram_x, gram_y, background[0], plain)
         problem = objective.user_problem(of_user.cells, statistics)
-        users = _solved("user", user, users, problem, items, items.gram, gram_x, 1.0)
+        users = _solved("user", user, users, problem, items, items.gram, gram_x, 1.0, plain)
         return replace(
             fitted,
             users=users,
@@ -360,11 +362,14 @@ def _solved(
     gram: np.ndarray | None,
     own_gram: np.ndarray | None,
     weight: float,
+    plain: bool,
 ) -> Side:
     """Return a side with one row solved for the other side; the row counts in its own Gram matrix with a weight."""
     rows = fixed.rows(problem.cells.indices)
-    biases = rows[:, fixed.k] if fixed.biased else None
-    solution = equations.solve(equations.row_equations(problem, rows[:, : fixed.k], biases, gram))
+    solution = None if plain else solve_single(problem, rows, fixed.width, fixed.k if fixed.biased else -1, gram)
+    if solution is None:
+        biases = rows[:, fixed.k] if fixed.biased else None
+        solution = equations.solve(equations.row_equations(problem, rows[:, : fixed.k], biases, gram))
     old = side.row(number)
     with np.errstate(over="ignore"):
         new = solution.astype(side.base.dtype)
@@ -381,4 +386,4 @@ def _exchange(gram: np.ndarray | None, weight: float, old: np.ndarray, new: np.n
     if gram is None:
         return None
     old, new = old.astype(np.float64), new.astype(np.float64)
-    return gram + weight * (np.outer(new, new) - np.outer(old, old))
+    return gram + weight * (new[:, None] * new - old[:, None] * old)

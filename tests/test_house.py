@@ -49,7 +49,7 @@ LAYERS = [
     {"engine.sketch", "engine.plain", "engine.plain_answers", "engine.plain_fit"},
     {"engine.alternation"},
     {"engine.sweep"},
-    {"engine.rows.long_rows", "engine.rows.blocked_rows"},
+    {"engine.rows.long_rows", "engine.rows.blocked_rows", "engine.rows.single_row"},
     {"engine.rows.solve", "engine.loss", "engine.topk", "engine.smallest", "engine.products"},
     {"engine.rows.precision"},
     {"engine.rows.primal", "engine.rows.dual", "engine.rows.cg"},

@@ -1,10 +1,10 @@
-"""One row's equations in float64 and plain NumPy: what an update solves and an explanation takes apart.
+"""One row's equations in float64 and plain NumPy: what an explanation takes apart, and of many solutions the smallest.
 
 A row's factors x are the solution of A x = r, for the row problem of `problem.RowProblem`:
 
     A = background G + ridge I + sum_j w_j y_j y_j' ,    r = sum_j b_j y_j
 
-The kernels of a half-step want the background as a diagonal. To bring it there costs ten times what one row does.
+`rows.single_row` solves the same equations by the vector kernels, where Cholesky holds them.
 """
 
 from __future__ import annotations
