@@ -131,6 +131,25 @@ class Statistics:
         """Whether all items have the same weight and background."""
         return all((numbers == numbers[0]).all() for numbers in (self.weight, self.background))
 
+    @derived
+    def _of_columns(self) -> dict[np.dtype, np.ndarray]:
+        return {}
+
+    def columns(self, dtype: np.dtype) -> np.ndarray:
+        """Return the items as columns of the users' problem, without offsets, shape (n_items, 3) or, if alike, (1, 3).
+
+        Made once for each dtype, as one user folded in takes as long as a copy of some thousand items. Nobody may write
+        to it.
+        """
+        kept = self._of_columns.get(dtype)
+        if kept is None:
+            columns = np.zeros((1 if self.alike else len(self.weight), 3))
+            columns[:, WEIGHT] = self.weight[: len(columns)]
+            columns[:, BACKGROUND] = self.background[: len(columns)]
+            with np.errstate(over="ignore"):
+                kept = self._of_columns.setdefault(dtype, columns.astype(dtype))
+        return kept
+
 
 @dataclass(frozen=True)
 class Objective:
@@ -180,11 +199,9 @@ class Objective:
 
     def user_problem(self, cells: Cells, statistics: Statistics) -> RowProblem:
         """Return the problem whose rows are users, old or new, and whose columns are the training items."""
-        n_items = len(statistics.weight)
-        alike = not self.biases and statistics.alike
-        columns = np.zeros((1 if alike else n_items, 3))
-        columns[:, WEIGHT] = statistics.weight[: len(columns)]
-        columns[:, BACKGROUND] = statistics.background[: len(columns)]
+        n_items, columns = len(statistics.weight), statistics.columns(cells.values.dtype)
+        if self.biases:  # each item has its own offset
+            columns = np.array(np.broadcast_to(columns, (n_items, 3)))
         rows = np.ones((cells.n_rows, 3))
         return self._problem(cells, statistics, rows, columns, self.regularization[0], n_items)
 
@@ -259,7 +276,7 @@ class Objective:
         numbers = self.constant, self.slope, self.sign_target, self.value_target, statistics.mean
         with np.errstate(over="ignore"):
             rows[:, RIDGE] = regularization * scale**self.regularization_exponent
-            rows, columns = rows.astype(dtype), columns.astype(dtype)
+            rows, columns = rows.astype(dtype), columns.astype(dtype, copy=False)
             rule = CellRule(*map(dtype.type, numbers))
         if not (all(map(math.isfinite, rule)) and np.isfinite(rows).all() and np.isfinite(columns).all()):
             remedy = "use smaller ones" if dtype == np.float64 else "use smaller ones or dtype='float64'"
