@@ -16,8 +16,6 @@ from .evaluation import Evaluation, GlobalMean, ItemBias, Popularity, Random, ev
 from .models import ExplicitALS, ImplicitALS
 from .report import Cell, Table
 
-# Rendle et al. 2022 search this range of weights and regularizations; these serve well on most data sets.
-IMPLICIT: dict[str, Any] = {"unobserved_weight": 0.1, "regularization": 0.03, "regularization_exponent": 1.0}
 TEST_SHARE = 0.2
 CUTOFFS = (1, 2, 3, 5, 7, 10, 15, 20)  # of the picture; the table has 10
 
@@ -56,7 +54,7 @@ def evaluations(data: Data) -> dict[str, Evaluation]:
     models: dict[str, Any] = {
         "Random": Random(random_state=0),
         "Popularity": Popularity(),
-        "ImplicitALS": ImplicitALS(**IMPLICIT, random_state=0),
+        "ImplicitALS": ImplicitALS(random_state=0),
     }
     return {name: evaluate(model.fit(R), held_out, CUTOFFS) for name, model in models.items()}
 
@@ -135,7 +133,7 @@ def _average(values: np.ndarray) -> tuple[float, float]:
 
 def recommender(data: Data) -> ImplicitALS:
     """Return a model fitted on all liked interactions, with the ids of the file."""
-    return ImplicitALS(**IMPLICIT, random_state=0).fit(ones(data.liked))
+    return ImplicitALS(random_state=0).fit(ones(data.liked))
 
 
 def ones(ratings: Interactions) -> Interactions:

@@ -164,6 +164,22 @@ def test_tune_finds_the_best_and_saves_it(orders, tmp_path, capsys):
     assert "Best: --" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize(
+    ("options", "names", "candidates"),
+    [
+        ([], {"unobserved_weight", "regularization"}, 12),
+        (["--unobserved-weight", "0.2"], {"regularization"}, 3),
+        (["--model", "explicit", "--value", "stars", "--factors", "2"], {"regularization"}, 3),
+    ],
+)
+def test_tune_tries_multiples_of_the_defaults(orders, tmp_path, capsys, options, names, candidates):
+    out, journal = str(tmp_path / "best.npz"), str(tmp_path / "scores.jsonl")
+    facts = said(capsys, "tune", orders, *COLUMNS, *options, "--iterations", "1", "--journal", journal, "-o", out)
+    assert set(facts["best"]) == names and facts["candidates"] == candidates
+    assert len(facts["best"]["regularization"]) == 2
+    assert fastals.load(out).get_params()["regularization"] == tuple(facts["best"]["regularization"])
+
+
 def test_info(file, capsys):
     facts = said(capsys, "info", file)
     assert (facts["model"], facts["users"], facts["items"]) == ("ImplicitALS", 40, 30)
