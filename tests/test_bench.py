@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import scipy.sparse as sp
 
-from bench import bench_quality, problems, report, spaces, start
+from bench import bench_quality, problems, report, scale_model, spaces, start
 from bench.bench_index import recall
 from bench.objective import gradient, loss
 from bench.problems import Problem
@@ -291,3 +291,33 @@ def test_short_rows_table_tells_how_time_grows(tmp_path: Path, monkeypatch: pyte
     assert lines[0] == "| k | fastals auto | exponent | fastals cholesky | exponent |"
     assert lines[2:] == ["| 16 | 0.100 |  | 0.200 |  |", "| 32 | 0.200 | 1.00 | 0.800 | 2.00 |"]
     assert report.short_rows_table(RUNS) == ""
+
+
+def test_scale_model_counts_what_workers_touch() -> None:
+    assert scale_model.touched(10, 1e6) == pytest.approx(10)
+    assert scale_model.touched(1e6, 1) == pytest.approx(1, rel=1e-2)
+    popularity = np.arange(1, 501.0) ** -scale_model.SKEW
+    drawn = np.random.default_rng(0).choice(500, (200, 400), p=popularity / popularity.sum())
+    counted = np.mean([len(np.unique(row)) for row in drawn])
+    assert scale_model.touched(500, 400) == pytest.approx(counted, rel=0.02)
+
+
+def test_scale_model_finds_the_constants_of_what_it_was_made_from() -> None:
+    constants = np.array([1e-8, 3e-10, 4e-11, 2e-10])
+    sizes = [scale_model.Size("", *scale_model.SIZES[name], k) for name in scale_model.SIZES for k in (32, 128, 512)]
+    cells = [(size, float(np.dot(scale_model.terms(size), constants))) for size in sizes]
+    np.testing.assert_allclose(scale_model.constants(cells), constants, rtol=1e-6)
+    np.testing.assert_allclose(scale_model.left_out(cells), 1.0, rtol=1e-6)
+    two = scale_model.Machines(1, 2, 1e12, np.inf)
+    for size, seconds in cells:  # on as many cores as were measured
+        assert scale_model.parts(size, two, constants).total == pytest.approx(seconds)
+
+
+def test_scale_model_says_what_breaks_first() -> None:
+    small, machine = scale_model.Size("", 1e5, 1e4, 1e7, 64), scale_model.Machines(1, 16, 64e9, np.inf)
+    assert scale_model.first_limit(small, machine) == "nothing"
+    assert "memory for the entries" in scale_model.first_limit(small._replace(entries=1e10), machine)
+    assert "factors of 128 GB" in scale_model.first_limit(small._replace(users=5e8), machine)
+    assert "int32" in scale_model.first_limit(small._replace(users=3e9), machine)
+    slow = scale_model.Machines(8, 16, 64e9, 1e6)
+    assert "through the calling process" in scale_model.first_limit(small, slow)
