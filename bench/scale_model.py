@@ -9,6 +9,7 @@ docs/benchmarks.md.
 from __future__ import annotations
 
 import argparse
+import itertools
 import re
 from typing import Any, NamedTuple
 
@@ -40,7 +41,7 @@ class Size(NamedTuple):
 class Machines(NamedTuple):
     """What it runs on."""
 
-    count: int
+    number: int
     cores: int  # of each
     memory: float  # bytes of each
     network: float  # bytes a second, of each link
@@ -105,7 +106,7 @@ def compute(size: Size, machines: Machines, c: np.ndarray) -> float:
     """Predict the seconds of the computation: rows on all cores, eigenvalues and what is serial on one."""
     *rows, cubed = np.array(terms(size)) * c
     on_two = float(np.sum(rows))
-    return on_two * (SERIAL + (1 - SERIAL) * CORES / (machines.count * machines.cores)) + float(cubed)
+    return on_two * (SERIAL + (1 - SERIAL) * CORES / (machines.number * machines.cores)) + float(cubed)
 
 
 def touched(n: float, entries: float) -> float:
@@ -129,10 +130,10 @@ def bytes_of_half_step(size: Size, count: int, of_users: bool) -> float:
 
 def parts(size: Size, machines: Machines, c: np.ndarray) -> Parts:
     """Predict an iteration with `fastals.cluster.fit`, or in one process where there is one machine."""
-    several = machines.count > 1
-    sent = sum(bytes_of_half_step(size, machines.count, side) for side in (True, False)) if several else 0.0
-    barrier = 2 * (HALF_STEP + A_WORKER * machines.count) if several else 0.0
-    here = 2 * ENTRY * size.entries / machines.count
+    several = machines.number > 1
+    sent = sum(bytes_of_half_step(size, machines.number, side) for side in (True, False)) if several else 0.0
+    barrier = 2 * (HALF_STEP + A_WORKER * machines.number) if several else 0.0
+    here = 2 * ENTRY * size.entries / machines.number
     factors = FLOAT * size.k * (size.users + size.items)
     read = here if here + factors > machines.memory else 0.0
     return Parts(compute(size, machines, c), sent / machines.network, barrier, read / machines.disk)
@@ -140,7 +141,7 @@ def parts(size: Size, machines: Machines, c: np.ndarray) -> Parts:
 
 def sharded(size: Size, machines: Machines, c: np.ndarray) -> float:
     """Predict an iteration if both sides were spread over the machines, which send each other the rows they need."""
-    each = FLOAT * size.k * sum(touched(n, size.entries / machines.count) for n in (size.users, size.items))
+    each = FLOAT * size.k * sum(touched(n, size.entries / machines.number) for n in (size.users, size.items))
     here = parts(size, machines, c)
     return here.compute + each / machines.network + here.barrier + here.disk
 
@@ -152,11 +153,11 @@ def first_limit(size: Size, machines: Machines) -> str:
     both = FLOAT * size.k * (size.users + size.items)
     if both > machines.memory:
         return f"factors of {both / GIGA:,.0f} GB in the calling process"
-    if machines.count > 1:
-        sent = sum(bytes_of_half_step(size, machines.count, side) for side in (True, False))
+    if machines.number > 1:
+        sent = sum(bytes_of_half_step(size, machines.number, side) for side in (True, False))
         if sent / machines.network > 60:
             return f"{sent / GIGA:,.0f} GB an iteration through the calling process"
-    if 2 * ENTRY * size.entries / machines.count + both > machines.memory:
+    if 2 * ENTRY * size.entries / machines.number + both > machines.memory:
         return "memory for the entries: read from disk"
     return "nothing"
 
@@ -183,13 +184,13 @@ def predictions(c: np.ndarray) -> str:
     for size, all_machines in CASES:
         for machines in all_machines:
             found = parts(size, machines, c)
-            link = f", {8 * machines.network / GIGA:.0f} Gbit/s" if machines.count > 1 else ""
+            link = f", {8 * machines.network / GIGA:.0f} Gbit/s" if machines.number > 1 else ""
             rows.append(
                 [
                     f"{size.name}, k = {size.k}",
-                    f"{machines.count} x {machines.cores} cores, {machines.memory / GIGA:.0f} GB{link}",
+                    f"{machines.number} x {machines.cores} cores, {machines.memory / GIGA:.0f} GB{link}",
                     *map(duration, (*found, found.total)),
-                    duration(sharded(size, machines, c)) if machines.count > 1 else "",
+                    duration(sharded(size, machines, c)) if machines.number > 1 else "",
                     first_limit(size, machines),
                 ]
             )
@@ -231,34 +232,27 @@ def check_transfer() -> str:
             sent.append(found[0].nbytes)
         return found
 
-    rows = []
-    with (
-        LocalCluster(2, threads_per_worker=1, processes=True, dashboard_address=":0") as local,
-        Client(local) as client,
-    ):
-        for name in ("lastfm-2k", "ml-1m"):
-            for k in (32, 64):
-                R = fastals.ImplicitALS().interactions(load(name).R)
-                size = Size(name, *R.shape, R.nnz, k)
-                Workers.send, Workers.answer = counted_send, counted_answer  # type: ignore[assignment, method-assign]
-                sent.clear()
-                try:
-                    fastals.cluster.fit(
-                        fastals.ImplicitALS(k, iterations=n_iterations, random_state=0), R, client=client
-                    )
-                finally:
-                    Workers.send, Workers.answer = send, answer  # type: ignore[method-assign]
-                predicted = n_iterations * sum(bytes_of_half_step(size, 2, side) for side in (True, False))
-                # The first half-step of each side has no start of its own, and the last one does not use it.
-                predicted -= FLOAT * k * (size.items + 2 * size.users)
-                rows.append(
-                    [
-                        f"{name}, k = {k}",
-                        f"{sum(sent) / 1e6:.1f}",
-                        f"{predicted / 1e6:.1f}",
-                        f"{predicted / sum(sent):.2f}",
-                    ]
-                )
+    rows, n_iterations = [], 5
+    local = LocalCluster(2, threads_per_worker=1, processes=True, dashboard_address=":0")  # type: ignore[no-untyped-call]
+    with local, Client(local) as client:  # type: ignore[no-untyped-call]
+        for name, k in itertools.product(("lastfm-2k", "ml-1m"), (32, 64)):
+            R = fastals.ImplicitALS().interactions(load(name).R)
+            size, model = (
+                Size(name, *R.shape, R.nnz, k),
+                fastals.ImplicitALS(k, iterations=n_iterations, random_state=0),
+            )
+            Workers.send, Workers.answer = counted_send, counted_answer  # type: ignore[assignment, method-assign]
+            sent.clear()
+            try:
+                fastals.cluster.fit(model, R, client=client)
+            finally:
+                Workers.send, Workers.answer = send, answer  # type: ignore[method-assign]
+            predicted = n_iterations * sum(bytes_of_half_step(size, 2, side) for side in (True, False))
+            # The first half-step of each side has no start of its own, and the last one does not use it.
+            predicted -= FLOAT * k * (size.items + 2 * size.users)
+            total = sum(sent)
+            cells = f"{total / 1e6:.1f}", f"{predicted / 1e6:.1f}", f"{predicted / total:.2f}"
+            rows.append([f"{name}, k = {k}", *cells])
     return _table(["5 iterations, 2 workers", "sent, MB", "predicted, MB", "ratio"], rows)
 
 
