@@ -1,4 +1,4 @@
-"""One small fit of each model: what `tests/on_arm.sh` runs beside the kernels' tests, on a processor that is emulated."""
+"""One small fit of each model: what `tests/on_arm.sh` runs, beside the kernels' tests, on an emulated processor."""
 
 import numpy as np
 import pytest
