@@ -16,7 +16,7 @@ from .data.interactions import Interactions, as_interactions
 from .data.matrix import canonical_row
 from .data.types import Columns, MatrixLike
 from .engine import alternation as engine
-from .engine import plain, plain_answers, plain_fit
+from .engine import nonnegative, plain, plain_answers, plain_fit
 from .engine.fallback import is_plain
 from .engine.panel import aligned_zeros
 from .engine.problem import BACKGROUND, MOST_FACTORS, OFFSET, Cells, Failure, Model, RowProblem, Unusual, first_failure
@@ -84,6 +84,14 @@ class Base(Stateful):
     def _objective(self, R: Interactions | None = None) -> Objective:
         """Return the objective for these data; without data numbers that follow from them are 0."""
         raise NotImplementedError
+
+    def _half_step(self, objective: Objective, width: int) -> plain_fit.HalfStep | None:
+        """Return what solves rows without an eigenbasis, where that is what serves."""
+        threads, plainly = self._threads, self._plain
+        if objective.nonnegative:
+            bias = width - 1 if objective.biases else -1
+            return lambda problem, Y, X: nonnegative.half_step(problem, Y, width, bias, X, threads, plain=plainly)
+        return (lambda problem, Y, X: plain.half_step(problem, Y, width, X, threads)) if plainly else None
 
     def _check(self) -> _Checked:
         """Check all parameters; the first wrong one raises."""
@@ -310,8 +318,7 @@ class Base(Stateful):
             raise ValueError(f"R of shape {cells.shape} has no entries to learn from: at least one is wanted")
         objective = self._objective(cells)
         statistics = objective.learn(cells)
-        n_users, n_items = cells.shape
-        width = k + objective.biases
+        (n_users, n_items), width = cells.shape, k + objective.biases
         model = Model(
             users=objective.user_problem(cells.by_user, statistics),
             items=objective.item_problem(cells.by_item, statistics, n_users),
@@ -340,19 +347,22 @@ class Base(Stateful):
             return stop or (iteration > 0 and history[-2] - loss <= checked.tol * history[-2] and checked.tol > 0)
 
         run: Callable[..., Failure | None]
-        if self._plain:
+        half_step = self._half_step(objective, width)
+        if half_step is not None:
             unusual: dict[str, Unusual] = {}
             draw, run = (
-                partial(plain_fit.start, model, checked.rng),
-                partial(plain_fit.fit, model, checked.n_threads, unusual),
+                partial(plain_fit.start, model, checked.rng, objective.nonnegative),
+                partial(plain_fit.fit, model, half_step, unusual),
             )
         else:
             alternation = engine.Alternation(model, checked.solver, checked.n_threads, where)
             draw, run, unusual = partial(sketch, alternation, checked.rng), alternation.fit, alternation.unusual
         file, found, keep = None, None, None
         if request is not None:
-            params = self.get_params() | ({"solver": "plain"} if self._plain else {})
-            identity = identity_of(type(self).__name__, params, objective, statistics, cells, start)
+            plainly = {"solver": "plain"} if self._plain else {}
+            identity = identity_of(
+                type(self).__name__, self.get_params() | plainly, objective, statistics, cells, start
+            )
             file = Checkpoint(request, identity, model, checked.iterations)
             found = file.resume()
         begin = starts.begin(model, draw, start, objective, cells) if found is None else found.begin
@@ -407,9 +417,10 @@ class Base(Stateful):
         if other.biased:
             problem.columns[:, OFFSET] = other.biases
         solver = check_option("solver", self.solver, SOLVERS)
-        if self._plain:
+        half_step = self._half_step(fitted.objective, other.width)
+        if half_step is not None:
             X = np.zeros((problem.cells.n_rows, other.base.shape[1]), fitted.dtype)
-            status = plain.half_step(problem, other.regressors, other.width, X, self._threads).status
+            status = half_step(problem, other.regressors, X).status
         else:
             fixed = other.fixed(problem.columns[:, BACKGROUND], self._threads)
             X, status = engine.fold_in(problem, fixed, other.width, solver, self._threads)

@@ -77,7 +77,13 @@ class Explaining(Base):
             baseline, biases = fitted.mean + float(y[items.k]), rows[:, items.k]
             y[items.k] = 1
         found = equations.row_equations(problem, rows[:, : items.k], biases, fitted.explaining_gram())
-        contributions = equations.contributions(found, y[: items.width])
+        y = y[: items.width]
+        if fitted.objective.nonnegative:
+            # The factors that are not 0 solve the equations without the others.
+            x = self._solve_users(fitted, cells)[0]
+            used = np.flatnonzero((x > 0) | (np.arange(len(x)) == (items.k if items.biased else -1)))
+            found, y = found.only(used), y[used]
+        contributions = equations.contributions(found, y)
         if not np.isfinite(contributions).all():
             raise np.linalg.LinAlgError(
                 f"the prediction for item {item!r} cannot be explained: the equations of the user, who has "

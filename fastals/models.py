@@ -12,16 +12,17 @@ from .answers import Framing
 from .data.interactions import Interactions, MatrixLike
 from .data.types import FloatType
 from .explain import Explaining
-from .objectives import ItemWeights, Objective, check_regularization
+from .objectives import ItemWeights, Objective, RegularizationCounts, check_regularization
 from .persistence import Saving, read_model
 from .scoring import Scoring
 from .updates import Updating
-from .validation import check_dtype, check_flag, check_number, is_auto
+from .validation import check_dtype, check_flag, check_number, check_option, is_auto
 
 __all__ = ["ExplicitALS", "ImplicitALS", "WeightedALS", "load", "warmup"]
 
 Solver: TypeAlias = Literal["auto", "cholesky", "cg", "plain"]
 Auto: TypeAlias = Literal["auto"]
+COUNTED: tuple[RegularizationCounts, ...] = ("all", "observed")
 
 
 class _ALS(Framing, Scoring, Explaining, Updating, Saving):
@@ -52,6 +53,11 @@ class ImplicitALS(_ALS):
         The exponent nu: the ridge of a user or item with n interactions is
         `regularization * (n + unobserved_weight * N)^nu`, where N is the number of items or users. 0: the same ridge
         for all; 1: the ridge of ALS-WR and iALS.
+    regularization_counts : {'all', 'observed'}, default 'all'
+        'observed': the ridge is `regularization * n^nu`, as in Spark.
+    nonnegative : bool, default False
+        Whether all factors are 0 or above. Each user and item then gets the exact minimum over such factors, without
+        the eigenbasis of the other solvers, which takes several times as long. Biases may have any sign.
     solver : {'auto', 'cholesky', 'cg', 'plain'}, default 'auto'
         How the equations of a user or item are solved. 'cholesky': exactly. 'cg': by 3 steps of preconditioned
         conjugate gradients from the previous iterate. 'auto': by the cheaper of both. The last update of the users and
@@ -115,6 +121,8 @@ class ImplicitALS(_ALS):
         unobserved_weight: Auto | float = "auto",
         popularity_exponent: float = 0.25,
         regularization_exponent: float = 1.0,
+        regularization_counts: RegularizationCounts = "all",
+        nonnegative: bool = False,
         solver: Solver = "auto",
         dtype: FloatType = "float32",
         tol: float = 0.0,
@@ -128,6 +136,8 @@ class ImplicitALS(_ALS):
         self.unobserved_weight = unobserved_weight
         self.popularity_exponent = popularity_exponent
         self.regularization_exponent = regularization_exponent
+        self.regularization_counts = regularization_counts
+        self.nonnegative = nonnegative
         self.solver = solver
         self.dtype = dtype
         self.tol = tol
@@ -146,7 +156,8 @@ class ImplicitALS(_ALS):
         if not is_auto("regularization", self.regularization):
             ridges = check_regularization(self.regularization)
         elif R is not None:
-            ridges = defaults.of_implicit(R, alpha, unobserved, exponent)
+            counted = unobserved if self.regularization_counts == "all" else 0.0
+            ridges = defaults.of_implicit(R, alpha, counted, exponent)
         return Objective(
             constant=1.0,
             slope=alpha,
@@ -156,6 +167,8 @@ class ImplicitALS(_ALS):
             unobserved_weight=unobserved,
             popularity_exponent=check_number("popularity_exponent", self.popularity_exponent, 0.0),
             regularization_exponent=exponent,
+            nonnegative=check_flag("nonnegative", self.nonnegative),
+            regularization_counts=check_option("regularization_counts", self.regularization_counts, COUNTED),
         )
 
     @property
@@ -181,7 +194,7 @@ class ExplicitALS(_ALS):
         Predict `mean + user bias + item bias + x.y`, with biases solved together with the factors; False: `x.y`.
     regularization_exponent : float, default 1.0
         The exponent nu: the ridge of a user or item with n ratings is `regularization * n^nu`.
-    iterations, solver, dtype, tol, n_threads, random_state
+    iterations, nonnegative, solver, dtype, tol, n_threads, random_state
         As in `ImplicitALS`.
 
     Attributes
@@ -222,6 +235,7 @@ class ExplicitALS(_ALS):
         biases: bool = True,
         regularization_exponent: float = 1.0,
         iterations: int = 15,
+        nonnegative: bool = False,
         solver: Solver = "auto",
         dtype: FloatType = "float32",
         tol: float = 0.0,
@@ -233,6 +247,7 @@ class ExplicitALS(_ALS):
         self.biases = biases
         self.regularization_exponent = regularization_exponent
         self.iterations = iterations
+        self.nonnegative = nonnegative
         self.solver = solver
         self.dtype = dtype
         self.tol = tol
@@ -254,6 +269,7 @@ class ExplicitALS(_ALS):
             regularization=ridges,
             regularization_exponent=exponent,
             biases=check_flag("biases", self.biases),
+            nonnegative=check_flag("nonnegative", self.nonnegative),
         )
 
 
@@ -271,7 +287,9 @@ class WeightedALS(_ALS):
     unobserved_weight : float, default 0.0
         Weight of unobserved entries, whose target is 0. 1 without `item_weights` is plain regularized ALS on the full
         matrix.
-    popularity_exponent, regularization_exponent, iterations, solver, dtype, tol, n_threads, random_state
+    popularity_exponent, regularization_exponent, regularization_counts, iterations, nonnegative
+        As in `ImplicitALS`.
+    solver, dtype, tol, n_threads, random_state
         As in `ImplicitALS`.
 
     Attributes
@@ -304,6 +322,8 @@ class WeightedALS(_ALS):
         popularity_exponent: float = 0.0,
         regularization_exponent: float = 0.0,
         iterations: int = 15,
+        regularization_counts: RegularizationCounts = "all",
+        nonnegative: bool = False,
         solver: Solver = "auto",
         dtype: FloatType = "float32",
         tol: float = 0.0,
@@ -317,6 +337,8 @@ class WeightedALS(_ALS):
         self.popularity_exponent = popularity_exponent
         self.regularization_exponent = regularization_exponent
         self.iterations = iterations
+        self.regularization_counts = regularization_counts
+        self.nonnegative = nonnegative
         self.solver = solver
         self.dtype = dtype
         self.tol = tol
@@ -337,6 +359,8 @@ class WeightedALS(_ALS):
             popularity_exponent=check_number("popularity_exponent", self.popularity_exponent, 0.0),
             regularization_exponent=check_number("regularization_exponent", self.regularization_exponent, 0.0),
             item_weights=weights,
+            nonnegative=check_flag("nonnegative", self.nonnegative),
+            regularization_counts=check_option("regularization_counts", self.regularization_counts, COUNTED),
         )
 
 

@@ -17,7 +17,7 @@ the weight `a0 p_i` of an unobserved entry, whose target is 0. `p_i` is 1, or gr
 | weighted, weight 1, a0 = 1       | 1                   | r                          | 1: zeros are data   |
 
 and `ridge_u = regularization (n_u + a0 N)^regularization_exponent` with `n_u` observed entries of the row and `N` rows
-of `Y`.
+of `Y`; without the `a0 N` where `regularization_counts` is 'observed'.
 
 References
 ----------
@@ -32,7 +32,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import TypeAlias
+from typing import Literal, TypeAlias
 
 import numpy as np
 
@@ -103,6 +103,7 @@ class ExponentialWeights:
         return self.w0 + (1 / np.maximum(counts, 1)) ** self.e
 
 
+RegularizationCounts: TypeAlias = Literal["all", "observed"]
 ItemWeights: TypeAlias = Callable[[np.ndarray], np.ndarray] | np.ndarray | None
 """A function counts -> weights, an array with one weight for each item, or None: every item weighs 1."""
 
@@ -171,6 +172,10 @@ class Objective:
         See `ItemWeights`.
     biases : bool
         Whether mean and biases are part of the model.
+    nonnegative : bool
+        Whether factors must not be negative.
+    regularization_counts : {'all', 'observed'}
+        Whether the weights of unobserved entries count in the ridge.
     """
 
     constant: float
@@ -183,6 +188,8 @@ class Objective:
     regularization_exponent: float = 0.0
     item_weights: ItemWeights = None
     biases: bool = False
+    nonnegative: bool = False
+    regularization_counts: RegularizationCounts = "all"
 
     def learn(self, R: Interactions) -> Statistics:
         """Return what the row problems need from the training data besides the entries."""
@@ -272,7 +279,8 @@ class Objective:
         n_columns: int,
     ) -> RowProblem:
         dtype = cells.values.dtype
-        scale = cells.counts + self.unobserved_weight * n_columns
+        unobserved = self.unobserved_weight * n_columns if self.regularization_counts == "all" else 0.0
+        scale = cells.counts + unobserved
         numbers = self.constant, self.slope, self.sign_target, self.value_target, statistics.mean
         with np.errstate(over="ignore"):
             rows[:, RIDGE] = regularization * scale**self.regularization_exponent

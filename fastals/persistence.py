@@ -26,6 +26,7 @@ HEADER = ("model", "params", "loss_history", "mean", "popularity_scale")
 ALWAYS = ("user_factors_", "item_factors_", "item_weight", "item_background", "item_counts")
 BIASES = ("user_biases_", "item_biases_")
 SEEN = tuple(f"seen_{name}" for name in Cells._fields)
+LATER = {"nonnegative", "regularization_counts"}  # of an objective: files of earlier versions lack it
 WEIGHT_ARRAYS = ("item_weight", "params_item_weights", "objective_item_weights")
 SOMETIMES = ("user_ids", "item_ids", *WEIGHT_ARRAYS[1:])
 
@@ -131,7 +132,7 @@ def _model(kind: type[Model], given: Any, arrays: dict[str, np.ndarray]) -> Mode
 
 def _objective(kind: type[Base], given: Any, arrays: dict[str, np.ndarray]) -> Objective:
     """Return an objective from a header: the one of a model of this kind that has the numbers as parameters."""
-    _check_names("objective", given, Objective.__dataclass_fields__)
+    _check_names("objective", given, Objective.__dataclass_fields__.keys() - LATER, LATER)
     names = {name: "alpha" if name == "slope" else name for name in given}
     params = {names[name]: _from_json(name, value, arrays) for name, value in given.items()}
     fitted = kind(**{name: value for name, value in params.items() if name in kind._param_names()})._objective()

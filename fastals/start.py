@@ -59,6 +59,9 @@ def begin(
     if more:
         draw()
     _go_on_from(start, places, model, factors)
+    if objective.nonnegative:
+        for panel in (model.X[:, :factors], model.Y[:, :factors]):
+            np.maximum(panel, 0, out=panel)
     if more:
         return Begin("absent")
     return Begin("solved" if _is_solved(start, objective, cells) else "absent", len(start.history))

@@ -19,6 +19,7 @@ from .data.ids import Ids, as_id_array
 from .data.interactions import Interactions, MatrixLike
 from .data.types import Columns
 from .engine import equations
+from .engine.nonnegative import solve_nonnegative
 from .engine.problem import Cells, RowProblem
 from .engine.rows.single_row import solve_single
 from .fitted import Fitted, Row, Rows, Side, SideName
@@ -260,16 +261,16 @@ class Updating(Base):
         )
         weight, background = statistics.weight[[item]], statistics.background[[item]]
         own = replace(statistics, weight=weight, background=background)
-        plain = self._plain
+        how = plain, _ = self._plain, objective.nonnegative
         gram_x, gram_y = fitted.gram("user", plain), fitted.gram("item", plain)
         if user == len(users):
             users = users.with_rows(np.array([user]), np.zeros((1, users.width)), gram_x, user_ids)
         problem = objective.item_problem(of_item.cells, own, len(users))
         if item == len(items):
             items = items.with_rows(np.array([item]), np.zeros((1, items.width)), gram_y, item_ids)
-        items = _solved("item", item, items, problem, users, gram_x, gram_y, background[0], plain)
+        items = _solved("item", item, items, problem, users, gram_x, gram_y, background[0], *how)
         problem = objective.user_problem(of_user.cells, statistics)
-        users = _solved("user", user, users, problem, items, items.gram, gram_x, 1.0, plain)
+        users = _solved("user", user, users, problem, items, items.gram, gram_x, 1.0, *how)
         return replace(
             fitted,
             users=users,
@@ -363,10 +364,15 @@ def _solved(
     own_gram: np.ndarray | None,
     weight: float,
     plain: bool,
+    nonnegative: bool,
 ) -> Side:
     """Return a side with one row solved for the other side; the row counts in its own Gram matrix with a weight."""
-    rows = fixed.rows(problem.cells.indices)
-    solution = None if plain else solve_single(problem, rows, fixed.width, fixed.k if fixed.biased else -1, gram)
+    rows, bias = fixed.rows(problem.cells.indices), fixed.k if fixed.biased else -1
+    solution = None
+    if nonnegative:
+        solution = solve_nonnegative(problem, rows, fixed.width, bias, gram, plain)
+    elif not plain:
+        solution = solve_single(problem, rows, fixed.width, bias, gram)
     if solution is None:
         biases = rows[:, fixed.k] if fixed.biased else None
         solution = equations.solve(equations.row_equations(problem, rows[:, : fixed.k], biases, gram))

@@ -101,6 +101,11 @@ CASES = {
     "implicit, background above confidence": Case(
         fastals.ImplicitALS, Implicit, {"regularization": 1.0, "alpha": 0.5, "unobserved_weight": 4.0}
     ),
+    "implicit, ridge of observed": Case(
+        fastals.ImplicitALS,
+        Implicit,
+        {"regularization": 0.3, "regularization_exponent": 1.0, "regularization_counts": "observed"},
+    ),
     "explicit": Case(fastals.ExplicitALS, Explicit),
     "explicit, no biases": Case(fastals.ExplicitALS, Explicit, {"biases": False}),
     "explicit, everything": Case(fastals.ExplicitALS, Explicit, EVERYTHING),

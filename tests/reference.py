@@ -147,6 +147,7 @@ class Implicit(Objective):
     regularization_exponent: float = 0.0
     unobserved_weight: float = 1.0
     popularity_exponent: float = 0.0
+    regularization_counts: str = "all"
 
     def observed(self, R: Array) -> Mask:
         return np.nan_to_num(R) != 0.0
@@ -160,9 +161,8 @@ class Implicit(Objective):
         return C, T
 
     def ridges(self, R: Array) -> tuple[Array, Array]:
-        return frequency_scaled_ridges(
-            self.observed(R), self.regularization, self.regularization_exponent, self.unobserved_weight
-        )
+        unobserved = self.unobserved_weight if self.regularization_counts == "all" else 0.0
+        return frequency_scaled_ridges(self.observed(R), self.regularization, self.regularization_exponent, unobserved)
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -207,6 +207,7 @@ class Weighted(Objective):
     regularization_exponent: float = 0.0
     unobserved_weight: float = 0.0
     popularity_exponent: float = 0.0
+    regularization_counts: str = "all"
 
     def cells(self, R: Array, training: Array | None = None) -> tuple[Array, Array]:
         counts = self.observed(R if training is None else training).sum(axis=0)
@@ -218,9 +219,8 @@ class Weighted(Objective):
         return np.where(observed, item_weights * cell_weights, missing), np.nan_to_num(R)
 
     def ridges(self, R: Array) -> tuple[Array, Array]:
-        return frequency_scaled_ridges(
-            self.observed(R), self.regularization, self.regularization_exponent, self.unobserved_weight
-        )
+        unobserved = self.unobserved_weight if self.regularization_counts == "all" else 0.0
+        return frequency_scaled_ridges(self.observed(R), self.regularization, self.regularization_exponent, unobserved)
 
 
 # Weights by the number of observed cells of an item. An item without any weighs as one with a single cell: no cell of

@@ -46,7 +46,7 @@ LAYERS = [
     {"progress", "data.events"},
     {"data.ids", "html", "report"},
     {"validation", "places"},
-    {"engine.sketch", "engine.plain", "engine.plain_answers", "engine.plain_fit"},
+    {"engine.sketch", "engine.plain", "engine.plain_answers", "engine.plain_fit", "engine.nonnegative"},
     {"engine.alternation"},
     {"engine.sweep"},
     {"engine.rows.long_rows", "engine.rows.blocked_rows", "engine.rows.single_row"},

@@ -9,7 +9,7 @@ import pytest
 from scipy import sparse
 
 import fastals
-from fastals import ExplicitALS, ImplicitALS
+from fastals import ExplicitALS, ImplicitALS, WeightedALS
 from fastals.compat import translate
 from tests.helpers import CLASSIC
 
@@ -169,8 +169,10 @@ def test_from_spark():
     wanted = formula(R, np.ones_like, lambda r: r, 0, lambda counts, n: 0.3 * counts)
     assert ours(explicit, R) == pytest.approx(wanted, rel=1e-12)
     R = data()
-    implicit = translate.from_spark(K, regParam=0.0, implicitPrefs=True, alpha=2.0)
-    assert ours(implicit, R) == pytest.approx(formula(R, lambda r: 1 + 2 * np.abs(r), sign, 1, flat(0.0)), rel=1e-12)
+    implicit = translate.from_spark(K, regParam=0.3, implicitPrefs=True, alpha=2.0, nonnegative=True)
+    wanted = formula(R, lambda r: 1 + 2 * np.abs(r), sign, 1, lambda counts, n: 0.3 * counts)
+    assert ours(implicit, R) == pytest.approx(wanted, rel=1e-12)
+    assert implicit.params["nonnegative"] is True
 
 
 @pytest.mark.parametrize("scale", [False, True])
@@ -235,6 +237,24 @@ def test_ratings_to_spark_and_back():
     assert there.cells(R).nnz == R.nnz  # a stored 0 is a rating
 
 
+@pytest.mark.parametrize("nonnegative", [False, True])
+def test_implicit_feedback_to_spark_and_back(nonnegative):
+    model = classic(
+        factors=4,
+        regularization=0.3,
+        regularization_exponent=1.0,
+        regularization_counts="observed",
+        alpha=2.0,
+        nonnegative=nonnegative,
+    )
+    there = translate.to_spark(model)
+    back = ImplicitALS(**translate.from_spark(**there.params).params)
+    assert back.get_params() == model.get_params()
+    with pytest.raises(ValueError, match="Spark accepts values above 0"):
+        there.cells(data(-1))
+    np.testing.assert_array_equal(there.cells(data()).toarray(), data().toarray())
+
+
 def classic(**params):
     return ImplicitALS(**CLASSIC[ImplicitALS] | params)
 
@@ -255,7 +275,10 @@ def test_sizes_are_translated():
         (lambda: translate.from_cmfrec_implicit(lambda_=[1, 2]), "lambda_ must be one number or six"),
         (lambda: translate.from_cmfrec_explicit(user_bias=False), "all True or all False"),
         (lambda: translate.from_cmfrec_explicit(lambda_=[1.0] * 6), "one ridge for factors and biases"),
-        (lambda: translate.from_spark(implicitPrefs=True), "regParam is 0.1 with implicitPrefs"),
+        (lambda: translate.from_spark(implicitPrefs=True).cells(data(-1)), "Spark with implicitPrefs, as translated"),
+        (lambda: translate.to_irspack(classic(nonnegative=True)), "irspack cannot express nonnegative=True"),
+        (lambda: translate.to_implicit(classic(regularization_counts="observed")), "regularization_counts='observed'"),
+        (lambda: translate.to_spark(classic()), "Spark cannot express regularization_exponent=0.0: set it to 1"),
         (
             lambda: translate.to_implicit(classic(regularization=(1, 2))),
             r"implicit has one regularization for users and items, and this model has \(1.0, 2.0\)",
@@ -307,7 +330,7 @@ def test_sizes_are_translated():
             lambda: translate.to_spark(ExplicitALS(regularization=0.1)),
             "Spark cannot express biases=True: set it to False",
         ),
-        (lambda: translate.to_spark(ImplicitALS()), "Spark can express an ExplicitALS, got ImplicitALS"),
+        (lambda: translate.to_spark(WeightedALS()), "Spark can express an ExplicitALS or ImplicitALS, got WeightedALS"),
     ],
 )
 def test_what_has_no_counterpart_is_refused(call, message):

@@ -84,6 +84,8 @@ def fit(
     """
     if not isinstance(model, Base):
         raise TypeError(f"model must be ImplicitALS, ExplicitALS or WeightedALS, got {type(model).__name__}")
+    if getattr(model, "nonnegative", False):
+        raise ValueError("nonnegative=True is solved in one process: use model.fit, or nonnegative=False")
     if model._plain:
         raise ValueError("the plain engine runs in one process: use model.fit, or another solver than 'plain'")
     with Workers(client) as workers:

@@ -25,6 +25,8 @@ MEANINGS = {
     "popularity_exponent": "e: an unobserved entry of item i weighs in proportion to (interactions of i)^e",
     "regularization_exponent": "nu: the ridge grows with the number n of interactions as n^nu; 0 is plain, 1 is ALS-WR",
     "iterations": "number of ALS iterations; one iteration updates all items, then all users",
+    "regularization_counts": "n in the ridge: `'all'` weights, of unobserved entries too, or `'observed'` ones alone",
+    "nonnegative": "no factor is below 0",
     "solver": "how each user's and item's equations are solved: `'auto'`, `'cholesky'`, `'cg'` or `'plain'`",
     "dtype": "`'float32'` or `'float64'`",
     "tol": "stop when an iteration lowers the loss by less than this share; 0: never",

@@ -46,6 +46,12 @@ class Equations(NamedTuple):
     background: np.ndarray | None  # float64 (k, k): background G; None where there is none
     eps: float  # of the dtype in which the fixed rows came
 
+    def only(self, unknowns: np.ndarray) -> Equations:
+        """Return the equations where all unknowns but some are 0."""
+        square = np.ix_(unknowns, unknowns)
+        background = None if self.background is None else self.background[square]
+        return self._replace(A=self.A[square], r=self.r[unknowns], Y=self.Y[:, unknowns], background=background)
+
     @property
     def noise(self) -> float:
         """Share of the largest eigenvalue of Y'WY up to which another one is nothing but rounding."""

@@ -9,8 +9,7 @@ The entries that are not observed are all in G, which is summed once for all row
 weighs on top of that (`problem` says what w, b, background and ridge are, `objectives` what they are for each model).
 Rows are solved in float64 whatever the dtype of the factors is, and rounded.
 
-It runs with `solver="plain"`, and where the vector kernels of the fast engine cannot be compiled. It touches none of
-them: with NUMBA_DISABLE_JIT=1 all of it is plain Python. `tests/test_plain.py` holds the fast engine to it.
+It runs with `solver="plain"`, where vector kernels cannot be compiled, and with NUMBA_DISABLE_JIT=1 in plain Python.
 """
 
 from __future__ import annotations
@@ -77,37 +76,19 @@ def _solve_rows(
 
 @strict
 def _solve_row(cells, rule, rows, columns, u, Y, G, A, r, size, x):  # -> status, objective of the row
-    """Write out A and r, and solve."""
-    k, background = len(G), rows[u, BACKGROUND]
+    """Solve A x = r."""
     x[:] = 0
     if cells.indptr[u] == cells.indptr[u + 1]:
         return OK, 0.0
-    for p in range(k):  # of A, which is symmetric, the upper triangle will do
-        for q in range(p, k):
-            A[p, q] = background * G[p, q]
-        A[p, p] += rows[u, RIDGE]
-        size[p] = A[p, p]
-    constant = 0.0
-    for i in range(cells.indptr[u], cells.indptr[u + 1]):
-        j = cells.indices[i]
-        value = cells.values[min(i, len(cells.values) - 1)]  # one value, weight or column may stand for all
-        weight = cells.weights[min(i, len(cells.weights) - 1)] * rows[u, WEIGHT]
-        w, b, part = cell(rule, value, weight, background, columns, min(j, len(columns) - 1))
-        constant += np.float64(part)
-        y = Y[j, :k]
-        _add(r, b, y)
-        for p in range(k):
-            _add(A[p, p:], w * y[p], y[p:])
-    for p in range(k):
-        size[p] = max(size[p], A[p, p])
-    solved, gain = _cholesky_solve(A, r, size)
+    constant = sum_row(cells, rule, rows, columns, u, Y, G, A, r, size)
+    solved, gain = cholesky_solve(A, r, size)
     if not solved:
         return NOT_POSITIVE, 0.0
-    x[:k] = r
-    r -= x[:k]
-    for p in range(k):  # what rounding x adds to the objective: |U (r - x)|^2, r before rounding
+    x[: len(r)] = r
+    r -= x[: len(r)]
+    for p in range(len(r)):  # what rounding x adds to the objective: |U (r - x)|^2, r before rounding
         added = 0.0
-        for q in range(p, k):
+        for q in range(p, len(r)):
             added += A[p, q] * r[q]
         gain -= added * added
     if not np.isfinite(gain):
@@ -117,7 +98,31 @@ def _solve_row(cells, rule, rows, columns, u, Y, G, A, r, size, x):  # -> status
 
 
 @strict
-def _cholesky_solve(A, x, size):  # -> whether A is positive definite beyond rounding, r'A^-1 r
+def sum_row(cells, rule, rows, columns, u, Y, G, A, r, size):  # -> sum of confidence * target^2
+    """Write out A and r; `size` is what the pivots of A are differences of."""
+    k, background = len(G), rows[u, BACKGROUND]
+    for p in range(k):  # of A, which is symmetric, the upper triangle will do
+        for q in range(p, k):
+            A[p, q] = background * G[p, q]
+        A[p, p] += rows[u, RIDGE]
+    constant = 0.0
+    for i in range(cells.indptr[u], cells.indptr[u + 1]):
+        j = cells.indices[i]
+        value = cells.values[min(i, len(cells.values) - 1)]  # one value, weight or column may stand for all
+        weight = cells.weights[min(i, len(cells.weights) - 1)] * rows[u, WEIGHT]
+        w, b, part = cell(rule, value, weight, background, columns, min(j, len(columns) - 1))
+        constant += np.float64(part)
+        y = Y[j, :k]
+        add(r, b, y)
+        for p in range(k):
+            add(A[p, p:], w * y[p], y[p:])
+    for p in range(k):
+        size[p] = max(background * G[p, p] + rows[u, RIDGE], A[p, p])
+    return constant
+
+
+@strict
+def cholesky_solve(A, x, size):  # -> whether A is positive definite beyond rounding, r'A^-1 r
     """Factor A = U'U in its upper triangle, solve U'z = r and U x = z in place; pivots are what is left of `size`."""
     k, gain = len(A), 0.0
     for p in range(k):
@@ -127,9 +132,9 @@ def _cholesky_solve(A, x, size):  # -> whether A is positive definite beyond rou
         for q in range(p + 1, k):
             A[p, q] /= A[p, p]
         for i in range(p + 1, k):
-            _add(A[i, i:], -A[p, i], A[p, i:])
+            add(A[i, i:], -A[p, i], A[p, i:])
         x[p] /= A[p, p]
-        _add(x[p + 1 :], -x[p], A[p, p + 1 :])
+        add(x[p + 1 :], -x[p], A[p, p + 1 :])
         gain += np.float64(x[p]) ** 2
     for p in range(k - 1, -1, -1):
         for q in range(p + 1, k):
@@ -139,7 +144,7 @@ def _cholesky_solve(A, x, size):  # -> whether A is positive definite beyond rou
 
 
 @strict
-def _add(total, factor, part):
+def add(total, factor, part):
     """Add `factor * part` to the first numbers of `total`; a function of its own, as only so it is a vector loop."""
     for i in range(len(part)):
         total[i] += factor * part[i]

@@ -1,4 +1,4 @@
-"""The loop of the plain engine: a random start, then half-steps of items and of users in turn."""
+"""A loop without rotations: a random start, then half-steps of items and of users in turn, all alike."""
 
 from __future__ import annotations
 
@@ -8,20 +8,25 @@ import numpy as np
 
 from .alternation import Begin, Reached, biases_as_offsets
 from .loss import ridge
-from .plain import half_step
 from .problem import Failure, Model, RowProblem, Unusual, first_failure
+from .sweep import Outcome
+
+# Solves all rows of a side for the other: (problem, Y, X) -> Outcome.
+HalfStep = Callable[[RowProblem, np.ndarray, np.ndarray], Outcome]
 
 
-def start(model: Model, rng: np.random.Generator) -> Begin:
+def start(model: Model, rng: np.random.Generator, nonnegative: bool) -> Begin:
     """Draw the items' factors; the users' are not part of the start."""
     n, factors = len(model.Y), model.width - (model.bias >= 0)
     model.Y[:, :factors] = rng.standard_normal((n, factors), model.Y.dtype) / np.sqrt(factors)
+    if nonnegative:
+        np.abs(model.Y, out=model.Y)
     return Begin("absent")
 
 
 def fit(
     model: Model,
-    n_threads: int,
+    half_step: HalfStep,
     unusual: dict[str, Unusual],
     begin: Begin,
     iterations: int,
@@ -41,12 +46,12 @@ def fit(
         if after(reached.iteration, reached.loss):
             return None
     elif begin.users != "solved":
-        failure, _ = _solve_side("user", *sides["user"], model, n_threads, unusual)
+        failure, _ = _solve_side("user", *sides["user"], model, half_step, unusual)
         if failure:
             return failure
     for iteration in range(first, iterations):
         for side in ("item", "user"):
-            failure, loss = _solve_side(side, *sides[side], model, n_threads, unusual)
+            failure, loss = _solve_side(side, *sides[side], model, half_step, unusual)
             if failure:
                 return failure
         loss = max(0.0, loss) + ridge(model.items, model.Y)
@@ -63,10 +68,10 @@ def _solve_side(
     X: np.ndarray,
     Y: np.ndarray,
     model: Model,
-    n_threads: int,
+    half_step: HalfStep,
     unusual: dict[str, Unusual],
 ) -> tuple[Failure | None, float]:
     with biases_as_offsets(problem, Y, model.bias):
-        outcome = half_step(problem, Y, model.width, X, n_threads)
+        outcome = half_step(problem, Y, X)
     unusual[side] = outcome.unusual
     return first_failure(side, outcome.status), outcome.loss

@@ -124,8 +124,8 @@ def to_cmfrec(model: ImplicitALS | ExplicitALS) -> Translation:
     >>> to_cmfrec(fastals.ExplicitALS(64, regularization=0.1)).params["lambda_"]
     0.1
     """
-    model = _in_numbers(model, (ImplicitALS, ExplicitALS), "cmfrec")
-    common = {"k": model.factors, "niter": model.iterations, "use_cg": False}
+    model = _in_numbers(model, (ImplicitALS, ExplicitALS), "cmfrec", nonnegative=True)
+    common = {"k": model.factors, "niter": model.iterations, "use_cg": False, "nonneg": bool(model.nonnegative)}
     if isinstance(model, ImplicitALS):
         user, item = _hu_koren(model, "cmfrec", one_ridge=False)
         params = common | {"lambda_": [0.0, 0.0, user, item, 0.0, 0.0], "alpha": 1.0}
@@ -220,13 +220,14 @@ def to_lenskit_biased(model: ExplicitALS, damping: float | tuple[float, float] |
     )
 
 
-def to_spark(model: ExplicitALS) -> Translation:
+def to_spark(model: ExplicitALS | ImplicitALS) -> Translation:
     """Translate to `pyspark.ml.recommendation.ALS`.
 
     Parameters
     ----------
-    model : ExplicitALS
-        Without biases, with a `regularization_exponent` of 1 and one `regularization` for both sides.
+    model : ExplicitALS or ImplicitALS
+        With a `regularization_exponent` of 1 and one `regularization` for both sides. ExplicitALS: without biases.
+        ImplicitALS: with `unobserved_weight=1`, `popularity_exponent=0` and `regularization_counts="observed"`.
 
     Returns
     -------
@@ -243,12 +244,25 @@ def to_spark(model: ExplicitALS) -> Translation:
     >>> to_spark(fastals.ExplicitALS(64, regularization=0.1, biases=False)).params["regParam"]
     0.1
     """
-    model = _in_numbers(model, ExplicitALS, "Spark")
-    _require("Spark", "biases", model.biases, False)
-    _require("Spark", "regularization_exponent", model.regularization_exponent, 1)
+    model = _in_numbers(model, (ExplicitALS, ImplicitALS), "Spark", nonnegative=True)
+    wanted: dict[str, Any] = {"regularization_exponent": 1}
+    if isinstance(model, ImplicitALS):
+        wanted |= {"unobserved_weight": 1, "popularity_exponent": 0, "regularization_counts": "observed"}
+    else:
+        wanted |= {"biases": False}
+    for name, value in wanted.items():
+        _require("Spark", name, getattr(model, name), value)
     user, _ = _one_ridge(model, "Spark")
     params = {"rank": model.factors, "maxIter": model.iterations, "regParam": user, "implicitPrefs": False}
-    return Translation("ALS", params, _matrix(None))
+    params["nonnegative"] = bool(model.nonnegative)
+    if not isinstance(model, ImplicitALS):
+        return Translation("ALS", params, _matrix(None))
+
+    def positive(r: np.ndarray) -> np.ndarray:
+        check_positive(r, "Spark", zero=False)
+        return r
+
+    return Translation("ALS", params | {"implicitPrefs": True, "alpha": model.alpha}, _matrix(positive))
 
 
 def _matrix(value: Transform | None) -> Callable[[MatrixLike], sparse.csr_matrix]:
@@ -291,13 +305,17 @@ def _excess(model: ImplicitALS, peer: str) -> Transform:
     return value
 
 
-def _in_numbers(model: Any, wanted: type | tuple[type, ...], peer: str) -> Any:
+def _in_numbers(model: Any, wanted: type | tuple[type, ...], peer: str, *, nonnegative: bool = False) -> Any:
     """Return a model of a wanted class with numbers in the place of 'auto': those of its fit."""
     if not isinstance(model, wanted):
         names = " or ".join(cls.__name__ for cls in (wanted if isinstance(wanted, tuple) else (wanted,)))
         raise ValueError(f"{peer} can express an {names}, got {type(model).__name__}")
     own: Any = model
     params = own.get_params()
+    if not nonnegative:
+        _require(peer, "nonnegative", params["nonnegative"], False)
+    if not isinstance(model, ExplicitALS) and peer != "Spark":
+        _require(peer, "regularization_counts", params["regularization_counts"], "all")
     left = [name for name in ("regularization", "unobserved_weight") if is_auto(name, params.get(name, 0.0))]
     if not left:
         return model
@@ -306,7 +324,7 @@ def _in_numbers(model: Any, wanted: type | tuple[type, ...], peer: str) -> Any:
     return type(own)(**params | {name: getattr(own, f"{name}_") for name in left})
 
 
-def _require(peer: str, name: str, value: float, *possible: float) -> None:
+def _require(peer: str, name: str, value: Any, *possible: Any) -> None:
     if value not in possible:
         wanted = " or ".join(map(repr, possible))
         raise ValueError(f"{peer} cannot express {name}={value!r}: set it to {wanted}")

@@ -104,13 +104,18 @@ def from_irspack(
 
 
 def from_cmfrec_implicit(
-    k: int = 50, lambda_: Any = 1.0, alpha: float = 1.0, niter: int = 10, apply_log_transf: bool = False
+    k: int = 50,
+    lambda_: Any = 1.0,
+    alpha: float = 1.0,
+    niter: int = 10,
+    apply_log_transf: bool = False,
+    nonneg: bool = False,
 ) -> Translation:
     """Translate `cmfrec.CMF_implicit`.
 
     Parameters
     ----------
-    k, alpha, niter, apply_log_transf
+    k, alpha, niter, apply_log_transf, nonneg
         As in cmfrec.
     lambda_ : float, or six numbers
         Ridge of all, or of user biases, item biases, users, items, user attributes and item attributes.
@@ -133,7 +138,13 @@ def from_cmfrec_implicit(
             check_positive(r, "cmfrec with apply_log_transf", zero=False)
         return 1 + alpha * (np.log(r) if logarithm else r)
 
-    params = {"factors": k, "regularization": _ridges(lambda_), "iterations": niter, "unobserved_weight": 1.0}
+    params = {
+        "factors": k,
+        "regularization": _ridges(lambda_),
+        "iterations": niter,
+        "unobserved_weight": 1.0,
+        "nonnegative": check_flag("nonneg", nonneg),
+    }
     return _weighted(params, np.ones_like, weight)
 
 
@@ -145,12 +156,13 @@ def from_cmfrec_explicit(
     center: bool = True,
     scale_lam: bool = False,
     niter: int = 10,
+    nonneg: bool = False,
 ) -> Translation:
     """Translate `cmfrec.CMF` without side information.
 
     Parameters
     ----------
-    k, lambda_, user_bias, item_bias, center, scale_lam, niter
+    k, lambda_, user_bias, item_bias, center, scale_lam, niter, nonneg
         As in cmfrec. `user_bias`, `item_bias` and `center` must be all True or all False. Where they are True,
         `lambda_` must be one number.
 
@@ -175,6 +187,7 @@ def from_cmfrec_explicit(
         "biases": biases[0],
         "regularization_exponent": float(check_flag("scale_lam", scale_lam)),
         "iterations": niter,
+        "nonnegative": check_flag("nonneg", nonneg),
     }
     return Translation("ExplicitALS", params, as_given)
 
@@ -313,13 +326,18 @@ def from_lenskit_biased(
 
 
 def from_spark(
-    rank: int = 10, maxIter: int = 10, regParam: float = 0.1, implicitPrefs: bool = False, alpha: float = 1.0
+    rank: int = 10,
+    maxIter: int = 10,
+    regParam: float = 0.1,
+    implicitPrefs: bool = False,
+    alpha: float = 1.0,
+    nonnegative: bool = False,
 ) -> Translation:
     """Translate `pyspark.ml.recommendation.ALS`.
 
     Parameters
     ----------
-    rank, maxIter, regParam, implicitPrefs, alpha
+    rank, maxIter, regParam, implicitPrefs, alpha, nonnegative
         As in Spark.
 
     Returns
@@ -327,28 +345,31 @@ def from_spark(
     Translation
         To `ExplicitALS`, or to `ImplicitALS` with `implicitPrefs`.
 
-    Raises
-    ------
-    ValueError
-        `regParam` is above 0 with `implicitPrefs`. Spark multiplies it by the number of entries above 0; in
-        `ImplicitALS` unobserved entries count in the ridge, too.
+    Notes
+    -----
+    With `implicitPrefs` Spark multiplies `regParam` by the number of entries above 0. Its `cells` refuses negative
+    entries then, as `ImplicitALS` would count them, too.
 
     Examples
     --------
     >>> from_spark(rank=64, regParam=0.05).params["regularization"]
     0.05
     """
+    params: dict[str, Any] = {"factors": rank, "iterations": maxIter}
+    params["nonnegative"] = check_flag("nonnegative", nonnegative)
     if not check_flag("implicitPrefs", implicitPrefs):
-        params = {"factors": rank, "regularization": regParam, "iterations": maxIter}
+        params["regularization"] = regParam
         return Translation("ExplicitALS", params | {"biases": False, "regularization_exponent": 1.0}, as_given)
-    if check_number("regParam", regParam, 0.0) > 0:
-        raise ValueError(
-            f"regParam is {regParam!r} with implicitPrefs=True: Spark multiplies it by the number of entries above "
-            "0 of a user or item, and ImplicitALS counts unobserved entries, too; pass regParam=0.0 and set the "
-            "regularization of ImplicitALS"
-        )
-    params = {"factors": rank, "regularization": 0.0, "alpha": alpha, "iterations": maxIter, "unobserved_weight": 1.0}
-    return Translation("ImplicitALS", params | {"popularity_exponent": 0.0, "regularization_exponent": 0.0}, as_given)
+
+    def cells(R: MatrixLike) -> Interactions:
+        given = as_given(R)
+        check_positive(given.csr.data, "Spark with implicitPrefs, as translated,", zero=True)
+        return given
+
+    params |= {"regularization": regParam, "alpha": alpha, "unobserved_weight": 1.0, "popularity_exponent": 0.0}
+    return Translation(
+        "ImplicitALS", params | {"regularization_exponent": 1.0, "regularization_counts": "observed"}, cells
+    )
 
 
 def _weighted(params: dict[str, Any], target: Transform, weight: Transform) -> Translation:

@@ -51,7 +51,21 @@ def solve_single(
         return None
     if gram is not None and ridge <= np.finfo(Y.dtype).eps * problem.rows[0, BACKGROUND] * gram.diagonal().max():
         return None  # as `smallest.without_ridge`
-    panel, columns = aligned_empty((m, kp), WIDE), problem.columns
+    alone, panel = gathered(problem, Y, bias)
+    G, ws = NOTHING if gram is None else gram, workspace(kp, m, WIDE)
+    ratio = _solve(widened(alone), panel, G, width, ws)
+    return ws.q[:width] if ratio <= PIVOTS / EPS else None
+
+
+def gathered(problem: RowProblem, Y: np.ndarray, bias: int) -> tuple[RowProblem, np.ndarray]:
+    """Return a problem of one row whose columns are its entries' alone, and its fixed panel in float64.
+
+    Parameters
+    ----------
+    problem, Y, bias
+        As in `solve_single`.
+    """
+    m, columns, panel = len(Y), problem.columns, aligned_empty(Y.shape, WIDE)
     panel[...] = Y
     if len(columns) > 1:
         columns = columns[problem.cells.indices]
@@ -61,9 +75,7 @@ def solve_single(
         panel[:, bias] = 1
     values, weights = (part.astype(WIDE, order="C") for part in (problem.cells.values, problem.cells.weights))
     cells = Cells(np.array([0, m]), np.arange(m, dtype=np.int32), values, weights)
-    G, ws = NOTHING if gram is None else gram, workspace(kp, m, WIDE)
-    ratio = _solve(widened(problem._replace(cells=cells, columns=columns)), panel, G, width, ws)
-    return ws.q[:width] if ratio <= PIVOTS / EPS else None
+    return problem._replace(cells=cells, columns=columns), panel
 
 
 @kernel
