@@ -192,43 +192,24 @@ class IrspackIALSPP(_Irspack):
     solver = "IALSPP"
 
 
-class _Cmfrec(Contender):
-    """cmfrec has no callback and no warm start, but the same seed gives the same factors: iteration n is a fit of n."""
+class _Refitted(Contender):
+    """A library without a callback and a warm start; the same seed gives the same factors: iteration n is a fit of n.
 
-    library = "cmfrec"
-    use_cg: ClassVar[bool]
-    finalize_chol: ClassVar[bool] = False
+    A fit of no iterations converts the data and draws the start; that is left out of the seconds.
+    """
 
-    def __init__(self, problem: Problem, factors: int) -> None:
-        from cmfrec import CMF_implicit
+    _conversion = 0.0
 
-        def model(iterations: int) -> CMF_implicit:
-            return CMF_implicit(
-                k=factors,
-                lambda_=problem.regularization,
-                alpha=problem.alpha,
-                niter=iterations,
-                use_cg=self.use_cg,
-                max_cg_steps=CG_STEPS,
-                finalize_chol=self.finalize_chol,
-                use_float=True,
-                precompute_for_predictions=False,
-                produce_dicts=False,
-                random_state=SEED,
-                nthreads=THREADS,
-            )
+    @abstractmethod
+    def _fitted(self, iterations: int) -> tuple[float, Factors, Factors]:
+        """Return the seconds and the factors of a fit."""
 
-        self._model = model
-        self._cells = sp.coo_matrix(problem.R)
-        # A fit of no iterations converts the data and draws the start.
-        self._conversion = 0.0
-        self._conversion = statistics.median(self._fit(0)[0] for _ in range(3))
+    def _without_conversion(self) -> None:
+        self._conversion = statistics.median(self._fitted(0)[0] for _ in range(3))
 
     def _fit(self, iterations: int) -> tuple[float, Factors, Factors]:
-        model = self._model(iterations)
-        started = time.perf_counter()
-        model.fit(self._cells)
-        return time.perf_counter() - started - self._conversion, model.A_, model.B_
+        seconds, X, Y = self._fitted(iterations)
+        return seconds - self._conversion, X, Y
 
     def train(self, iterations: int, visit: Visit | None = None) -> Trained:
         for count in range(1 if visit else iterations, iterations + 1):
@@ -259,6 +240,41 @@ class _Cmfrec(Contender):
         return arrived
 
 
+class _Cmfrec(_Refitted):
+    library = "cmfrec"
+    use_cg: ClassVar[bool]
+    finalize_chol: ClassVar[bool] = False
+
+    def __init__(self, problem: Problem, factors: int) -> None:
+        from cmfrec import CMF_implicit
+
+        def model(iterations: int) -> CMF_implicit:
+            return CMF_implicit(
+                k=factors,
+                lambda_=problem.regularization,
+                alpha=problem.alpha,
+                niter=iterations,
+                use_cg=self.use_cg,
+                max_cg_steps=CG_STEPS,
+                finalize_chol=self.finalize_chol,
+                use_float=True,
+                precompute_for_predictions=False,
+                produce_dicts=False,
+                random_state=SEED,
+                nthreads=THREADS,
+            )
+
+        self._model = model
+        self._cells = sp.coo_matrix(problem.R)
+        self._without_conversion()
+
+    def _fitted(self, iterations: int) -> tuple[float, Factors, Factors]:
+        model = self._model(iterations)
+        started = time.perf_counter()
+        model.fit(self._cells)
+        return time.perf_counter() - started, model.A_, model.B_
+
+
 class CmfrecCholesky(_Cmfrec):
     use_cg = False
 
@@ -278,6 +294,54 @@ class CmfrecCGFinal(_Cmfrec):
 
     use_cg = True
     finalize_chol = True
+
+
+class _Rusket(_Refitted):
+    """rusket takes its number of threads from RAYON_NUM_THREADS, by default that of the CPUs."""
+
+    library = "rusket"
+    settings: ClassVar[dict[str, Any]]
+
+    def __init__(self, problem: Problem, factors: int) -> None:
+        from rusket import ALS
+
+        def model(iterations: int) -> ALS:
+            return ALS(
+                factors=factors,
+                regularization=problem.regularization,
+                alpha=problem.alpha,
+                iterations=iterations,
+                seed=SEED,
+                **self.settings,
+            )
+
+        self._model = model
+        self._R = problem.R
+        self._without_conversion()
+
+    def _fitted(self, iterations: int) -> tuple[float, Factors, Factors]:
+        model = self._model(iterations)
+        started = time.perf_counter()
+        model.fit(self._R)
+        return time.perf_counter() - started, model.user_factors, model.item_factors
+
+
+class RusketCholesky(_Rusket):
+    settings: ClassVar = {"use_cholesky": True}
+
+
+class RusketCG(_Rusket):
+    settings: ClassVar = {"cg_iters": CG_STEPS}
+
+
+class RusketAnderson(_Rusket):
+    """Conjugate gradients with what its documentation recommends for the acceleration of the outer loop."""
+
+    settings: ClassVar = {"cg_iters": CG_STEPS, "anderson_m": 5}
+
+
+class RusketEALS(_Rusket):
+    settings: ClassVar = {"use_eals": True}
 
 
 class _Fastals(Contender):
@@ -375,6 +439,10 @@ CONTENDERS: dict[str, type[Contender]] = {
     "cmfrec-cg": CmfrecCG,
     "cmfrec-cg+cholesky": CmfrecCGFinal,
     "cmfrec-cholesky": CmfrecCholesky,
+    "rusket-cg": RusketCG,
+    "rusket-anderson": RusketAnderson,
+    "rusket-eals": RusketEALS,
+    "rusket-cholesky": RusketCholesky,
 }
 PEERS = [name for name, contender in CONTENDERS.items() if contender.library != "fastals"]
 YARDSTICKS: dict[str, type[Contender]] = {"textbook": Textbook}
