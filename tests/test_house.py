@@ -44,7 +44,7 @@ LAYERS = [
     {"data.interactions", "data.downloads"},
     {"data.matrix", "data.types"},
     {"progress", "data.events"},
-    {"data.ids", "html", "report"},
+    {"data.ids", "data.arrow", "html", "report"},
     {"validation", "places"},
     {"engine.sketch", "engine.plain", "engine.plain_answers", "engine.plain_fit", "engine.nonnegative"},
     {"engine.alternation"},
