@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Hashable, Iterator, Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,10 +14,10 @@ from ..validation import check_dtype, check_option
 from .events import Events, Numbered, cast_values, check_finite, event_values
 from .ids import Ids
 from .interactions import Interactions
-from .passes import ROWS, Coded, Recipe, finish, write_events
+from .passes import ROWS, Coded, Recipe, finish, renumber, write_block
 from .sources import Paths
 from .store import PARTS, Building, building, open_store, opened, parts_of, read_manifest
-from .tables import Duplicates, Opened, blocks, in_memory_table, labels_of, number_ids, opened_events
+from .tables import Duplicates, Opened, in_memory_table, labels_of, opened_events
 from .types import FloatType, Table
 
 if TYPE_CHECKING:
@@ -212,9 +212,7 @@ def merge_store(folder: str | os.PathLike[str], *, memory_limit: str = "2GB") ->
         made = [opened(part, read_manifest(part)) for part in (folder, *parts)]
         recipe = Recipe(np.dtype(manifest["dtype"]), manifest["duplicates"], memory_limit)
         with building(folder, overwrite=True) as store:
-            coded = _of_interactions(made)
-            write_events(store, coded, recipe)
-            finish(store, recipe, coded, half_life=False)
+            finish(store, recipe, _write_interactions(store, made, recipe.dtype), half_life=False)
     return open_store(folder)
 
 
@@ -246,58 +244,54 @@ def _fill(
     if table is not None:
         if table.weights is not None:
             raise ValueError("source has a weight for each entry, which a store cannot hold; fit it in memory")
-        coded = _of_interactions([table])
-        write_events(store, coded, recipe)
+        coded = _write_interactions(store, [table], recipe.dtype)
     else:
         limit = f"{recipe.memory * 3 // 4}B"
         with opened_events(function, source, labels, **options, memory_limit=limit, folder=store.folder) as events:
-            coded = _of_table(events, weights, half_life, recipe.dtype)
-            write_events(store, coded, recipe)
+            coded = _write_table(store, events, weights, half_life, recipe.dtype)
     finish(store, recipe, coded, half_life=half_life is not None)
 
 
-def _of_table(events: Opened, weights: Any, half_life: Any, dtype: np.dtype) -> Coded:
-    """Give the users and items of a table that DuckDB holds their numbers."""
-    ids = number_ids(events)
-    kind_ids = ids.get("event")
+def _write_table(store: Building, events: Opened, weights: Any, half_life: Any, dtype: np.dtype) -> Coded:
+    """Write the events of a table that DuckDB reads."""
     names = {f"{argument}s": called for argument, called in events.names.items()}
-    latest = None
-    if "time" in events.kinds:
-        latest = events.con.execute('SELECT max("time") AS latest FROM events').fetchnumpy()["latest"]
+    latest = None if half_life is None else events.latest()
+    begin = 0
+    for found in events.blocks():
+        kinds = None
+        if "event" in found:
+            kind_ids, places = events.coders["event"].ids()
+            kinds = Numbered(kind_ids, places[found["event"]])
+        n = len(found["user"])
+        counted = event_values(n, found.get("value"), found.get("time"), kinds, weights, half_life, names, latest)
+        values = cast_values(counted.values, dtype)
+        check_finite(names.get("values", "values"), values, counted.values, "events", begin)
+        # The numbers as they came: those in the order of the ids are known at the end.
+        write_block(store, Events(found["user"], found["item"], values, counted.times, found.get("event")), dtype)
+        begin += n
+    ids = {}
+    for side, coder in events.coders.items():
+        ids[side], places = coder.ids()
+        renumber(store, {"event": "event_kinds"}.get(side, f"event_{side}s"), places)
+    return Coded((len(ids["user"]), len(ids["item"])), ids["user"], ids["item"], ids.get("event"))
 
-    def coded() -> Iterator[Events]:
-        for begin, found in blocks(events, ids, ROWS):
-            kinds = None if kind_ids is None else Numbered(kind_ids, found["event"])
-            counted = event_values(
-                len(found["user"]), found.get("value"), found.get("time"), kinds, weights, half_life, names, latest
-            )
-            values = cast_values(counted.values, dtype)
-            check_finite(names.get("values", "values"), values, counted.values, "events", begin)
-            yield Events(found["user"], found["item"], values, *counted[1:])
 
-    shape = len(ids["user"]), len(ids["item"])
-    return Coded(shape, ids["user"], ids["item"], kind_ids, coded)
-
-
-def _of_interactions(parts: Sequence[Interactions]) -> Coded:
-    """Give the users and items of one or several Interactions numbers that are common to all."""
+def _write_interactions(store: Building, parts: Sequence[Interactions], dtype: np.dtype) -> Coded:
+    """Write the events of one or several Interactions, with numbers that are common to all."""
     sides = [_common([getattr(part, f"{side}_ids") for part in parts], side) for side in ("user", "item")]
     events = [part._events for part in parts]
     kind_ids, kind_numbers = _common([each.kind_ids for each in events], "kind")
-
-    def coded() -> Iterator[Events]:
-        for number, each in enumerate(events):
-            for begin in range(0, len(each.users), ROWS):
-                block = each.take(slice(begin, begin + ROWS))  # type: ignore[arg-type]
-                users, items = (
-                    np.asarray(column) if numbers is None else numbers[number][column]
-                    for column, (_, numbers) in zip(block[:2], sides, strict=True)
-                )
-                kinds = None if block.kinds is None or kind_numbers is None else kind_numbers[number][block.kinds]
-                yield Events(users, items, block.values, block.times, kinds, kind_ids)
-
+    for number, each in enumerate(events):
+        for begin in range(0, len(each.users), ROWS):
+            block = each.take(slice(begin, begin + ROWS))  # type: ignore[arg-type]
+            users, items = (
+                np.asarray(column) if numbers is None else numbers[number][column]
+                for column, (_, numbers) in zip(block[:2], sides, strict=True)
+            )
+            kinds = None if block.kinds is None or kind_numbers is None else kind_numbers[number][block.kinds]
+            write_block(store, Events(users, items, block.values, block.times, kinds), dtype)
     shape = [parts[0].shape[axis] if ids is None else len(ids) for axis, (ids, _) in enumerate(sides)]
-    return Coded((shape[0], shape[1]), sides[0][0], sides[1][0], kind_ids, coded)
+    return Coded((shape[0], shape[1]), sides[0][0], sides[1][0], kind_ids)
 
 
 def _common(ids: Sequence[Ids | None], side: str) -> tuple[Ids | None, list[np.ndarray] | None]:

@@ -12,12 +12,13 @@ import json
 import os
 import re
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from string import Template
 from typing import Any, NamedTuple, TypeAlias
 
+from .arrow import Batch, batches
 from .readers import existing, refuse_line
 
 Paths: TypeAlias = str | os.PathLike[str] | Sequence[str | os.PathLike[str]]
@@ -109,10 +110,7 @@ def named(value: str) -> str:
 
 @contextmanager
 def connected(function: str, memory_limit: str | None = None, inside: Path | None = None) -> Iterator[tuple[Any, Path]]:
-    """Open a DuckDB that reaches no network, and the temporary folder that is all it writes into.
-
-    With a limit of its memory, tables are in a file there, where they are compressed.
-    """
+    """Open a DuckDB that reaches no network, and the temporary folder that is all it writes into."""
     try:
         import duckdb
     except ImportError as error:
@@ -125,10 +123,10 @@ def connected(function: str, memory_limit: str | None = None, inside: Path | Non
             "temp_directory": folder,
         }
         with duckdb.connect(config=config) as con:
-            con.execute("SET enable_progress_bar = false; SET TimeZone = 'UTC'")
+            # Batches of text may have more than 2^31 characters.
+            con.execute("SET enable_progress_bar = false; SET TimeZone = 'UTC'; SET arrow_large_buffer_size = true")
             if memory_limit is not None:
                 con.execute(f"SET memory_limit = {quoted(memory_limit)}")
-                run(con, f"ATTACH {quoted(f'{folder}/events.duckdb')} AS store; USE store", "a temporary file")
             yield con, Path(folder)
 
 
@@ -279,14 +277,28 @@ def run(con: Any, sql: str, called: str) -> Any:
     try:
         return con.execute(sql)
     except duckdb.Error as error:
-        message = str(error)
-        _refuse_bad_line(con, message)
-        said = message.partition(": ")[2].split("\n")[0].strip() or message.split("\n")[0]
-        if isinstance(error, duckdb.OutOfMemoryException):
-            said += "; raise memory_limit, or make room in the folder for temporary files (TMPDIR)"
-        if isinstance(error, duckdb.IOException) and ("write" in message or "No space" in message):
-            raise OSError(errno.ENOSPC, f"temporary files of DuckDB: {said}") from error
-        raise ValueError(f"{called} cannot be read: {said}") from error
+        raise _refusal(con, str(error), called) from error
+
+
+def stream(con: Any, sql: str, called: str) -> Generator[Batch, None, None]:
+    """Yield the rows of a query in batches, as `batches` does; refuse what DuckDB cannot read as `run` does."""
+    import duckdb
+
+    try:
+        yield from batches(con.sql(sql).__arrow_c_stream__())
+    except (duckdb.Error, RuntimeError) as error:
+        raise _refusal(con, str(error), called) from error
+
+
+def _refusal(con: Any, message: str, called: str) -> Exception:
+    """Return the sentence about what DuckDB says it cannot do."""
+    _refuse_bad_line(con, message)
+    said = message.partition(": ")[2].split("\n")[0].strip() or message.split("\n")[0]
+    if message.startswith("Out of Memory"):
+        said += "; raise memory_limit, or make room in the folder for temporary files (TMPDIR)"
+    if message.startswith("IO Error") and ("write" in message or "No space" in message):
+        return OSError(errno.ENOSPC, f"temporary files of DuckDB: {said}")
+    return ValueError(f"{called} cannot be read: {said}")
 
 
 def _refuse_bad_line(con: Any, message: str) -> None:

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Hashable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, NoReturn
+from typing import TYPE_CHECKING, Any, Literal, NoReturn
 
 import numpy as np
 
 from ..validation import check_dtype, check_option
+from .arrow import Batch
+from .coding import Coder
 from .events import Events, Numbered, cast_values, check_finite, event_values
-from .ids import Ids
 from .interactions import Interactions
-from .sources import Layout, Paths, check_columns, connected, expand, layout_of, line_of_row, named, quoted, run
+from .sources import Layout, Paths, check_columns, connected, expand, layout_of, line_of_row, named, quoted, run, stream
 from .types import FloatType, Table, is_frame
 
 if TYPE_CHECKING:
@@ -217,13 +219,40 @@ def _in_memory(source: Any, where: str | None, connection: Any) -> Any:
 # Tables that DuckDB reads.
 
 
-class Opened(NamedTuple):
-    """Checked events in the table `events` of a DuckDB connection, in the order of the source."""
+class Opened:
+    """Checked events of a source, in its order."""
 
-    con: Any
-    kinds: dict[str, str]  # type of each column: "user", "item", "value", "time", "event"
-    names: dict[str, str]  # what the caller calls each, for messages
-    n: int
+    def __init__(self, reader: _Reader, names: dict[str, str]):
+        self._reader, self.kinds = reader, reader.kinds()
+        self.names = names  # what the caller calls each column, for messages
+        self.coders = {side: Coder(names[side]) for side in ("user", "item", "event") if side in self.kinds}
+
+    def latest(self) -> np.ndarray | None:
+        """Return the latest time, as an array of one; None where there are no times."""
+        if "time" not in self.kinds:
+            return None
+        query = f'SELECT max("time") AS latest FROM ({self._reader.query(self.kinds)}) WHERE fastals_flawed = 0'
+        found: np.ndarray = run(self._reader.con, query, self._reader.called).fetchnumpy()["latest"]
+        return found
+
+    def blocks(self) -> Iterator[dict[str, np.ndarray]]:
+        """Yield the events by column. Ids are numbers that `coders` have given them in the order in which they came."""
+        reader, n = self._reader, 0
+        with ThreadPoolExecutor(len(self.coders)) as pool:
+            batches = stream(reader.con, reader.query(self.kinds), reader.called)
+            for batch in batches:
+                if batch.pop("fastals_flawed").any():  # type: ignore[union-attr]
+                    batches.close()  # the connection runs one query at a time
+                    reader.refuse_flawed(self.kinds)
+                coded = pool.map(lambda side, ids: self.coders[side].numbers(ids), *zip(*self._ids(batch), strict=True))
+                others = {name: np.array(column) for name, column in batch.items() if name not in self.coders}
+                yield dict(zip(self.coders, coded, strict=True)) | others
+                n += len(batch["user"])
+        if n == 0:
+            reader.refuse_nothing()
+
+    def _ids(self, batch: Batch) -> list[tuple[str, Any]]:
+        return [(side, batch[side]) for side in self.coders]
 
 
 @contextmanager
@@ -238,7 +267,7 @@ def opened_events(
     memory_limit: str | None = None,
     folder: Path | None = None,
 ) -> Iterator[Opened]:
-    """Read a source into a table of a DuckDB of our own; all columns are there, of their types, nothing missing."""
+    """Open a source in a DuckDB of our own, its columns checked as far as no row need be read."""
     _check_given(source, labels, where, delimiter, header)
     columns = {argument: str(label) for argument, label in labels.items()}
     with connected(function, memory_limit, folder) as (con, temporary):
@@ -252,8 +281,7 @@ def opened_events(
             layout = layout_of(con, files, list(columns.values()), delimiter, header)
         check_columns(layout, called, columns)
         reader = _Reader(con, layout, files, called, columns, where)
-        kinds, n = reader.create()
-        yield Opened(con, kinds, {a: f"column {label!r}" for a, label in columns.items()}, n)
+        yield Opened(reader, {argument: f"column {label!r}" for argument, label in columns.items()})
 
 
 def _check_given(source: Any, labels: Mapping[str, Any], where: Any, delimiter: Any, header: Any) -> None:
@@ -299,28 +327,34 @@ class _Reader:
         self.labels, self.where = labels, where
         self._visible = [] if where is None else self._seen_by_where()
 
-    def create(self) -> tuple[dict[str, str], int]:
-        """Make the table `events` and return the types of its columns and the number of its rows."""
+    def kinds(self) -> dict[str, str]:
+        """Return the types of the columns."""
         rows = self._rows(self.files)
         if self.where is not None:
             run(self.con, f"EXPLAIN {rows}", f"where={self.where!r}, a condition on {self.called},")
         if self.layout.typed:
-            kinds = {argument: self._taken_as(argument) for argument in self.labels}
-        else:
-            kinds = self._types_of_text({a: f"fastals_{a}" for a in self.labels}, _OF_TEXT, rows)
-            for argument in self.labels.keys() - kinds.keys():
-                self._refuse_mixed(argument)
-        casts = {argument: self._cast(argument, kind) for argument, kind in kinds.items()}
-        listed = ", ".join(f"{cast} AS {named(argument)}" for argument, cast in casts.items())
-        run(self.con, f"CREATE TABLE events AS SELECT {listed} FROM ({rows})", self.called)
-        flawed = [f"count(*) FILTER ({_flaw(argument, named(argument))})" for argument in kinds]
-        n, *bad = run(self.con, f"SELECT count(*), {', '.join(flawed)} FROM events", self.called).fetchall()[0]
-        for argument, count in zip(kinds, bad, strict=True):
-            if count:
-                self._refuse(argument, _flaw(argument, casts[argument]))
-        if n == 0:
-            raise ValueError(f"{self.called} holds no events" + (f" for which {self.where}" if self.where else ""))
-        return kinds, n
+            return {argument: self._taken_as(argument) for argument in self.labels}
+        kinds = self._types_of_text({a: f"fastals_{a}" for a in self.labels}, _OF_TEXT, rows)
+        for argument in self.labels.keys() - kinds.keys():
+            self._refuse_mixed(argument)
+        return kinds
+
+    def query(self, kinds: Mapping[str, str]) -> str:
+        """Return the query of the columns by their types, and of whether an entry of the row cannot be used."""
+        casts = ", ".join(f"{self._cast(argument, kind)} AS {named(argument)}" for argument, kind in kinds.items())
+        flawed = " OR ".join(_flaw(argument, named(argument)) for argument in kinds)
+        inner = f"SELECT {casts} FROM ({self._rows(self.files)})"
+        return f"SELECT *, CAST({flawed} AS UTINYINT) AS fastals_flawed FROM ({inner})"
+
+    def refuse_flawed(self, kinds: Mapping[str, str]) -> NoReturn:
+        """Raise for the first row of which an entry cannot be used."""
+        for argument, kind in kinds.items():
+            self._refuse(argument, _flaw(argument, self._cast(argument, kind)))
+        raise ValueError(f"{self.called} cannot be read: its rows differ from one reading to the next")
+
+    def refuse_nothing(self) -> NoReturn:
+        """Raise as there is no row."""
+        raise ValueError(f"{self.called} holds no events" + (f" for which {self.where}" if self.where else ""))
 
     def _rows(self, files: Sequence[str], numbered: bool = False) -> str:
         """Return the query of the named columns as they stand in the source, less the rows that are not wanted."""
@@ -421,46 +455,18 @@ def _flaw(argument: str, column: str) -> str:
     return f"{column} IS NULL" + (f" OR NOT isfinite({column})" if argument in ("value", "time") else "")
 
 
-def number_ids(events: Opened) -> dict[str, Ids]:
-    """Give the distinct users, items and kinds their numbers, in tables beside the events; return the ids."""
-    found: dict[str, Ids] = {}
-    for argument in ("user", "item", "event"):
-        if argument in events.kinds:
-            column, table = named(argument), f"{argument}_ids"
-            distinct = f"SELECT DISTINCT {column} AS id FROM events"
-            query = f"CREATE TABLE {table} AS SELECT id, CAST(row_number() OVER (ORDER BY id) AS BIGINT) - 1 AS number"
-            run(events.con, f"{query} FROM ({distinct})", "the table of events")
-            ordered = run(events.con, f"SELECT id FROM {table} ORDER BY number", "the table of events")
-            found[argument] = Ids(events.names[argument], ordered.fetchnumpy()["id"])
-    return found
-
-
-def blocks(events: Opened, ids: Iterable[str], rows: int) -> Iterator[tuple[int, dict[str, np.ndarray]]]:
-    """Yield the place of the first event of a block, and its columns in the order of the source, ids as numbers."""
-    columns = {argument: f"events.{named(argument)}" for argument in events.kinds}
-    joins = ""
-    for argument in ids:
-        # A join takes a quarter of the time of an ENUM, and can exceed memory.
-        joins += f" JOIN {argument}_ids ON {argument}_ids.id = {columns[argument]}"
-        columns[argument] = f"CAST({argument}_ids.number AS INTEGER)"
-    listed = ", ".join(f"{column} AS {named(argument)}" for argument, column in columns.items())
-    for begin in range(0, events.n, rows):
-        part = f"WHERE events.rowid >= {begin} AND events.rowid < {begin + rows}"
-        query = f"SELECT events.rowid AS place, {listed} FROM events{joins} {part}"
-        found = run(events.con, query, "the table of events").fetchnumpy()
-        places = found.pop("place") - begin
-        order = np.empty(len(places), np.int64)
-        order[places] = np.arange(len(places))
-        yield begin, {argument: column[order] for argument, column in found.items()}
-
-
 def _interactions(events: Opened, weights: Any, half_life: Any, dtype: np.dtype) -> Interactions:
-    """Fetch a table of events."""
-    ids = number_ids(events)
-    ((_, found),) = blocks(events, ids, events.n)
+    """Read all events into memory."""
+    blocks = list(events.blocks())
+    found = {name: np.concatenate([block.pop(name) for block in blocks]) for name in list(blocks[0])}
+    ids = {}
+    for side, coder in events.coders.items():
+        ids[side], places = coder.ids()
+        found[side] = places[found[side]]
     kinds = Numbered(ids["event"], found["event"]) if "event" in ids else None
     names = {f"{argument}s": called for argument, called in events.names.items()}
-    counted = event_values(events.n, found.get("value"), found.get("time"), kinds, weights, half_life, names)
+    n = len(found["user"])
+    counted = event_values(n, found.get("value"), found.get("time"), kinds, weights, half_life, names)
     values = cast_values(counted.values, dtype)
     check_finite(names.get("values", "values"), values, counted.values, "events")
     made = Events(found["user"], found["item"], values, *counted[1:])
