@@ -236,6 +236,40 @@ fastals.build_store(sys.argv[1], sys.argv[2], user="u", item="i")
             open_store(folder)
 
 
+@pytest.mark.parametrize(("moved", "then"), [(False, "build"), (False, "merge"), (True, "append")])
+def test_a_build_that_is_killed_at_its_end_loses_no_store(table, tmp_path, moved, then):
+    """Between its two renames, or after them, while it deletes the store that was there."""
+    folder = tmp_path / "store"
+    R = build_store(table, folder, **MATRIX)
+    code = """
+import os, pathlib, shutil, signal, sys, fastals
+def kill(*args, **kwargs):
+    os.kill(os.getpid(), signal.SIGKILL)
+rename, rmtree = pathlib.Path.rename, shutil.rmtree
+if sys.argv[3] == "True":
+    shutil.rmtree = lambda path, **kwargs: kill() if str(path).endswith(".old") else rmtree(path, **kwargs)
+else:
+    pathlib.Path.rename = lambda self, to: kill() if self.suffix == ".partial" else rename(self, to)
+fastals.build_store(sys.argv[1], sys.argv[2], user="u", item="i", overwrite=True)
+"""
+    command = [sys.executable, "-c", code, str(table), str(folder), str(moved)]
+    done = subprocess.run(command, capture_output=True, check=False, cwd=ROOT, timeout=120)
+    assert done.returncode == -9
+    assert (tmp_path / ".fastals-store.old").is_dir()
+    assert folder.is_dir() == moved
+    if then == "build":
+        with pytest.raises(FileExistsError, match="is there: choose another folder, or replace it"):
+            build_store(table, folder, **MATRIX)
+    elif then == "append":
+        append_store(folder, {"u": ["nobody"], "i": [7]}, "u", "i")
+        assert open_store(folder).shape == (91, 60)
+    else:
+        merge_store(folder)
+    assert ".fastals-store.old" not in os.listdir(tmp_path)
+    if not moved:
+        same(open_store(folder), R)
+
+
 def damaged(folder, change):
     """Change a store's manifest, with a checksum that fits."""
     from fastals.data.store import _signature

@@ -16,7 +16,7 @@ from .ids import Ids
 from .interactions import Interactions
 from .passes import ROWS, Coded, Recipe, finish, renumber, write_block
 from .sources import Paths
-from .store import PARTS, Building, building, open_store, opened, parts_of, read_manifest
+from .store import PARTS, Building, building, open_store, opened, parts_of, read_manifest, recover
 from .tables import Duplicates, Opened, in_memory_table, labels_of, opened_events
 from .types import FloatType, Table
 
@@ -136,6 +136,7 @@ def append_store(
     Interactions(3 users x 2 items, 3 entries, float32)
     """
     folder = Path(folder)
+    recover(folder)
     manifest = read_manifest(folder)
     if manifest["half_life"]:
         raise ValueError(
@@ -206,6 +207,7 @@ def merge_store(folder: str | os.PathLike[str], *, memory_limit: str = "2GB") ->
     Interactions(3 users x 2 items, 3 entries, float32)
     """
     folder = Path(folder)
+    recover(folder)
     manifest = read_manifest(folder)
     parts = parts_of(folder)
     if parts:

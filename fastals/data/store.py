@@ -219,6 +219,7 @@ def building(folder: Path, overwrite: bool) -> Iterator[Building]:
 
     A build that fails leaves nothing. One that is killed leaves a folder `.fastals-*.partial`, which may be deleted.
     """
+    recover(folder)
     check_place(folder, overwrite)
     partial = beside(folder)
     made = Building(partial, {})
@@ -226,7 +227,7 @@ def building(folder: Path, overwrite: bool) -> Iterator[Building]:
         partial.mkdir()
         yield made
         if folder.exists():
-            old = partial.with_suffix(".old")
+            old = _old(folder)
             folder.rename(old)
             partial.rename(folder)
             shutil.rmtree(old, ignore_errors=True)
@@ -246,6 +247,21 @@ def building(folder: Path, overwrite: bool) -> Iterator[Building]:
         for column in made.columns.values():
             column.discard()
         shutil.rmtree(partial, ignore_errors=True)
+
+
+def recover(folder: Path) -> None:
+    """Put back a store that was moved aside by a build that was killed before it moved the new one there."""
+    old = _old(folder)
+    if not old.is_dir():
+        return
+    if folder.exists():  # the new one is there: only the old one had not been deleted
+        shutil.rmtree(old, ignore_errors=True)
+    else:
+        old.rename(folder)
+
+
+def _old(folder: Path) -> Path:
+    return folder.with_name(f".fastals-{folder.name}.old")
 
 
 def check_place(folder: Path, overwrite: bool) -> None:
