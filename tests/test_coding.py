@@ -77,6 +77,15 @@ def test_equal_hashes_do_not_make_ids_equal():
     assert (row, numbers.tolist(), known.tolist()) == (2, [4, 4], [5])
 
 
+def test_text_that_a_fixed_width_would_change_or_inflate():
+    check([["b", "", "a"], ["a", "\0b"]], text_of)
+    check([["b" * 1000, *"acdefghijk"]], text_of)
+    coder = Coder("column 'who'")
+    coder.numbers(text_of(["a", "a\0"]))
+    with pytest.raises(ValueError, match=r"^column 'who' holds 'a\\x00': an id cannot end with the character NUL"):
+        coder.ids()
+
+
 def test_too_many_ids(monkeypatch):
     monkeypatch.setattr(coding, "MOST_ROWS", 4)
     monkeypatch.setattr(coding, "_FIRST", 2)

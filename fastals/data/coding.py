@@ -54,15 +54,19 @@ class Coder:
 
     def ids(self) -> tuple[Ids, np.ndarray]:
         """Return all ids in ascending order, and for each number so far the one in that order."""
-        ends, n = self._ends, len(self)
+        n = len(self)
+        ends = self._ends[: n + 1]
+        characters = self._characters[: ends[n]]
         if self._integers is not None:
-            values: Any = self._characters[: ends[n]].view(self._integers)
+            values = characters.view(self._integers)
             order = np.argsort(values, kind="stable")
             ids = Ids.ascending(values[order])
+        elif (table := _in_ascii(characters, ends)) is not None:
+            order = np.argsort(table, kind="stable")
+            ids = Ids.ascending(table[order].astype(f"U{table.itemsize}"))
         else:
-            whole = self._characters[: ends[n]].tobytes()
-            bounds = ends[: n + 1].tolist()
-            texts = [whole[begin:end] for begin, end in pairwise(bounds)]
+            whole = characters.tobytes()
+            texts = [whole[begin:end] for begin, end in pairwise(ends.tolist())]
             # Bytes of UTF-8 have the order of the characters.
             order = np.array(sorted(range(n), key=texts.__getitem__), np.int64)
             ids = Ids(self.name, [texts[place].decode() for place in order])
@@ -81,3 +85,14 @@ class Coder:
             self._ends = np.concatenate([self._ends, np.zeros(len(self._ends) - 1, np.int64)])
             self._slots = np.zeros(2 * len(self._slots), np.uint64)
             fill(self._slots, self._characters, self._ends, n)
+
+
+def _in_ascii(characters: np.ndarray, ends: np.ndarray) -> np.ndarray | None:
+    """Return text as bytes of one width, which sort ten times as fast; None if that would change or inflate it."""
+    lengths = np.diff(ends)
+    width = int(lengths.max(initial=1))
+    if characters.max(initial=0) >= 128 or (characters[ends[1:] - 1] == 0).any() or width * len(lengths) > 4 * ends[-1]:
+        return None
+    table = np.zeros((len(lengths), width), np.uint8)
+    table[np.arange(width) < lengths[:, None]] = characters
+    return table.view(f"S{width}").ravel()
