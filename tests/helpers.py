@@ -6,6 +6,7 @@ larger by at most the condition of what is solved. Sizes and conditions are comp
 
 from __future__ import annotations
 
+import os
 import sys
 import tempfile
 from collections.abc import Callable
@@ -370,3 +371,21 @@ def interrupted(run: Callable[[], object], ours: Callable[[FrameType], bool], st
     finally:
         sys.settrace(before)
     return False
+
+
+def in_file(path, shape, dtype):
+    """Return a mapped array of zeros that takes no room: a file that is a hole."""
+    return np.memmap(path, dtype, "w+", shape=shape)
+
+
+def holes_are_free(path):
+    """Tell whether a file that is a hole takes no room here."""
+    size = 2**40
+    try:
+        with path.open("wb") as file:
+            file.truncate(size)
+        return hasattr(os.stat_result, "st_blocks") and os.stat(path).st_blocks * 512 < 2**20
+    except OSError:
+        return False
+    finally:
+        path.unlink(missing_ok=True)

@@ -1,7 +1,6 @@
 """Entries in mapped files: the bits of a fit in memory, and no memory for the entries."""
 
 import contextlib
-import os
 import threading
 import tracemalloc
 
@@ -13,15 +12,15 @@ from hypothesis import strategies as st
 import fastals
 from fastals import Interactions
 from fastals.data.matrix import unlocked
+from fastals.engine import loss, sweep
 from fastals.engine import mapped as module
-from fastals.engine import sweep
 from fastals.engine.mapped import in_turn, is_mapped, row_blocks
 from fastals.engine.plan import plan_for
 from fastals.engine.problem import OK, CellRule, Cells, RowProblem
 from fastals.engine.rows import blocked_rows
 from fastals.engine.rows.workspace import workspace
 from fastals.engine.simd.target import padded
-from tests.helpers import mapped, same_bits, same_model
+from tests.helpers import holes_are_free, in_file, mapped, same_bits, same_model
 
 FLOAT32 = np.dtype(np.float32)
 MODELS = {
@@ -39,11 +38,6 @@ def events(dtype="float32", shape=(90, 50), density=0.2, seed=0):
     R = rng.choice([-1.0, 0.5, 1.0, 3.0], shape) * (rng.random(shape) < density * 2 * rng.random((shape[0], 1)))
     R[-1] = 0
     return Interactions(R, dtype)
-
-
-def in_file(path, shape, dtype):
-    """Return a mapped array of zeros that takes no room: a file that is a hole."""
-    return np.memmap(path, dtype, "w+", shape=shape)
 
 
 # Which arrays are mapped, and how their rows are cut.
@@ -210,19 +204,6 @@ def panels():
     return rule, rows, Y, np.array([3, 2, 1, 0.5] + [0] * (Y.shape[1] - 4), np.float32)
 
 
-def holes_are_free(path):
-    """Tell whether a file that is a hole takes no room here."""
-    size = 2**40
-    try:
-        with path.open("wb") as file:
-            file.truncate(size)
-        return hasattr(os.stat_result, "st_blocks") and os.stat(path).st_blocks * 512 < 2**20
-    except OSError:
-        return False
-    finally:
-        path.unlink(missing_ok=True)
-
-
 def test_numbers_beyond_32_bits_find_their_rows_and_columns(tmp_path, panels):
     """The last of 2^31 - 1 rows, with entries behind the first 2^31 of them, in the last of 2^31 - 1 columns.
 
@@ -253,6 +234,15 @@ def test_numbers_beyond_32_bits_find_their_rows_and_columns(tmp_path, panels):
     assert status[u] == OK
     assert same_bits(np.array(x[-kp:]), wanted[0])
     assert losses[u] == outcome.losses[0]
+
+    block, X = u // loss.BLOCK, x.reshape(-1, kp)
+    indptr[block * loss.BLOCK : u] = first  # the other rows of the block have no entries
+    per_row = np.asarray(in_file(tmp_path / "per_row", n, np.float64))
+    loss._observed(np.array([block]), problem, X, Y, per_row, workspace(kp, m, FLOAT32))
+    alone = np.zeros(1)
+    small_problem = RowProblem(own, rule, rows[:1], columns)
+    loss._observed(np.zeros(1, np.int64), small_problem, wanted, small, alone, workspace(kp, m, FLOAT32))
+    assert per_row[u] == alone[0] != 0
 
 
 def test_more_than_2_to_31_entries_are_cut_into_blocks(tmp_path):
