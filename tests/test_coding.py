@@ -44,8 +44,20 @@ def test_integers(batches):
     check(batches, lambda batch: np.array(batch, np.int64))
 
 
-def test_integers_without_a_sign():
-    check([[2**64 - 1, 5], [2**63, 5]], lambda batch: np.array(batch, np.uint64))
+@pytest.mark.parametrize(("largest", "dtype"), [(2**64 - 1, np.uint64), (7, np.int64)])
+def test_integers_without_a_sign(largest, dtype):
+    def unsigned(batch):
+        return np.array(batch, np.uint64)
+
+    check([[largest, 5], [2**63 if largest > 2**63 else 9, 5]], unsigned)
+    coder = Coder("users")
+    coder.numbers(unsigned([largest, 5]))
+    assert coder.ids()[0].values.dtype == dtype  # as `Ids` has them
+
+
+def test_an_empty_id_at_the_end_of_all_room(monkeypatch):
+    monkeypatch.setattr(coding, "_FIRST", 1)
+    check([["a" * 16, ""], ["", "a" * 16] * 300], text_of)
 
 
 def test_more_ids_than_there_was_room_for(monkeypatch):

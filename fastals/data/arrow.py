@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import ctypes
 from collections.abc import Iterator
-from typing import Any, NamedTuple, TypeAlias
+from dataclasses import dataclass
+from typing import Any, TypeAlias
 
 import numpy as np
 
@@ -17,7 +18,8 @@ _TYPES = {"C": "u1", "i": "i4", "l": "i8", "L": "u8", "g": "f8", "tdD": "i4"}
 _TEXT = {"u": "i4", "U": "i8"}  # its offsets
 
 
-class Text(NamedTuple):
+@dataclass(frozen=True)
+class Text:
     """Strings in UTF-8: the bytes of string `i` are those from `offsets[i]` to `offsets[i + 1]`."""
 
     characters: np.ndarray  # uint8

@@ -261,7 +261,7 @@ def _write_table(store: Building, events: Opened, weights: Any, half_life: Any, 
     begin = 0
     for found in events.blocks():
         kinds = None
-        if "event" in found:
+        if weights is not None and "event" in found:
             kind_ids, places = events.coders["event"].ids()
             kinds = Numbered(kind_ids, places[found["event"]])
         n = len(found["user"])

@@ -9,7 +9,7 @@ import numpy as np
 
 from ..engine.coded import BLOCK, fill, number
 from ..engine.problem import MOST_ROWS
-from .ids import Ids
+from .ids import Ids, as_id_array
 
 if TYPE_CHECKING:
     from .arrow import Text
@@ -41,7 +41,7 @@ class Coder:
             self._integers = ids.dtype
             characters, offsets = ids.view(np.uint8), np.arange(0, 8 * len(ids) + 1, 8)
         else:
-            characters, offsets = ids
+            characters, offsets = ids.characters, ids.offsets
         found, row = np.empty(len(ids), np.int32), 0
         while True:
             own = self._slots, self._characters, self._ends, self._known, self._hashes
@@ -60,7 +60,7 @@ class Coder:
         if self._integers is not None:
             values = characters.view(self._integers)
             order = np.argsort(values, kind="stable")
-            ids = Ids.ascending(values[order])
+            ids = Ids.ascending(as_id_array(self.name, values[order]))
         elif (table := _in_ascii(characters, ends)) is not None:
             order = np.argsort(table, kind="stable")
             ids = Ids.ascending(table[order].astype(f"U{table.itemsize}"))

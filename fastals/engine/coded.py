@@ -86,7 +86,7 @@ def _look_up(row, size, given, offsets, slots, characters, ends, hashes, numbers
     for i in range(size):
         numbers[row + i] = max(np.int64(slots[hashes[i] >> _SHIFT & mask] & _LOW) - 1, 0)
     for i in range(size):
-        numbers[row + i] = characters[ends[numbers[row + i]]]
+        numbers[row + i] = characters[min(ends[numbers[row + i]], len(characters) - 1)]
 
 
 @kernel
