@@ -36,7 +36,7 @@ class Recipe(NamedTuple):
         """Return the limit in bytes."""
         found = re.fullmatch(r"([0-9.]+) ?([KMGT]?I?)B", str(self.memory_limit).upper())
         size = float(found[1]) * _UNITS[found[2]] if found and found[1].count(".") < 2 and found[1] != "." else 0
-        if not size >= 1 << 27:
+        if not size >= 128_000_000:
             raise ValueError(f"memory_limit must be at least 128MB, for example '2GB', got {self.memory_limit!r}")
         return int(size)
 
