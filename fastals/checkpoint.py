@@ -12,7 +12,6 @@ import numbers
 import os
 import warnings
 import zlib
-from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -201,18 +200,13 @@ class Checkpoint:
 
     def _try_out(self) -> None:
         """Reserve a file of the size that is to come, and give it back."""
-
-        class Enough(Exception):  # noqa: N818 - no error: it keeps the file from taking the place of the old one
-            pass
-
-        with suppress(Enough), storage.replacing(self._path) as file:
+        with storage.replacing(self._path, tried=True) as file:
             if hasattr(os, "posix_fallocate"):
                 try:
                     os.posix_fallocate(file.fileno(), 0, self._model.X.nbytes + self._model.Y.nbytes)
                 except OSError as error:
                     if error.errno in FULL:  # else the file system cannot tell
                         raise
-            raise Enough
 
     def _damaged(self, why: object) -> ValueError:
         return ValueError(f"checkpoint {self._path} is not one, or is damaged ({why}); {REMEDY}")

@@ -77,8 +77,8 @@ def write_arrays(file: str | os.PathLike[str] | IO[bytes], arrays: dict[str, Any
 
 
 @contextmanager
-def replacing(path: str | os.PathLike[str]) -> Iterator[IO[bytes]]:
-    """Open a new file that takes the place of `path` when it is complete and on the disk.
+def replacing(path: str | os.PathLike[str], *, tried: bool = False) -> Iterator[IO[bytes]]:
+    """Open a new file that takes the place of `path` when it is complete and on the disk; a `tried` one is removed.
 
     An error inside, Ctrl-C or a kill leaves the old file as it was. The new file has the old one's mode. Where `path`
     is a symbolic link, the file that it points to is replaced. Threads and processes may write to one path at once; the
@@ -99,15 +99,18 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[IO[bytes]]:
                         with suppress(OSError):  # of a file system without modes
                             partial.chmod(mode)  # what the umask has left out
                     yield file
-                    file.flush()
-                    os.fsync(file.fileno())
-                partial.replace(target)
+                    if not tried:
+                        file.flush()
+                        os.fsync(file.fileno())
+                if not tried:
+                    partial.replace(target)
             finally:
                 partial.unlink(missing_ok=True)
         except BaseException:  # Ctrl-C may have come before the line above
             partial.unlink(missing_ok=True)
             raise
-        flush_folder(target.parent)
+        if not tried:
+            flush_folder(target.parent)
     except OSError as error:
         raised = type(error)(
             f"cannot write {path} ({error.strerror or error}): check that its folder exists, may be written to and "

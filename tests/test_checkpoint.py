@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 
 import fastals
-from fastals import ExplicitALS, ImplicitALS, Interactions, WeightedALS, checkpoint, storage
-from tests.helpers import example, same_model, stored
+from fastals import ExplicitALS, ImplicitALS, Interactions, WeightedALS, checkpoint, places, storage
+from fastals.engine.problem import Model
+from tests.helpers import example, interrupted, same_model, stored
 
 R = stored(example(0, (60, 40)), "float64")
 ITERATIONS = 6
@@ -430,6 +431,20 @@ def test_a_file_that_finds_no_room_is_told_before_work(path, idle):
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
     assert caught.value.errno == errno.EFBIG
     assert os.listdir(path.parent) == []
+
+
+# Python tells of what is raised between the opening of a file and the `with` that closes it.
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_an_interrupt_while_room_is_reserved_leaves_nothing(path):
+    request = checkpoint.requested(path, 1, "raise")
+    panels = Model(None, None, np.zeros((60, 16)), np.zeros((40, 16)), 5, -1)
+    file = checkpoint.Checkpoint(request, {}, panels, ITERATIONS)
+    codes = {checkpoint.__file__, storage.__file__, places.__file__}
+    steps = 0
+    while interrupted(file.resume, lambda frame: frame.f_code.co_filename in codes, steps + 1):
+        steps += 1
+        assert os.listdir(path.parent) == []
+    assert steps > 20
 
 
 def fail_from(monkeypatch, iteration: int, number: int = errno.ENOSPC) -> None:
