@@ -113,3 +113,24 @@ def test_a_row_that_may_not_get_there_is_exact_from_the_start(ridge, exact):
     x, _ = solve(problem, Y, g, 200, few)
     wanted, _ = solve(problem, Y, g, 200, few._replace(only=PRIMAL))
     assert np.array_equal(x, wanted) == exact
+
+
+@pytest.mark.parametrize(("m", "rank"), [(6, 4), (11, 8)])
+@pytest.mark.parametrize("seed", range(3))
+def test_entries_that_outweigh_the_ridge_are_fitted_closely(m, rank, seed):
+    """More of them than dimensions, so that they contradict each other: an error of 1e-3 may cost more than 0."""
+    rng = np.random.default_rng(seed)
+    problem, Y, g, _, _, _ = one_row(m, 40, np.float64)
+    # Of this rank but for rounding to float32.
+    Y[:, :40] = (rng.standard_normal((len(Y), rank)) @ rng.standard_normal((rank, 40)) / 10).astype(np.float32)
+    cells = problem.cells._replace(weights=rng.uniform(2e13, 1e14, m), values=rng.choice([0.0, 1.0], m))
+    ridge = 4.0
+    problem = problem._replace(cells=cells, rows=np.array([[1, 1, ridge]]))
+    x, _ = solve(problem, Y, g * 0, 40, plan("cheapest", np.float64))
+    root, columns = np.sqrt(cells.weights), Y[cells.indices, :40]
+    Z = np.vstack([columns * root[:, None], np.sqrt(ridge) * np.eye(40)])
+    q = np.append(root * cells.values, np.zeros(40))
+    wanted = np.linalg.lstsq(Z, q, rcond=None)[0]  # by singular values: what is 1e14 in the equations is 1e7 here
+    reached, best = (np.sum((Z @ found - q) ** 2) for found in (x[:40], wanted))
+    residual = np.finfo(float).eps * np.linalg.norm(Z, 2) ** 2 * np.linalg.norm(x)
+    assert reached <= best + residual**2 / ridge

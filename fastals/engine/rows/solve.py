@@ -52,8 +52,10 @@ def solve_row(
     # but its loss is not: what high confidences leave of it is less than the rounding of their sum.
     by_pivots = doubt and background == 0
     # With more entries than factors and a small ridge the pivots of the dual matrix are differences of almost equal
-    # numbers: rounding makes the solution wrong by several percent.
-    few = m <= min(FEW, width) and plan.only == CHEAPEST and negative == 0 and least > 0
+    # numbers: rounding makes the solution wrong by several percent. With entries that outweigh the background by 1e8 a
+    # dual solution within 1e-3 may be worse than 0. In float32 such a row is solved again.
+    outweighed = unsure and plan.bounds.losses < 1
+    few = m <= min(FEW, width) and plan.only == CHEAPEST and negative == 0 and least > 0 and not outweighed
     if few and solve_few(ws.s, 0, x, o, ws.w, ws.b, ws.d, plan.beyond, Y, kp, indices, begin, m) == 0:
         gain, gained = np.float64(ws.s[0]), np.float64(ws.s[1])
     else:
@@ -61,7 +63,7 @@ def solve_row(
             for i in range(kp):
                 ws.before[i] = x[o + i]
         solved, gain, gained, ratio = _solve(
-            problem, u, Y, indices, begin, m, negative, zero, least, by_pivots, x, o, plan, ws
+            problem, u, Y, indices, begin, m, negative, zero, least, by_pivots, not outweighed, x, o, plan, ws
         )
         if not solved:
             return NOT_POSITIVE, 0.0
@@ -84,7 +86,7 @@ def solve_row(
 
 @inlined
 def _solve(
-    problem, u, Y, indices, begin, m, negative, zero, least, by_pivots, x, o, plan, ws
+    problem, u, Y, indices, begin, m, negative, zero, least, by_pivots, dual, x, o, plan, ws
 ):  # -> solved, gain, gained, loss of digits
     """Solve A x = r.
 
@@ -107,7 +109,7 @@ def _solve(
                 return True, gain, gained, np.inf
             gather_cells(problem, u, begin, m, ws.w, ws.b)  # the steps have used up b
         way = cheaper_exactly(m, kp)
-    if way == DUAL and positive and m <= kp:
+    if way == DUAL and dual and positive and m <= kp:
         solved, gain = solve_dual(Y, indices, begin, m, x, o, ws)
         return solved, gain, np.nan, np.inf
     solved, gain, ratio = solve_primal(Y, indices, begin, m, negative, by_pivots, x, o, ws)
