@@ -146,3 +146,26 @@ def test_what_is_not_finite_has_no_finite_solution(number):
         system = equations.row_equations(row, Y)
         assert not np.isfinite(equations.solve(system)).any()
         assert not np.isfinite(equations.contributions(system, np.ones(4))).all()
+
+
+@pytest.mark.parametrize("lowest", [0.0, 1e13])
+@pytest.mark.parametrize("rank", [5, 7])
+def test_entries_that_outweigh_the_background_leave_it_what_it_decides(lowest, rank):
+    """Beside 1e13 a Gram matrix has lost the background, which alone decides about some directions."""
+    rng = np.random.default_rng(rank)
+    Y = rng.integers(-3, 4, (12, rank)) @ rng.integers(-2, 3, (rank, 7)).astype(float)
+    confidence, targets = np.ones(12), np.zeros(12)
+    confidence[:4], targets[:4] = [lowest, 1e13, 1e13, 3e13], [1.0, 2.0, -1.0, 1.0]
+    values, weights = targets[None, :4], confidence[None, :4]
+    R = np.where(np.arange(12) < 4, np.pad(values, ((0, 0), (0, 8))), np.nan)
+    model = fastals.WeightedALS(7, regularization=0.0, unobserved_weight=1.0, dtype="float64")
+    cells = model._interactions(stored(R), np.dtype("float64"), weights=weights[0])
+    objective = model._objective()
+    problem = objective.user_problem(cells.by_user, objective.learn(cells))
+    x = equations.solve(equations_of(problem, Y, None, equations.gram(Y, np.ones(1))))
+    root = np.sqrt(confidence)
+    wanted = np.linalg.lstsq(Y * root[:, None], targets * root, rcond=1e-14)[0]
+    # The right-hand side is a sum of numbers of some 1e13, of which eps is 0.002.
+    values = np.linalg.svd(Y * root[:, None])[1]
+    size = (confidence * np.abs(targets)) @ np.linalg.norm(Y, axis=1)
+    assert np.linalg.norm(x - wanted) <= np.finfo(float).eps * size / values[rank - 1] ** 2

@@ -165,3 +165,40 @@ def test_columns_that_float32_can_hardly_tell_apart():
     wanted = np.linalg.lstsq(exact, values.astype(np.float32).astype(float), rcond=None)[0]
     np.testing.assert_allclose(X[0, :3], wanted, rtol=1e-4)
     assert status.tolist() == [OK]
+
+
+def objective(problem, Y, u, x):
+    """The objective of a row's factors, and of 0, in extended precision."""
+    cells, _, rows, columns = problem
+    there, values = (array[cells.indptr[u] : cells.indptr[u + 1]] for array in (cells.indices, cells.all_values))
+    weights = cells.all_weights[cells.indptr[u] : cells.indptr[u + 1]].astype(np.longdouble)
+    confidence = np.full(len(Y), rows[u, BACKGROUND] * columns[0, BACKGROUND], np.longdouble)
+    targets = np.zeros(len(Y), np.longdouble)
+    confidence[there], targets[there] = weights, values
+    errors = [targets - Y.astype(np.longdouble) @ factors for factors in (x.astype(np.longdouble), 0 * x)]
+    return [float(confidence @ error**2) for error in errors]
+
+
+@pytest.mark.parametrize("solver", ["auto", "cholesky", "cg", "plain"])
+@pytest.mark.parametrize("regularization", [0.0, 1e-12])
+def test_directions_that_float32_loses_in_the_background_still_count(solver, regularization):
+    """Items are 1e-4 as long along the third axis. The square is lost in G, and entries weigh 1e6 times as much."""
+    rng = np.random.default_rng(0)
+    turn = np.linalg.qr(rng.standard_normal((3, 3)))[0]
+    Y = (rng.standard_normal((12, 3)) * [1, 1, 1e-4] @ turn).astype(np.float32)
+    R = rng.standard_normal((5, 12))
+    R[:, 3:] = np.nan  # three entries decide about all three axes
+    model = fastals.WeightedALS(3, regularization=regularization, unobserved_weight=1.0)
+    cells = model._interactions(stored(R), np.dtype("float32"), weights=np.full(15, 1e6))
+    rules = model._objective()
+    problem = rules.user_problem(cells.by_user, rules.learn(cells))
+    panel, X = as_panel(Y), np.zeros((5, as_panel(Y).shape[1]), np.float32)
+    if solver == "plain":
+        plain.half_step(problem, panel, 3, X, 1)
+    else:
+        X, _ = fold_in(problem, fix(panel, problem.columns[:, BACKGROUND], 3, 1), 3, solver, 1)
+    wanted = wanted_rows(problem, Y.astype(float))
+    for u in range(5):
+        reached, nothing = objective(problem, Y, u, X[u, :3])
+        best, _ = objective(problem, Y, u, wanted[u])
+        assert reached <= best + 1e-4 * nothing

@@ -150,22 +150,32 @@ def contributions(equations: Equations, y: np.ndarray) -> np.ndarray:
         return equations.b * (equations.Y @ turned)
 
 
+def rounding_of_gram(width: int, eps: float) -> float:
+    """Return the share of the largest eigenvalue of a Gram matrix up to which another one is nothing but rounding.
+
+    The matrix is summed in float64. The fixed rows came in a dtype of this `eps`, and their squares are in the matrix.
+    """
+    return max(width * float(np.finfo(float).eps), (width * eps) ** 2)
+
+
 def range_of(gram: np.ndarray, Y: np.ndarray, eps: float) -> np.ndarray | None:
     """Return axes that span the range of a background's Gram matrix, float64 (k, rank).
 
-    An eigenvalue within the rounding of the dtype, whose `eps` that is, counts as 0. None where no eigenvalue is 0, all
-    are, or the fixed rows `Y` reach out of the range, as those without a weight in the background may.
+    An eigenvalue within the rounding of the fixed rows counts as 0; `eps` is that of the dtype in which they came. None
+    where no eigenvalue is 0, all are, or the fixed rows `Y` reach out of the range, as those without a weight in the
+    background may.
     """
     if not np.isfinite(gram).all():
         return None
     values, vectors = eigh(gram)
-    share = len(gram) * eps
+    share = rounding_of_gram(len(gram), eps)
     null = values <= share * values[-1]
     if not null.any() or not values[-1] > 0:
         return None
     with one_blas_thread():
         left = Y.astype(np.float64) @ vectors[:, null]
-    return vectors[:, ~null] if (left**2).sum() <= share * np.sum(Y**2, dtype=np.float64) else None
+    # The matrix has the squares of the fixed rows: it is 0 but for rounding long before they are.
+    return vectors[:, ~null] if (left**2).sum() <= (len(gram) * eps) ** 2 * np.sum(Y**2, dtype=np.float64) else None
 
 
 def _inverse_times(equations: Equations, v: np.ndarray) -> tuple[np.ndarray, bool]:
@@ -175,30 +185,32 @@ def _inverse_times(equations: Equations, v: np.ndarray) -> tuple[np.ndarray, boo
     """
     if not (np.isfinite(equations.A).all() and np.isfinite(v).all()):
         return np.full(len(v), np.nan), False
-    A, background, axes = equations.A, equations.background, None
+    background, axes = equations.background, None
     if background is not None and equations.ridge <= equations.eps * background.diagonal().max():
         axes = range_of(background, equations.Y, equations.eps)
     with one_blas_thread():
-        if axes is not None:
-            A, v = axes.T @ A @ axes, axes.T @ v
-        solution = _cholesky_solve(A, v, ROUNDINGS * max(equations.Y.shape) * np.finfo(float).eps)
+        if axes is not None and background is not None:
+            A, G = (axes.T @ matrix @ axes for matrix in (equations.A, background))
+            equations, v = equations._replace(A=A, Y=equations.Y @ axes, background=G), axes.T @ v
+        solution = _cholesky_solve(equations.A, v, ROUNDINGS * max(equations.Y.shape) * np.finfo(float).eps)
         unique = axes is None and solution is not None
         if solution is None:
-            solution = _pseudoinverse_times(equations, v) if axes is None else np.linalg.pinv(A, hermitian=True) @ v
+            solution = _pseudoinverse_times(equations, v)
         return (solution if axes is None else np.asarray(axes @ solution)), unique
 
 
 def _pseudoinverse_times(equations: Equations, v: np.ndarray) -> np.ndarray:
     """Return A^+ v. What is 0 without the ridge counts as 0 also with it: no right-hand side reaches there."""
-    A, _, Y, _, w, ridge, background, eps = equations
+    _, _, Y, _, w, ridge, background, eps = equations
     with one_blas_thread():
-        if background is None:  # singular values tell more than the eigenvalues, their squares
-            _, values, axes = np.linalg.svd(Y * np.sqrt(w)[:, None], full_matrices=False)
-            there, values, axes = values > max(Y.shape) * eps * values[0], values**2 + ridge, axes.T
-        else:
-            values, axes = eigh(A)
-            there = values - ridge > equations.noise * values[-1]
-        return np.asarray(axes[:, there] @ (axes[:, there].T @ v / values[there]))
+        Z = Y * np.sqrt(np.maximum(w, 0))[:, None]
+        if background is not None:
+            values, axes = eigh(background + (Y.T * np.minimum(w, 0)) @ Y)
+            values[values <= rounding_of_gram(len(background), eps) * background.diagonal().max()] = 0
+            Z = np.vstack([Z, np.sqrt(values)[:, None] * axes.T])
+        _, values, axes = np.linalg.svd(Z, full_matrices=False)  # they tell more than the eigenvalues, their squares
+        there = values > max(Y.shape) * eps * values[0]
+        return np.asarray(axes[there].T @ (axes[there] @ v / (values[there] ** 2 + ridge)))
 
 
 def _cholesky_solve(A: np.ndarray, r: np.ndarray, noise: float) -> np.ndarray | None:

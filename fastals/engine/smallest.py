@@ -4,21 +4,26 @@ A row minimises a sum of squares, so it always has a solution. It has many where
 cannot tell: a pivot that is 0 exactly may come out as a rounding of either sign.
 
 With a background the factors of every row lie in the range of G. There the half-step leaves the directions in which G
-is 0 out, and is as fast as any other. Rows that fail all the same, and rows without a background and a ridge that
-counts, are solved one by one in float64, which takes some hundred times as long as a kernel.
+is 0 out, and is as fast as any other. In float32 a direction may be lost in the rounding of G and still decide about a
+row: the lengths of the fixed rows along it are square roots of what G has, and an entry may weigh a million times as
+much as the background. So rows of float32 are solved in float64 where directions are lost. Rows that fail all the same,
+and rows without a background and a ridge that counts, are solved one by one in float64, which takes some hundred times
+as long as a kernel.
 """
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 
 from .blas import one_blas_thread
-from .equations import entries, gram, row_equations, smallest
+from .equations import entries, gram, rounding_of_gram, row_equations, smallest
 from .panel import largest_square
 from .problem import BACKGROUND, IMPRECISE, MINIMUM_NORM, NOT_FINITE, NOT_POSITIVE, OK, RIDGE, RowProblem
 
 
-def without_ridge(rows: np.ndarray, largest: float) -> np.ndarray:
+def without_ridge(rows: np.ndarray, largest: float, eps: float | None = None) -> np.ndarray:
     """Tell which rows' ridge is lost in the rounding of their background, bool (n_rows,).
 
     Parameters
@@ -27,8 +32,11 @@ def without_ridge(rows: np.ndarray, largest: float) -> np.ndarray:
         Of a `RowProblem`.
     largest : float
         Largest eigenvalue of G, or its largest diagonal number.
+    eps : float, optional
+        Of the dtype in which the problem came; that of the rows where it is not given.
     """
-    return np.asarray(rows[:, RIDGE] <= np.finfo(rows.dtype).eps * rows[:, BACKGROUND] * largest)
+    share = np.finfo(rows.dtype).eps if eps is None else eps
+    return np.asarray(rows[:, RIDGE] <= share * rows[:, BACKGROUND] * largest)
 
 
 def almost_free(rows: np.ndarray, longest: np.floating) -> np.ndarray:
@@ -44,25 +52,40 @@ def almost_free(rows: np.ndarray, longest: np.floating) -> np.ndarray:
     return np.asarray(rows[:, RIDGE] <= np.finfo(rows.dtype).eps ** 2 * longest)
 
 
-def null_directions(Y: np.ndarray, g: np.ndarray, width: int) -> np.ndarray | None:
-    """Return the columns of a panel in which background and panel are 0 but for rounding, bool (kp,), if any.
+class Weak(NamedTuple):
+    """Directions in which a background is 0 but for rounding."""
+
+    null: np.ndarray
+    """bool (kp,): in which the panel is 0 as well, but for rounding."""
+    decide: bool
+    """Whether there are others: rows without a ridge may depend on them, and the background does not have them."""
+
+
+def weak_directions(Y: np.ndarray, g: np.ndarray, width: int, eps: float | None = None) -> Weak | None:
+    """Return the directions in which a background is 0 but for rounding, if any.
 
     Parameters
     ----------
     Y : ndarray, shape (n_columns, kp)
-        In the eigenbasis of its background.
+        The fixed panel, in the eigenbasis of the background.
     g : ndarray, shape (kp,)
+        Eigenvalues of the background.
     width : int
         Columns of the panel in use.
+    eps : float, optional
+        Of the dtype in which the panel came, if that was another one.
     """
-    share, largest = width * np.finfo(Y.dtype).eps, g.max()
+    own, largest = float(np.finfo(Y.dtype).eps), g.max()
+    share = width * own if eps is None else rounding_of_gram(width, eps)
     if not (g[:width].min() <= share * largest and 0 < largest < np.inf):
         return None
-    # Not by g alone: a column without a weight in the background is not in it.
+    weak = g <= share * largest
+    weak[width:] = False
+    # Not by g alone: it has the squares of the panel, so it is 0 but for rounding long before the panel is; and a
+    # column without a weight in the background is not in it.
     squares = np.einsum("nk,nk->k", Y, Y, dtype=np.float64)
-    null = (g <= share * largest) & (squares <= share * squares.max())
-    null[width:] = False
-    return null if null.any() else None
+    null = weak & (squares <= (width * (eps or own)) ** 2 * squares.max())
+    return Weak(null, bool((weak & ~null).any()))
 
 
 def solve_again(
@@ -74,6 +97,7 @@ def solve_again(
     losses: np.ndarray,
     status: np.ndarray,
     longest: np.floating | None = None,
+    eps: float | None = None,
 ) -> None:
     """Solve the rows of a half-step that may have many solutions, or that the kernels cannot hold in float64.
 
@@ -93,10 +117,12 @@ def solve_again(
         In: those of the half-step. Out: with the rows that had failed, or may be singular.
     longest : floating, optional
         As of `panel.largest_square`, where it is known.
+    eps : float, optional
+        As of `without_ridge`.
     """
     known = bool(background.any())
     if known:
-        free = without_ridge(problem.rows, background.max()) if status.any() else np.zeros(1, bool)
+        free = without_ridge(problem.rows, background.max(), eps) if status.any() else np.zeros(1, bool)
     else:
         free = almost_free(problem.rows, largest_square(Y) if longest is None else longest)
     unsure = (status == NOT_POSITIVE) | (status == IMPRECISE)

@@ -14,7 +14,19 @@ from .loss import of_rows
 from .mapped import in_turn, row_blocks
 from .panel import aligned_copy, as_panel, largest_square
 from .plan import Plan, plan_for, predicted_cost
-from .problem import BACKGROUND, IMPRECISE, MINIMUM_NORM, NOT_FINITE, OK, UNSURE, Cells, RowProblem, Unusual, in_float64
+from .problem import (
+    BACKGROUND,
+    IMPRECISE,
+    MINIMUM_NORM,
+    NOT_FINITE,
+    NOT_POSITIVE,
+    OK,
+    UNSURE,
+    Cells,
+    RowProblem,
+    Unusual,
+    in_float64,
+)
 from .rows.blocked_rows import (
     Batch,
     batch_memory,
@@ -29,7 +41,7 @@ from .rows.precision import bounds_for, is_uniform
 from .rows.solve import solve_row
 from .rows.workspace import Workspace, workspace
 from .simd.kernels import AHEAD, prefetch_rows
-from .smallest import almost_free, null_directions, solve_again, without_ridge
+from .smallest import almost_free, solve_again, weak_directions, without_ridge
 from .threads import spread
 
 # Batches of rows that are solved together. With more batches a block of columns serves fewer rows.
@@ -97,6 +109,7 @@ def half_step(
     n_threads: int,
     solve: Solve | None = None,
     longest: np.floating | None = None,
+    eps: float | None = None,
 ) -> Outcome:
     """Solve every row of `problem` for the fixed panel `Y` into the panel `X`; of many solutions the smallest.
 
@@ -119,6 +132,8 @@ def half_step(
         As `solver_here` returned it for an earlier half-step over the same rows, or one that solves them elsewhere.
     longest : floating, optional
         As of `panel.largest_square`, of `Y`, where it is known.
+    eps : float, optional
+        Of the dtype in which problem and panel came, if that was another one.
 
     Returns
     -------
@@ -131,23 +146,43 @@ def half_step(
     if longest is None and not is_uniform(problem):
         longest = largest_square(Y)
     plan = plan._replace(bounds=bounds_for(problem, longest))
-    null = null_directions(Y, g, width)
-    free = without_ridge(problem.rows, g.max()) if null is not None else np.zeros(0, bool)
-    if null is None or not free.any():
+    directions = weak_directions(Y, g, width, eps)
+    free = without_ridge(problem.rows, g.max(), eps) & (problem.cells.counts > 0)
+    if directions is None or not free.any():
         outcome = _solve_and_mend(problem, Y, g, width, X, plan, n_threads, solve, longest)
+    elif directions.decide and Y.dtype != np.float64:
+        outcome = _solve_and_mend(problem, Y, g, width, X, plan, n_threads, solve, longest, free)
     else:
-        # With nothing in these columns their g does not count: it only has to be positive.
-        reduced, x = aligned_copy(Y), aligned_copy(X)
-        reduced[:, null] = x[:, null] = 0
-        outcome = _solve_and_mend(
-            problem, reduced, np.where(null, g.max(), g), width, x, plan, n_threads, solve, longest
-        )
-        outcome.status[(outcome.status == OK) & (problem.cells.counts > 0)] = MINIMUM_NORM
-        if not free.all():
-            others = _solve_and_mend(problem, Y, g, width, X, plan, n_threads, solve, longest)
-            outcome = Outcome(*(np.where(free, *both) for both in zip(outcome, others, strict=True)))
-        X[free] = x[free]
-    solve_again(problem, Y, g[:width], width, X, *outcome, longest)
+        outcome = _solve_in_range(problem, Y, g, width, X, plan, n_threads, solve, longest, directions.null, free)
+        if directions.decide:
+            outcome.status[free] = NOT_POSITIVE  # the kernels cannot tell
+    solve_again(problem, Y, g[:width], width, X, *outcome, longest, eps)
+    return outcome
+
+
+def _solve_in_range(
+    problem: RowProblem,
+    Y: np.ndarray,
+    g: np.ndarray,
+    width: int,
+    X: np.ndarray,
+    plan: Plan,
+    n_threads: int,
+    solve: Solve,
+    longest: np.floating | None,
+    null: np.ndarray,
+    free: np.ndarray,
+) -> Outcome:
+    """Solve every row by the kernels, the `free` ones without the directions in which background and panel are 0."""
+    # With nothing in these columns their g does not count: it only has to be positive.
+    reduced, x = aligned_copy(Y), aligned_copy(X)
+    reduced[:, null] = x[:, null] = 0
+    outcome = _solve_and_mend(problem, reduced, np.where(null, g.max(), g), width, x, plan, n_threads, solve, longest)
+    outcome.status[(outcome.status == OK) & free] = MINIMUM_NORM
+    if not free.all():
+        others = _solve_and_mend(problem, Y, g, width, X, plan, n_threads, solve, longest)
+        outcome = Outcome(*(np.where(free, *both) for both in zip(outcome, others, strict=True)))
+    X[free] = x[free]
     return outcome
 
 
@@ -161,12 +196,13 @@ def _solve_and_mend(
     n_threads: int,
     solve: Solve,
     longest: np.floating | None,
+    doubtful: np.ndarray | None = None,
 ) -> Outcome:
-    """Solve every row by the kernels, and those that float32 does not hold again in float64."""
+    """Solve every row by the kernels, and the doubtful ones and those that float32 does not hold again in float64."""
     outcome = solve(problem, Y, g, width, X, plan)
-    if Y.dtype == np.float64 or not outcome.status.any():
+    if Y.dtype == np.float64 or not (outcome.status.any() or doubtful is not None):
         return outcome
-    again = outcome.status != OK
+    again = outcome.status != OK if doubtful is None else (outcome.status != OK) | doubtful
     if longest is not None and not problem.columns[:, BACKGROUND].any():
         again &= ~almost_free(problem.rows, longest)  # `solve_again` has them
     rows = np.flatnonzero(again)
@@ -198,7 +234,7 @@ def _solve_in_float64(
     fixed = fix(panel, wide.columns[:, BACKGROUND], len(used), n_threads)
     x = np.zeros((len(rows), panel.shape[1]))
     exact = plan_for("cholesky", x.dtype, bool(fixed.g.any()), warm=False, last=plan.finish)
-    found = half_step(wide, fixed.panel, fixed.g, len(used), x, exact, n_threads)
+    found = half_step(wide, fixed.panel, fixed.g, len(used), x, exact, n_threads, eps=float(np.finfo(Y.dtype).eps))
     back = None if fixed.rotation is None else fixed.rotation.T
     rotate(x, back, n_threads)
     X[rows] = 0
