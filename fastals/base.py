@@ -342,6 +342,8 @@ class Base(Stateful):
             if report is not None and first_call:
                 report(iteration, loss)
             if callback is not None and first_call:
+                if file is not None:
+                    file.wait(stacklevel=7)
                 seen[:] = [record(model.X.copy(), model.Y.copy())]
                 stop = bool(callback(iteration, self._with(seen[0])))
             return stop or (iteration > 0 and history[-2] - loss <= checked.tol * history[-2] and checked.tol > 0)
@@ -373,7 +375,13 @@ class Base(Stateful):
         report = Progress(checked.iterations, done=len(history)) if progress else None
         try:
             failure = run(begin, checked.iterations, after, keep)
-        except KeyboardInterrupt:
+            if file is not None:
+                file.wait()
+        except BaseException as error:
+            if file is not None:
+                file.close()
+            if not isinstance(error, KeyboardInterrupt):
+                raise
             if not seen and file is not None and self._fitted is None:
                 with suppress(OSError, ValueError):
                     found = file.read()

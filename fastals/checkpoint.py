@@ -12,6 +12,8 @@ import numbers
 import os
 import warnings
 import zlib
+from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -23,6 +25,7 @@ from .data.interactions import Interactions
 from .engine.alternation import Begin, Reached
 from .engine.problem import Model
 from .engine.simd.target import compiled_for, target
+from .engine.threads import Meanwhile
 from .fitted import Fitted
 from .objectives import Objective, Statistics
 from .validation import check_integer, check_option
@@ -35,6 +38,9 @@ FREE = {"iterations", "tol", "n_threads"}
 SIDES = ("user", "item")
 NAMES = {"users", "items", "losses", *(f"ridge_{side}" for side in SIDES)}
 FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+# Bytes of both panels up to which they are copied, and written on a thread while the fit goes on. A disk takes as long
+# to confirm a file as a small fit takes for an iteration. Larger panels are not held twice.
+COPIED = 2**26
 REMEDY = "name another file, or delete this one to begin anew"
 
 
@@ -82,6 +88,7 @@ class Checkpoint:
         self._path, self._every, self._errors = request
         self._identity, self._model, self._iterations = identity, model, iterations
         self.environment = environment()
+        self._writing: tuple[int, Meanwhile] | None = None  # the iterations of a file that may not be there yet
 
     def resume(self) -> Found | None:
         """Fill the panels from the file, if there is one. Raise now what writing to it would raise later.
@@ -107,6 +114,7 @@ class Checkpoint:
 
     def read(self, warn: bool = False) -> Found | None:
         """Fill the panels from the file, if there is one; raise as `resume` does where it is not of this fit."""
+        self.close()
         try:
             header, arrays = storage.read(self._path, NAMES)
         except FileNotFoundError:
@@ -156,7 +164,7 @@ class Checkpoint:
         return Found(begin, losses.tolist())
 
     def keep(self, begin: Begin, losses: list[float], reached: Reached) -> None:
-        """Write the file, if it is time to.
+        """Write the file, if it is time to; it may not be there before `wait` returns.
 
         Parameters
         ----------
@@ -169,13 +177,16 @@ class Checkpoint:
         Raises
         ------
         OSError
-            The file cannot be written, and this is to end the fit.
+            This file or the one before cannot be written, and this is to end the fit.
         """
         done = reached.iteration + 1
         if done % self._every and done != self._iterations:
             return
+        self.wait(stacklevel=7)
         model = self._model
-        arrays = {"users": model.X[:, : model.width], "items": model.Y[:, : model.width]}
+        small = model.X.nbytes + model.Y.nbytes <= COPIED
+        panels = {"users": model.X[:, : model.width], "items": model.Y[:, : model.width]}
+        arrays = {name: panel.copy() if small else panel for name, panel in panels.items()}
         arrays["losses"] = np.array([*losses, reached.loss])
         arrays |= {f"ridge_{side}": ridge for side, ridge in reached.ridges.items()}
         header = {
@@ -185,11 +196,24 @@ class Checkpoint:
             "users": begin.users,
             "done": begin.done,
         }
+        self._writing = done, Meanwhile(partial(storage.write, self._path, header, arrays))
+        if small:
+            self._writing[1].start()
+        else:
+            self.wait(stacklevel=7)
+
+    def wait(self, stacklevel: int = 5) -> None:
+        """Return when the latest file is there; raise or warn, from so many calls above, where it cannot be written."""
+        if self._writing is None:
+            return
+        done, writing = self._writing
         try:
-            storage.write(self._path, header, arrays)
+            writing.wait()
+            self._writing = None
         except OSError as error:
+            self._writing = None
             if self._errors == "warn":
-                warnings.warn(f"no checkpoint of iteration {done}: {error}", RuntimeWarning, stacklevel=6)
+                warnings.warn(f"no checkpoint of iteration {done}: {error}", RuntimeWarning, stacklevel=stacklevel)
                 return
             raised = type(error)(
                 f"no checkpoint of iteration {done}: {error}. The same fit goes on from the last checkpoint that was "
@@ -197,6 +221,12 @@ class Checkpoint:
             )
             raised.errno = error.errno
             raise raised from error
+
+    def close(self) -> None:
+        """Wait for the latest file, whatever comes of it: the fit ends for another reason."""
+        if self._writing is not None:
+            with suppress(Exception):
+                self._writing[1].wait()
 
     def _try_out(self) -> None:
         """Reserve a file of the size that is to come, and give it back."""

@@ -2,14 +2,17 @@
 
 import errno
 import os
+import time
 import warnings
 from pathlib import Path
+from threading import get_ident
 
 import numpy as np
 import pytest
 
 import fastals
 from fastals import ExplicitALS, ImplicitALS, Interactions, WeightedALS, checkpoint, places, storage
+from fastals.engine import threads
 from fastals.engine.problem import Model
 from tests.helpers import example, interrupted, same_model, stored
 
@@ -472,6 +475,51 @@ def test_a_disk_that_gets_full_ends_the_fit_and_the_last_checkpoint_stays(path, 
     assert same_model(ImplicitALS(**FIT).fit(R, checkpoint=path), ImplicitALS(**FIT).fit(R))
 
 
+@pytest.mark.parametrize("way", ["beside the fit", "no thread", "a thread that dies", "large"])
+def test_the_file_is_written_beside_the_fit_where_it_can_be(path, way, monkeypatch):
+    writers = []
+    original = storage.write
+    monkeypatch.setattr(storage, "write", lambda *args: writers.append(get_ident()) or original(*args))
+    params = FIT | {"n_threads": 1}
+    if way == "large":
+        monkeypatch.setattr(checkpoint, "COPIED", 0)
+    elif way != "beside the fit":
+
+        def start(*_):
+            if way == "no thread":
+                raise RuntimeError("can't start new thread")
+
+        monkeypatch.setattr(threads, "start_new_thread", start)
+    model = ImplicitALS(**params).fit(R, checkpoint=path)
+    assert len(writers) == ITERATIONS
+    if way != "beside the fit":  # there whoever comes first writes
+        assert set(writers) == {get_ident()}
+    assert len(storage.read(path)[1]["losses"]) == ITERATIONS
+    assert same_model(ImplicitALS(**params).fit(R, checkpoint=path), model)
+
+
+def test_the_callback_finds_the_checkpoint_of_its_iteration(path):
+    found = []
+    ImplicitALS(**FIT).fit(R, checkpoint=path, callback=lambda *_: found.append(len(storage.read(path)[1]["losses"])))
+    assert found == list(range(1, ITERATIONS + 1))
+
+
+def test_a_fit_that_ends_otherwise_waits_for_the_file(path, monkeypatch):
+    """Whatever else ends it, and though the file takes longer."""
+    original = storage.write
+
+    def slowly(*args):
+        time.sleep(0.2)
+        return original(*args)
+
+    monkeypatch.setattr(storage, "write", slowly)
+    monkeypatch.setattr("fastals.base.Progress.__call__", lambda *_: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        ImplicitALS(**FIT).fit(R, checkpoint=path, progress=True)
+    assert os.listdir(path.parent) == [path.name]
+    assert len(storage.read(path)[1]["losses"]) == 1
+
+
 def test_a_fit_may_go_on_without_checkpoints(path, monkeypatch):
     whole = ImplicitALS(**FIT).fit(R)
     with monkeypatch.context() as patched:
@@ -479,6 +527,7 @@ def test_a_fit_may_go_on_without_checkpoints(path, monkeypatch):
         with pytest.warns(RuntimeWarning, match=r"no checkpoint of iteration \d: cannot write .*No space") as caught:
             model = ImplicitALS(**FIT).fit(R, checkpoint=path, checkpoint_errors="warn")
     assert len(caught) == 2
+    assert {warning.filename for warning in caught} == {__file__}
     assert same_model(model, whole)
     with warnings.catch_warnings():
         warnings.simplefilter("error")

@@ -265,3 +265,68 @@ def test_a_fit_at_the_interpreters_end_gives_the_same_bits():
     done = subprocess.run([sys.executable, "-c", LATE], capture_output=True, text=True, timeout=600)
     assert done.stderr == ""
     assert sorted(done.stdout.splitlines()) == ["atexit True", "outlived True"]
+
+
+# A call that is made meanwhile.
+
+
+@pytest.mark.parametrize("come", ["a thread", "none", "one that dies"])
+def test_a_call_is_made_once_by_whoever_comes_first(monkeypatch, come):
+    made = []
+
+    def start(*_):
+        if come == "none":
+            raise RuntimeError("can't start new thread")
+
+    if come != "a thread":
+        monkeypatch.setattr(threads, "start_new_thread", start)
+    call = threads.Meanwhile(lambda: made.append(threading.get_ident()))
+    call.start()
+    for _ in range(2):
+        call.wait()
+    assert len(made) == 1
+    assert come == "a thread" or made == [threading.get_ident()]
+
+
+def test_the_caller_goes_on_and_waits_later():
+    go_on, order = threading.Event(), []
+    call = threads.Meanwhile(lambda: go_on.wait(60) and order.append("call"))
+    call.start()
+    while not call._lock.locked():  # until the thread has begun
+        sleep(1e-3)
+    order.append("caller")
+    go_on.set()
+    call.wait()
+    assert order == ["caller", "call"]
+
+
+def test_what_a_call_raises_is_raised_where_it_is_waited_for():
+    call = threads.Meanwhile(lambda: 1 / 0)
+    call.start()
+    with pytest.raises(ZeroDivisionError):
+        call.wait()
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+@pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
+def test_a_forked_child_does_not_wait_for_a_thread_that_it_does_not_have():
+    go_on = threading.Event()
+    call = threads.Meanwhile(lambda: go_on.wait(60))
+    call.start()
+    while not call._lock.locked():
+        sleep(1e-3)
+    child = os.fork()
+    if child == 0:
+        call.wait()
+        os._exit(7)
+    for _ in range(600):
+        ended, status = os.waitpid(child, os.WNOHANG)
+        if ended:
+            break
+        sleep(0.1)
+    else:
+        os.kill(child, 9)
+        os.waitpid(child, 0)
+    go_on.set()
+    call.wait()
+    assert os.waitstatus_to_exitcode(status) == 7

@@ -176,6 +176,45 @@ def _wait_for(lock: LockType) -> None:
         pass
 
 
+class Meanwhile:
+    """A call that a thread of its own makes while the caller goes on, or the caller when it waits for it.
+
+    Nobody waits for a thread that has not come: there may be none left, or it may have died at its start. A forked
+    child leaves the call to its parent.
+    """
+
+    def __init__(self, call: Callable[[], object]) -> None:
+        self._calls = [call]
+        self._lock = allocate_lock()
+        self._process = os.getpid()
+        self._error: BaseException | None = None
+
+    def start(self) -> None:
+        """Let a thread make the call; the calling one makes it where none can be started."""
+        try:
+            start_new_thread(self._help, ())
+        except (RuntimeError, MemoryError):
+            self._help()
+
+    def wait(self) -> None:
+        """Return when the call is made, and raise what it has raised; after Ctrl-C one may wait again."""
+        if os.getpid() == self._process:
+            self._make()
+        if self._error is not None:
+            raise self._error
+
+    def _make(self) -> None:
+        with self._lock:
+            if self._calls:
+                self._calls.pop()()
+
+    def _help(self) -> None:
+        try:
+            self._make()
+        except BaseException as error:
+            self._error = error
+
+
 def _helpers(size: int) -> _Helpers:
     """Return the helping threads, kept between calls: `size` of them, or as many as can be started.
 
