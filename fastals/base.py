@@ -245,8 +245,9 @@ class Base(Stateful):
         `validation` keeps may differ a little from a fit of so many iterations. Its score
         is the one in `validation_history_`.
 
-        A new version of the file takes the place of the old one only when it is complete and on the disk. `callback` is
-        called once more for the iteration of the checkpoint.
+        A new version of the file takes the place of the old one only when it is complete and on the disk. Files of up
+        to 64 MB are written while the fit goes on; they are there before `callback` is called, and when `fit` returns.
+        `callback` is called once more for the iteration of the checkpoint.
 
         Examples
         --------
@@ -406,13 +407,15 @@ class Base(Stateful):
 
     # Fold-in and loss.
 
-    def _new_users(self, fitted: Fitted, R_new: MatrixLike, unknown: str = "raise", **columns: Any) -> Cells:
-        """Return the interactions of new users."""
+    def _new_users(
+        self, fitted: Fitted, R_new: MatrixLike, unknown: str = "raise", name: str = "R_new", **columns: Any
+    ) -> Cells:
+        """Return the interactions of new users; messages call them `name`."""
         row = canonical_row(R_new, len(fitted.items), fitted.dtype)
         if row is not None:
             return row
         items = fitted.items
-        expected = {"n_items": len(items), "item_ids": items.ids, "unknown": unknown}
+        expected = {"n_items": len(items), "item_ids": items.ids, "unknown": unknown, "name": name}
         return self._interactions(R_new, fitted.dtype, **expected, **columns).by_user
 
     def _solve_users(self, fitted: Fitted, cells: Cells) -> np.ndarray:
@@ -492,7 +495,7 @@ class Base(Stateful):
         """
         fitted = self._state
         n_users, ids = len(fitted.users), fitted.users.ids
-        expected = {"n_users": n_users, "user_ids": ids, "unknown": check_unknown(unknown)}
+        expected = {"n_users": n_users, "user_ids": ids, "unknown": check_unknown(unknown), "name": "R_new"}
         cells = self._interactions(R_new, fitted.dtype, **expected, **columns).by_item
         problem = fitted.objective.item_problem(cells, fitted.statistics, n_users, new_items=True)
         return self._fold_in(fitted, problem, "item")

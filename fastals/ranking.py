@@ -242,7 +242,7 @@ class Ranking(Base):
         if check_flag("fold_in", fold_in):
             if users is None:
                 raise ValueError("users must be the new users' interactions where fold_in=True, got None")
-            new = self._new_users(fitted, users, unknown)
+            new = self._new_users(fitted, users, unknown, "users")
             request = self._request(fitted, new.n_rows, Rows(new), n, exclude, allow, min_score, exclude_seen, unknown)
             numbers = np.arange(new.n_rows)
             ids, scores = _answer(fitted, request, numbers, self._solve_users(fitted, new))

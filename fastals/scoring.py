@@ -110,8 +110,12 @@ class Scoring(Ranking):
         check_unknown(unknown)
         # Not at the top: `import fastals` need not wait for what few of its users score with.
         from .evaluation import evaluate, evaluate_ratings
+        from .evaluation.protocols import Numbered
 
         self._state  # noqa: B018 - raises before any work where the model is not fitted
+        numbered = Numbered(self, "predict")
+        held_out = numbered.read("R", R, "float64", missing=self._missing, unknown=unknown, **columns)
+        numbered.check_shape("R", held_out)
         if self._missing == "zero":
-            return evaluate(self, R, 10, ["ndcg"], unknown=unknown, **columns).overall["ndcg@10"]
-        return -evaluate_ratings(self, R, ["rmse"], unknown=unknown, **columns)["rmse"]
+            return evaluate(self, held_out, 10, ["ndcg"], unknown=unknown).overall["ndcg@10"]
+        return -evaluate_ratings(self, held_out, ["rmse"], unknown=unknown)["rmse"]

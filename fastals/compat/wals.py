@@ -196,7 +196,10 @@ def weighted_rmse(R_true: MatrixLike, R_pred: np.ndarray | Factors, w_item: np.n
     else:
         predicted = np.asarray(R_pred)[users, items]
     # Index a sparse *matrix*: the shape that a sparse array returns differs between versions of SciPy.
-    entries = np.asarray(R_true) if _is_dense(R_true) else sparse.csr_matrix(as_interactions(R_true, np.float64).csr)
+    if _is_dense(R_true, "R_true"):
+        entries = np.asarray(R_true)
+    else:
+        entries = sparse.csr_matrix(as_interactions(R_true, np.float64, name="R_true").csr)
     truth = np.asarray(entries[users, items]).ravel()
     return float(np.sqrt(weights @ (truth - predicted) ** 2 / max(weights.sum(), 1)))
 
@@ -322,8 +325,12 @@ def weighted_als(
     return U, V, w_item, M
 
 
-def _is_dense(R: MatrixLike) -> bool:
-    return not (sparse.issparse(R) or isinstance(R, Interactions) or is_triplets(R))
+def _is_dense(R: Any, name: str = "R") -> bool:
+    if sparse.issparse(R) or isinstance(R, Interactions) or is_triplets(R):
+        return False
+    if np.ndim(R) != 2:
+        raise ValueError(f"{name} must have 2 dimensions, users x items, got {type(R).__name__} of shape {np.shape(R)}")
+    return True
 
 
 def _without_weights(cells: Interactions) -> Interactions:
