@@ -19,6 +19,7 @@ from .data.splits import (
     split_new_users,
     split_random,
     split_user_folds,
+    without_known,
 )
 from .data.types import Columns, MatrixLike
 
@@ -48,4 +49,5 @@ __all__ = [
     "split_random",
     "split_user_folds",
     "synthetic",
+    "without_known",
 ]

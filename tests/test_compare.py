@@ -37,6 +37,20 @@ def test_numbers_are_those_of_evaluate_and_the_best_comes_first():
     assert "coverage@5 low" not in frame
 
 
+def test_a_model_without_ids_is_asked_for_row_numbers():
+    """Its users are named as those of models with ids are, so that the two can be compared."""
+    names = [[f"{kind}{number}" for number in range(size)] for kind, size in zip("ui", TRAIN.shape, strict=True)]
+    train, test = (Interactions(part.matrix(), user_ids=names[0], item_ids=names[1]) for part in (TRAIN, TEST))
+
+    class Plain:
+        def recommend(self, users, n):
+            return ease.recommend(users, n)
+
+    ease = EASE(50).fit(TRAIN.matrix())
+    found = compare({"ids": EASE(50).fit(train), "plain": Plain()}, test, 5, ["ndcg"], train=train)
+    assert found.differences["ndcg@5", "ids", "plain"] == (0.0, 0.0, 0.0, False)
+
+
 def test_equal_models_differ_by_nothing_and_random_is_really_below():
     same = FOUND.differences["ndcg@5", "ease", "twin"]
     assert same == (0.0, 0.0, 0.0, False)

@@ -27,6 +27,24 @@ def test_folds_share_out_each_users_events(users, n_splits, seed):
         assert max(sizes) - min(sizes) <= 1
 
 
+@given(
+    events=st.lists(st.tuples(st.integers(0, 4), st.integers(0, 3)), min_size=1, max_size=40),
+    n_splits=st.integers(2, 4),
+)
+def test_events_of_one_user_and_item_stay_together(events, n_splits):
+    users, items = zip(*events, strict=True)
+    table = {"who": users, "what": items}
+    folds = UserFolds(n_splits, user="who", item="what", random_state=0)
+    wanted = [[part.tolist() for part in fold] for fold in folds.split(table)]
+    for form in (events, Interactions.from_triplets(users, items)):
+        assert [[part.tolist() for part in fold] for fold in folds.split(form)] == wanted
+    items_of = {user: {item for other, item in events if other == user} for user in users}
+    held_out = [event for _, test in wanted for event in test]
+    assert sorted(held_out) == [place for place, (user, _) in enumerate(events) if len(items_of[user]) > 1]
+    for train, test in wanted:
+        assert not {events[place] for place in train} & {events[place] for place in test}
+
+
 def test_all_kinds_of_events_are_split_alike():
     users, items = ["b", "a", "b", "a", "b", "c"], [1, 2, 3, 4, 5, 6]
     frame = pd.DataFrame({"user": users, "item": items})

@@ -20,6 +20,7 @@ from fastals.data.splits import (
     split_new_users,
     split_random,
     split_user_folds,
+    without_known,
 )
 from tests.tables import ratings_of, rows_of
 
@@ -38,6 +39,26 @@ def assert_parts(ratings, train, test):
     assert rows_of(ratings.select(in_test)) == rows_of(test)
     assert rows_of(ratings.select(~in_test)) == rows_of(train)
     assert train.shape == test.shape == ratings.shape
+
+
+@given(timed_ratings(), st.integers(0, 3))
+def test_what_users_have_is_left_out_of_the_test_part(ratings, when):
+    try:
+        train, test = split_at_time(ratings, when)
+    except ValueError:  # a part is empty
+        return
+    has = set(zip(train.users.tolist(), train.items.tolist(), strict=True))
+    wanted = [
+        row for row, pair in enumerate(zip(test.users.tolist(), test.items.tolist(), strict=True)) if pair not in has
+    ]
+    assert rows_of(without_known(test, train)) == rows_of(test.select(wanted))
+
+
+def test_parts_of_two_splits_are_not_compared():
+    one, other = Interactions.from_triplets(["a", "b"], [1, 2]), Interactions.from_triplets(["a", "c"], [1, 2])
+    for train in (other, Interactions(np.eye(2)), Interactions(np.eye(3))):
+        with pytest.raises(ValueError, match=r"^test and train number their .*users.* differently: pass both parts"):
+            without_known(one, train)
 
 
 @given(timed_ratings(), st.floats(0.01, 0.99), st.integers(0, 9))

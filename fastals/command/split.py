@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import argparse
 
-import numpy as np
-
 from ..data.interactions import Interactions
-from ..data.splits import split_by_time
+from ..data.splits import split_by_time, without_known
 from ..evaluation import UserFolds
 from .options import Options, integer, number
 
@@ -44,15 +42,10 @@ def held_out(data: Interactions, options: Options) -> tuple[Interactions, Intera
         train, test = data.select(train_rows), data.select(test_rows)
         how = f"One in {round(1 / share)} of each user's items is held out at random."
     if implicit:
-        known = _pairs(train)
-        test = test.select((test.values > 0) & ~np.isin(_pairs(test), known))
+        test = without_known(test.select(test.values > 0), train)
         how += " Held-out items that the user has in the other part do not count."
     if not len(train) or not len(test):
         raise ValueError(
             f"nothing is left to {'test on' if len(train) else 'learn from'}: the file is too small to split"
         )
     return train, test, how
-
-
-def _pairs(data: Interactions) -> np.ndarray:
-    return data.users.astype(np.int64) * data.shape[1] + data.items

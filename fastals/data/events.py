@@ -159,7 +159,7 @@ def as_times(name: str, times: Any) -> np.ndarray:
     if kind not in "Miuf":
         raise TypeError(
             f"{name} must be datetime64 or numbers, got {array.dtype}; "
-            "convert them first, for example to seconds since 1970"
+            "convert them first, as by pandas.to_datetime or polars.read_csv(..., try_parse_dates=True)"
         )
     missing = np.isnat(array) if kind == "M" else ~np.isfinite(array)
     if missing.any():

@@ -407,6 +407,50 @@ def k_core(ratings: MatrixLike, users: int = 5, items: int = 5, **columns: Unpac
     return events.select(enough[events.users] & liked[events.items])
 
 
+def without_known(test: Interactions, train: Interactions) -> Interactions:
+    """Keep the test interactions of users with items that they do not have in train.
+
+    Models do not recommend what a user has. So what a user has bought before and buys again is never found, and counts
+    as a miss unless it is left out.
+
+    Parameters
+    ----------
+    test, train : Interactions
+        Parts of one split.
+
+    Returns
+    -------
+    Interactions
+        Rows of `test`, in their order; there may be none.
+
+    Raises
+    ------
+    ValueError
+        The two number users or items differently.
+
+    Examples
+    --------
+    >>> from fastals.data import split_at_time, without_known
+    >>> events = {"who": [1, 1, 1], "what": [7, 7, 8], "when": [10, 20, 30]}
+    >>> train, test = split_at_time(events, 20, user="who", item="what", time="when")
+    >>> len(test), len(without_known(test, train))
+    (2, 1)
+    """
+    ids = zip(("users", "items"), (test.user_ids, test.item_ids), (train.user_ids, train.item_ids), strict=True)
+    other = [what for what, a, b in ids if (a is None) != (b is None) or not (a is None or b is None or a.same_as(b))]
+    if other or test.shape != train.shape:
+        raise ValueError(
+            f"test and train number their {' and '.join(other or ['users and items'])} differently: pass both parts of "
+            "one split"
+        )
+    return test.select(~np.isin(_numbers(test), _numbers(train)))
+
+
+def _numbers(events: Interactions) -> np.ndarray:
+    """Return a number for the user and item of each row."""
+    return events.users.astype(np.int64) * events.shape[1] + events.items
+
+
 class NewUsers(NamedTuple):
     """Users held out entirely: what is learned from, what new users give, and what else they have.
 

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from ..data.interactions import MatrixLike, as_interactions
+from ..data.ids import Ids
+from ..data.interactions import Interactions, MatrixLike, as_interactions
 from ..data.types import Columns
 from ..html import table
 from ..validation import RandomState, Unknown, check_integer, check_random_state
@@ -17,7 +18,7 @@ from .bootstrap import Evaluation, check_level
 from .evaluate import evaluate
 from .lists import ListMetric
 from .metrics import Floats
-from .protocols import Recommender
+from .protocols import Numbered, Recommender, named
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -128,7 +129,8 @@ def compare(
     Parameters
     ----------
     models : dict of str to fitted model, baseline or any `Recommender`
-        By the names that the table shows.
+        By the names that the table shows. A model without `user_ids_` and `item_ids_` is asked for row numbers of
+        `test`, and gives column numbers.
     test, k, metrics, train, users, unknown, **columns
         As in `evaluate`. The models are ordered by the first metric at the first cutoff.
     level : float, default 0.95
@@ -179,13 +181,13 @@ def compare(
     if columns:
         test = as_interactions(test, "float32", name="test", **columns)
         train = None if train is None else as_interactions(train, "float32", name="train", **columns)
-    found = {}
+    found, user_ids = {}, test.user_ids if isinstance(test, Interactions) else None
     for name, model in models.items():
         try:
-            found[str(name)] = evaluate(model, test, cutoffs, names, train=train, users=users, unknown=unknown)
+            evaluation = evaluate(model, test, cutoffs, names, train=train, users=users, unknown=unknown)
         except (TypeError, ValueError) as error:
             raise type(error)(f"models[{name!r}]: {error}") from error
-    found = {name: _by_user(evaluation) for name, evaluation in found.items()}
+        found[str(name)] = _by_user(evaluation, user_ids if Numbered(model).ids[0] is None else None)
     first, *others = found.items()
     for name, evaluation in others:
         if not np.array_equal(evaluation.users, first[1].users):
@@ -198,10 +200,11 @@ def compare(
     return _table(found, order, share, n_resamples, rng)
 
 
-def _by_user(found: Evaluation) -> Evaluation:
-    """Return an evaluation whose users ascend."""
-    order = np.argsort(found.users, kind="stable")
-    return Evaluation(found.users[order], {name: of[order] for name, of in found.per_user.items()}, found.overall)
+def _by_user(found: Evaluation, ids: Ids | None) -> Evaluation:
+    """Return an evaluation whose users ascend; `ids` are those of the users where they are row numbers."""
+    users = named(ids, found.users)
+    order = np.argsort(users, kind="stable")
+    return Evaluation(users[order], {name: of[order] for name, of in found.per_user.items()}, found.overall)
 
 
 def _table(

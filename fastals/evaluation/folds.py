@@ -13,6 +13,8 @@ from ..data.types import is_frame, read_columns
 from ..validation import Params, RandomState, check_integer, check_random_state
 from .metrics import Ints
 
+PARTS = ("users", "items")  # the first columns of an array
+
 
 class UserFolds(Params):
     """Split events into folds, each with an equal share of every user's events: a splitter for scikit-learn's searches.
@@ -24,11 +26,14 @@ class UserFolds(Params):
     user : name of a column, default "user"
         Where the events are a table: its column of users.
     random_state : int, numpy.random.Generator, RandomState, SeedSequence or None
+    item : name of a column, optional
+        Where the events are a table: its column of items. Without it, events of one user and item are split too.
 
     Notes
     -----
-    The events of a user are shuffled and dealt out to the folds one by one. A user's only event is never held out, as
-    nothing could be learned of this user without it.
+    The events of a user are shuffled and dealt out to the folds one by one. Several events of one user and item go to
+    one fold together: a model does not recommend what a user has, so it cannot find what it has learned from. A user's
+    only event, or only item, is never held out, as nothing could be learned of this user without it.
 
     Examples
     --------
@@ -40,10 +45,17 @@ class UserFolds(Params):
     2 2
     """
 
-    def __init__(self, n_splits: int = 5, user: Hashable = "user", random_state: RandomState = None) -> None:
+    def __init__(
+        self,
+        n_splits: int = 5,
+        user: Hashable = "user",
+        random_state: RandomState = None,
+        item: Hashable | None = None,
+    ) -> None:
         self.n_splits = n_splits
         self.user = user
         self.random_state = random_state
+        self.item = item
 
     def get_n_splits(self, X: Any = None, y: Any = None, groups: Any = None) -> int:
         """Return the number of folds.
@@ -67,7 +79,7 @@ class UserFolds(Params):
         Parameters
         ----------
         X : table, Interactions, or array of shape (n_events, 2 or more)
-            Of an array the first column has the users.
+            Of an array the first column has the users, the second one the items.
         y, groups
             Not used; scikit-learn passes them.
 
@@ -91,25 +103,35 @@ class UserFolds(Params):
         [0, 1]
         """
         n_splits, rng = self.get_n_splits(), check_random_state("random_state", self.random_state)
-        users = self._users(X)
+        users, of_event = self._pairs(X)
         counts = np.bincount(users)
         order = np.lexsort((rng.random(len(users)), users))
         # The cards are dealt on from user to user, so that no fold has more events than another by more than one.
         alone = counts[users[order]] == 1
         fold = np.full(len(users), -1)
         fold[order[~alone]] = np.arange(np.count_nonzero(~alone)) % n_splits
+        fold = fold[of_event]
         return ((np.flatnonzero(fold != number), np.flatnonzero(fold == number)) for number in range(n_splits))
 
-    def _users(self, X: Any) -> Ints:
-        """Return a number for the user of each event."""
+    def _pairs(self, X: Any) -> tuple[Ints, Ints]:
+        """Return the user of each pair of user and item, in order of first events, and the pair of each event.
+
+        Without a column of items, each event is a pair of its own.
+        """
         if isinstance(X, Interactions):
-            return X.users.astype(np.int64)
-        name = f"column {self.user!r}"
-        if is_frame(X):
-            column = read_columns(X, {"user": self.user})["user"]
+            users, items = X.users.astype(np.int64), X.items.astype(np.int64)
+        elif is_frame(X):
+            names = {"user": self.user} | ({} if self.item is None else {"item": self.item})
+            columns = read_columns(X, names)
+            numbers = {part: encode(f"column {names[part]!r}", columns[part])[1].astype(np.int64) for part in names}
+            users, items = numbers["user"], numbers.get("item", np.arange(len(numbers["user"])))
         else:
             array = np.asarray(X, None if isinstance(X, np.ndarray) else object)
             if array.ndim != 2 or array.shape[1] < 2:
                 raise ValueError(f"X has shape {array.shape}: pass a table, Interactions, or rows (user, item, ...)")
-            name, column = "users", array[:, 0]
-        return encode(name, column)[1].astype(np.int64)
+            users, items = (encode(name, array[:, place])[1].astype(np.int64) for place, name in enumerate(PARTS))
+        _, first, of_event = np.unique(
+            users * (items.max(initial=0) + 1) + items, return_index=True, return_inverse=True
+        )
+        place = np.argsort(np.argsort(first))
+        return users[np.sort(first)], place[of_event]

@@ -172,7 +172,7 @@ def check_disjoint(name: str, test: Interactions, of: str, known: Interactions |
     if both:
         warnings.warn(
             f"{both} of the {keys.size} interactions of {name} are in {of} too. A model does not recommend what a user "
-            f"has, so these count as not found: leave them out of {name} or of {of}",
+            f"has, so these count as not found: leave them out of {name} (fastals.datasets.without_known) or of {of}",
             stacklevel=3,
         )
 
