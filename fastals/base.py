@@ -181,7 +181,7 @@ class Base(Stateful):
             Like `R`, an array of the model's dtype is kept, not copied.
         callback : callable (iteration, model), optional
             Called after each iteration, counted from 0, with a model as it then is: a copy that does not change any
-            more. A true return value ends the fit.
+            more. A true return value ends the fit. With `validation` the copy has `validation_history_` so far.
         progress : bool, default False
             Show a bar with loss and time an iteration (tqdm, where installed), or log a line an iteration at level
             INFO to the logger "fastals".

@@ -70,6 +70,7 @@ class Scoring(Ranking):
                 raise ValueError(f"metric {shown(metric)} is not a number after iteration {iteration}")
             if not best or sign * history[-1] > sign * best[0][0]:
                 best[:] = [(history[-1], iteration, model)]
+            model.validation_history_ = list(history)
             stop = False if callback is None else bool(callback(iteration, model))
             return stop or iteration - best[0][1] >= patience
 

@@ -11,21 +11,11 @@ import numpy as np
 from ..data.interactions import Interactions
 from ..report import Cell, Table, text
 from ..tuning import grid_search
+from ..tuning.spaces import default_grid
 from .options import FLAGS, KINDS, Model, Options, add_model, add_table, model_of, pair, parameters, read, type_of
 from .said import Said
 from .split import add_split, held_out
 
-# What is searched where --grid does not say it: values, and multiples of what the model's defaults make of the data.
-GRIDS: dict[str, dict[str, list[Any]]] = {
-    "implicit": {},
-    "explicit": {"factors": [8, 16, 32, 64]},
-    "weighted": {"factors": [8, 16, 32, 64], "regularization": [0.3, 1.0, 3.0, 10.0]},
-}
-MULTIPLES: dict[str, dict[str, tuple[float, ...]]] = {
-    "implicit": {"unobserved_weight": (0.1, 0.3, 1.0, 3.0), "regularization": (0.3, 1.0, 3.0)},
-    "explicit": {"regularization": (0.5, 1.0, 2.0)},
-    "weighted": {},
-}
 SHOWN = 10  # candidates
 
 
@@ -56,7 +46,7 @@ def run(options: Options) -> Iterator[Said]:
     model, given = model_of(options), None if options.grid is None else grid_of(options)
     data = read(options)
     train, test, how = held_out(data, options)
-    grid = default_grid(options, model, train) if given is None else given
+    grid = grid_without_given(options, model, train) if given is None else given
     metric = options.metric or (f"ndcg@{options.k}" if options.model == "implicit" else "rmse")
     found = grid_search(
         model, grid, (train, test), metric, refit=False, journal=options.journal, progress=options.progress
@@ -80,19 +70,11 @@ def grid_of(options: Options) -> dict[str, list[Any]]:
     return dict(_values(text, options.model) for text in options.grid)
 
 
-def default_grid(options: Options, model: Model, R: Interactions) -> dict[str, list[Any]]:
+def grid_without_given(options: Options, model: Model, R: Interactions) -> dict[str, list[Any]]:
     """Return the values of each parameter to try on these data; a parameter that was given stays as it is."""
-    numbers = model._objective(R)
-    grid = dict(GRIDS[options.model])
-    for name, times in MULTIPLES[options.model].items():
-        grid[name] = [_times(getattr(numbers, name), by) for by in times]
+    grid = default_grid(model, R)
     given = {name: [getattr(options, name)] for name in grid if getattr(options, name) is not None}
     return {name: values for name, values in grid.items() if name not in given} or given
-
-
-def _times(number: Any, by: float) -> Any:
-    """Return one number, or each of two, times another, in three digits."""
-    return tuple(_times(one, by) for one in number) if isinstance(number, tuple) else float(f"{number * by:.3g}")
 
 
 def _values(given: str, model: str) -> tuple[str, list[Any]]:

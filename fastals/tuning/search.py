@@ -137,6 +137,12 @@ class Split(NamedTuple):
     validation: Interactions
 
 
+def check_model(model: Any) -> None:
+    """Refuse what is no model of this library."""
+    if not isinstance(model, (ImplicitALS, ExplicitALS, WeightedALS)):
+        raise TypeError(f"model must be an ImplicitALS, ExplicitALS or WeightedALS, got {type(model).__name__}")
+
+
 class Search:
     """Candidates, data and results of one search; the arguments are those of `grid_search`."""
 
@@ -153,8 +159,7 @@ class Search:
         columns: Columns,
     ):
         self.pauses: Callable[[int], Sequence[int]] = lambda most: [most]  # where a fit of so many iterations is scored
-        if not isinstance(model, (ImplicitALS, ExplicitALS, WeightedALS)):
-            raise TypeError(f"model must be an ImplicitALS, ExplicitALS or WeightedALS, got {type(model).__name__}")
+        check_model(model)
         self._prototype, self._refit = type(model)(**model.get_params()), check_flag("refit", refit)
         self._n_jobs, self._at_once = check_jobs(n_jobs), 1
         for parameters in candidates:
