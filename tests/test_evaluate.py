@@ -18,6 +18,7 @@ from fastals.evaluation import (
     evaluate_new_users,
     evaluate_ratings,
     evaluate_sampled,
+    graded_ndcg,
     ranking_metrics,
     user_ranking_metrics,
 )
@@ -55,6 +56,25 @@ def test_blocks_and_cutoffs_in_one_pass_are_the_metrics_of_whole_lists(parts, mo
             np.testing.assert_array_equal(got.per_user[f"{name}@{k}"], want[name][got.users])
             np.testing.assert_equal(got.overall[f"{name}@{k}"], ranking_metrics(ids, test, k, train=train)[name])
     np.testing.assert_array_equal(got.users, np.flatnonzero(np.diff(test.indptr)))
+
+
+@pytest.mark.parametrize("block_size", [7, 1000])
+def test_graded_ndcg_by_name_is_the_function(parts, model, block_size):
+    train, test = parts
+    graded = test.copy()
+    graded.data = np.random.default_rng(0).integers(1, 6, graded.nnz).astype(np.float32)
+    ids, _ = model.recommend(np.arange(40), 8)
+    got = evaluate(model, graded, (3, 8), ["graded_ndcg", "coverage"], train=train, block_size=block_size)
+    for k in (3, 8):
+        want = graded_ndcg(ids, graded, k)
+        np.testing.assert_array_equal(got.per_user[f"graded_ndcg@{k}"], want[got.users])
+        assert got.overall[f"graded_ndcg@{k}"] == pytest.approx(np.nanmean(want), rel=1e-14)
+    watched = ImplicitALS(factors=4, iterations=2, random_state=0)
+    watched.fit(train, validation=graded, metric="graded_ndcg@3", patience=2)
+    best = max(watched.validation_history_)
+    assert evaluate(watched, graded, 3, ["graded_ndcg"], train=train).overall["graded_ndcg@3"] == best
+    with pytest.raises(ValueError, match=r"^test has the value -1: gains must be at least 0$"):
+        evaluate(model, -test, 3, ["graded_ndcg"], train=train)
 
 
 def test_novelty_coverage_and_gini_are_their_formulas(parts, model):

@@ -285,7 +285,7 @@ def test_an_interrupt_leaves_no_fit_waiting(split):
         ({"grid": []}, ValueError, "grid has no candidate"),
         ({"grid": {"factors": []}}, ValueError, "grid has no candidate"),
         ({"grid": {"factors": 3}}, TypeError, r"grid\['factors'\] must be a sequence of values, got 3: write \[3\]"),
-        ({"metric": "ndgc@10"}, ValueError, "'ndgc@10' is unknown: choose from recall@K, .*, auc@K .*rmse, mae"),
+        ({"metric": "ndgc@10"}, ValueError, "'ndgc@10' is unknown: choose from recall@K, .*, graded_ndcg@K .*mae"),
         ({"metric": "ndcg"}, ValueError, "metric 'ndcg' is unknown: .* with K of at least 1"),
         ({"metric": "ndcg@0"}, ValueError, "metric 'ndcg@0' is unknown: .* with K of at least 1"),
         ({"metric": 5}, TypeError, "metric must be a name or a function"),

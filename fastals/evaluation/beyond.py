@@ -10,8 +10,8 @@ from scipy import sparse
 
 from ..data.interactions import MatrixLike
 from ..validation import check_number, check_option
-from .lists import _check_lists, in_order
-from .metrics import Floats, Ints
+from .lists import _check_lists, check_gains, in_order
+from .metrics import Floats, Ints, graded
 
 
 def graded_ndcg(
@@ -56,21 +56,9 @@ def graded_ndcg(
     held_out = in_order("test", test, "float64")
     lists = _first(ids, held_out.shape, k)
     matrix = held_out.csr
-    negative = np.flatnonzero(matrix.data < 0)
-    if negative.size:
-        raise ValueError(f"test has the value {matrix.data[negative[0]]:g}: gains must be at least 0")
-    gains = sparse.csr_array((np.exp2(matrix.data) - 1 if gain == "exponential" else matrix.data.copy(),
-                              matrix.indices, matrix.indptr), shape=matrix.shape)  # fmt: skip
-    users = np.arange(len(lists))[:, None]
-    listed = np.asarray(gains[np.broadcast_to(users, lists.shape).ravel(), np.maximum(lists, 0).ravel()])
-    discount = 1 / np.log2(np.arange(lists.shape[1]) + 2.0)
-    dcg = (np.where(lists >= 0, listed.reshape(lists.shape), 0.0) * discount).sum(axis=1)
-    rows = np.repeat(np.arange(len(lists)), np.diff(gains.indptr))
-    order = np.lexsort((-gains.data, rows))
-    rank = np.arange(len(rows)) - gains.indptr[rows]
-    counted = rank < lists.shape[1]
-    ideal = np.bincount(rows[counted], gains.data[order][counted] * discount[rank[counted]], minlength=len(lists))
-    return np.divide(dcg, ideal, out=np.full(len(lists), np.nan), where=ideal > 0)
+    check_gains("test", matrix.data)
+    data = np.exp2(matrix.data) - 1 if gain == "exponential" else matrix.data
+    return graded(lists, sparse.csr_array((data, matrix.indices, matrix.indptr), shape=matrix.shape))
 
 
 def intra_list_diversity(ids: npt.ArrayLike, features: npt.ArrayLike, k: int | None = None) -> Floats:

@@ -47,7 +47,7 @@ def evaluate(
     k : int or iterable of int, default 10
         Lengths of the lists; all are measured in one pass.
     metrics : iterable of str
-        Names from `RANKING_METRICS`, and "novelty", "coverage", "gini".
+        Names from `RANKING_METRICS`, and "graded_ndcg", "novelty", "coverage", "gini".
     train : as `test`, optional
         The training interactions. "novelty" needs them, and "auc" then does not count them as irrelevant. Test
         interactions that are in `train` too can never be found: it is an error if all are, a warning if some are.
@@ -78,6 +78,7 @@ def evaluate(
     Over the lists of length k of all evaluated users, with `e_i` the number of lists that hold item i and `f_i` the
     number of users who have it in `train`:
 
+    - graded_ndcg: ndcg in which the gain of an item is its value in `test`; see `graded_ndcg`;
     - novelty: ``-log2(max(f_i, 1) / n_users)``, averaged over a user's listed items, then over users (Zhou et al. 2010,
       "self-information"); NaN for an empty list;
     - coverage: share of the items with ``e_i > 0``;

@@ -8,8 +8,8 @@ from typing import Any, TypeAlias, cast
 from ..data.interactions import Interactions
 from ..validation import shown
 from .evaluate import evaluate_ratings
-from .lists import Evaluator, check_disjoint, in_order
-from .metrics import RANKING_METRICS, RATING_METRICS, RatingMetric
+from .lists import MORE_IS_BETTER, Evaluator, check_disjoint, in_order
+from .metrics import RATING_METRICS, RatingMetric
 from .protocols import Numbered
 
 Metric: TypeAlias = str | Callable[[Any, Interactions], float]
@@ -26,10 +26,10 @@ def check_metric(metric: Metric) -> tuple[str, int]:
     name, _, cutoff = metric.partition("@")
     if name in RATING_METRICS and not cutoff:
         return name, 0
-    if name in RANKING_METRICS and cutoff.isascii() and cutoff.isdecimal() and int(cutoff) > 0:
+    if name in MORE_IS_BETTER and cutoff.isascii() and cutoff.isdecimal() and int(cutoff) > 0:
         return name, int(cutoff)
     raise ValueError(
-        f"metric {metric!r} is unknown: choose from {', '.join(f'{known}@K' for known in RANKING_METRICS)} with K of "
+        f"metric {metric!r} is unknown: choose from {', '.join(f'{known}@K' for known in MORE_IS_BETTER)} with K of "
         f"at least 1, or from {', '.join(RATING_METRICS)}"
     )
 
@@ -53,7 +53,7 @@ def scorer(
         raise ValueError(f"{of} has shape {train.shape} and validation {validation.shape}: both must have one shape")
     if not validation.nnz:
         raise ValueError("validation has no interaction: pass at least one, to tell candidates apart")
-    if name in RANKING_METRICS:
+    if name in MORE_IS_BETTER:
         evaluator = Evaluator(validation, cutoff, [cast(Any, name)], train if name == "auc" else None)
         check_disjoint("validation", validation, of, train)
         return validation, lambda model: evaluator.run(Numbered(model).recommend).overall[f"{name}@{cutoff}"]

@@ -8,20 +8,22 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar, cast, get_args
 
 import numpy as np
 import numpy.typing as npt
+from scipy import sparse
 
 from ..data.ids import Ids
 from ..data.interactions import Interactions, MatrixLike, as_interactions
 from ..data.types import Columns, FloatType
 from ..validation import check_integer
 from .bootstrap import Evaluation
-from .metrics import RANKING_METRICS, Bools, Floats, Hits, Ints, RankingMetric
+from .metrics import RANKING_METRICS, Bools, Floats, Hits, Ints, RankingMetric, graded
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
 
 Name = TypeVar("Name", bound=str)
-ListMetric = RankingMetric | Literal["novelty", "coverage", "gini"]
-LIST_METRICS = *get_args(RankingMetric), "novelty", "coverage", "gini"
+ListMetric = RankingMetric | Literal["graded_ndcg", "novelty", "coverage", "gini"]
+MORE_IS_BETTER = *get_args(RankingMetric), "graded_ndcg"  # what a model may be chosen by
+LIST_METRICS = *MORE_IS_BETTER, "novelty", "coverage", "gini"
 JOINT_METRICS = ("coverage", "gini")  # one number for all lists together
 
 
@@ -188,6 +190,13 @@ def check_metrics(metrics: Iterable[Name], known: Collection[Name]) -> list[Name
     return names
 
 
+def check_gains(name: str, values: npt.NDArray[np.floating]) -> None:
+    """Refuse negative values as gains; `name` is what a message calls them."""
+    negative = np.flatnonzero(values < 0)
+    if negative.size:
+        raise ValueError(f"{name} has the value {values[negative[0]]:g}: gains must be at least 0")
+
+
 def check_cutoffs(k: int | Iterable[int]) -> list[int]:
     """Return the cutoffs as a list of at least one integer of at least 1."""
     cutoffs = [check_integer("k", cutoff, 1) for cutoff in (k if isinstance(k, Iterable) else [k])]
@@ -215,6 +224,10 @@ class Evaluator:
         self._names = check_metrics(metrics, LIST_METRICS)
         self._cutoffs = check_cutoffs(k)
         self._wanted = _Wanted(test, train)
+        self._gains: sparse.csr_array | None = None
+        if "graded_ndcg" in self._names:
+            self._gains = test.csr.astype(np.float64)
+            check_gains("test", self._gains.data)
         self._information: Floats | None = None
         if "novelty" in self._names:
             if train is None:
@@ -251,6 +264,8 @@ class Evaluator:
                 for name in per_list:
                     if name == "novelty":
                         values = self._novelty(lists[:, :k])
+                    elif name == "graded_ndcg":
+                        values = graded(lists[:, :k], cast(sparse.csr_array, self._gains)[rows])
                     else:
                         values = RANKING_METRICS[cast(RankingMetric, name)](places)
                     per_user[f"{name}@{k}"][start : start + block_size] = values

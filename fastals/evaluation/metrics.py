@@ -7,6 +7,7 @@ from typing import Literal, NamedTuple, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
+from scipy import sparse
 
 Floats: TypeAlias = npt.NDArray[np.float64]
 Ints: TypeAlias = npt.NDArray[np.int64]
@@ -46,6 +47,41 @@ class Hits(NamedTuple):
     def first(self, k: int) -> Hits:
         """Return the first `k` places."""
         return self._replace(hit=self.hit[:, :k], filled=self.filled[:, :k])
+
+
+def graded(lists: Ints, gains: sparse.csr_array) -> Floats:
+    """Return the discounted gain of lists, relative to that of the ideal ones, in which the best items come first.
+
+    Parameters
+    ----------
+    lists : (n, k) array of int
+        Column numbers, the best item first; -1 is an empty place.
+    gains : (n, n_items) sparse matrix
+        Of at least 0; row r is for list r.
+
+    Returns
+    -------
+    (n,) float64 array
+        NaN for rows without a positive gain.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from scipy import sparse
+    >>> from fastals.evaluation.metrics import graded
+    >>> graded(np.array([[1, 0]]), sparse.csr_array([[1.0, 3.0]]))
+    array([1.])
+    """
+    users = np.broadcast_to(np.arange(len(lists))[:, None], lists.shape)
+    listed = np.asarray(gains[users.ravel(), np.maximum(lists, 0).ravel()])
+    discount = 1 / np.log2(np.arange(lists.shape[1]) + 2.0)
+    dcg = (np.where(lists >= 0, listed.reshape(lists.shape), 0.0) * discount).sum(axis=1)
+    rows = np.repeat(np.arange(len(lists)), np.diff(gains.indptr))
+    order = np.lexsort((-gains.data, rows))
+    rank = np.arange(len(rows)) - gains.indptr[rows]
+    counted = rank < lists.shape[1]
+    ideal = np.bincount(rows[counted], gains.data[order][counted] * discount[rank[counted]], minlength=len(lists))
+    return np.divide(dcg, ideal, out=np.full(len(lists), np.nan), where=ideal > 0)
 
 
 def recall(hits: Hits) -> Floats:

@@ -45,9 +45,9 @@ def grid_search(
         pairs. If both have ids, those of validation may come in any order, and need not be complete; an id that train
         does not have is refused.
     metric : str or callable (model, validation) -> float, default "ndcg@10"
-        A name of `evaluation.RANKING_METRICS` with a cutoff, or a name of `evaluation.RATING_METRICS`: "rmse", "mae"
-        (lower is better), "sign_accuracy". Of a function a higher number is better; it gets Interactions with rows and
-        columns as in train.
+        A name of `evaluation.RANKING_METRICS` or "graded_ndcg" with a cutoff, or a name of `evaluation.RATING_METRICS`:
+        "rmse", "mae" (lower is better), "sign_accuracy". Of a function a higher number is better; it gets Interactions
+        with rows and columns as in train.
     every : int, default 0
         Score a candidate after every so many iterations, and keep its best state; 0: after the last one only.
     patience : int, default 2
