@@ -5,6 +5,7 @@ import gzip
 import json
 import re
 import sqlite3
+import subprocess
 import sys
 
 import numpy as np
@@ -347,6 +348,22 @@ def test_without_duckdb(tmp_path, monkeypatch):
     with pytest.raises(ImportError, match=r"^read_table needs DuckDB for .*: pip install 'fastals\[io\]'$"):
         read_table(path, "u", "i")
     assert rows_of(read_table({"u": [1, 1], "i": [2, 2]}, "u", "i")) == [(1, 2, 1, None)] * 2
+
+
+NOTEBOOK = """
+import sys, types
+kernel = types.ModuleType("IPython")
+kernel.get_ipython = lambda: types.SimpleNamespace(config={"IPKernelApp": {}})
+sys.modules |= {"IPython": kernel, "IPython.display": types.ModuleType("IPython.display"), "ipywidgets": None}
+import fastals
+print(fastals.read_table("SELECT 1 AS who, 2 AS what", user="who", item="what"))
+"""
+
+
+def test_a_notebook_without_widgets():
+    """DuckDB refuses to switch off a progress bar that it cannot show."""
+    done = subprocess.run([sys.executable, "-c", NOTEBOOK], capture_output=True, text=True, timeout=120)
+    assert done.stdout == "Interactions(1 users x 1 items, 1 events, float32)\n", done.stderr
 
 
 def test_nothing_is_left_behind(tmp_path, monkeypatch):

@@ -13,7 +13,7 @@ import os
 import re
 import tempfile
 from collections.abc import Generator, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from string import Template
 from typing import Any, NamedTuple, TypeAlias
@@ -124,7 +124,9 @@ def connected(function: str, memory_limit: str | None = None, inside: Path | Non
         }
         with duckdb.connect(config=config) as con:
             # Batches of text may have more than 2^31 characters.
-            con.execute("SET enable_progress_bar = false; SET TimeZone = 'UTC'; SET arrow_large_buffer_size = true")
+            con.execute("SET TimeZone = 'UTC'; SET arrow_large_buffer_size = true")
+            with suppress(duckdb.InvalidInputException):  # a notebook without ipywidgets, which can show no bar
+                con.execute("SET enable_progress_bar = false")
             if memory_limit is not None:
                 con.execute(f"SET memory_limit = {quoted(memory_limit)}")
             yield con, Path(folder)
