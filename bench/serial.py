@@ -1,0 +1,219 @@
+"""How much of a fit runs on one thread: `python -m bench.serial [--cells lastfm-2k:32:2 ...] [--fits 5]`.
+
+A fit on one thread is timed twice over: what it spends inside of `fastals.engine.threads.spread`, which more threads
+would share, and what it spends outside, part by part. Nothing in the library is instrumented: functions are replaced
+from here. Seconds are CPU time of the fit's thread, medians over the fits.
+
+What these figures allow on more cores is predicted: a fit lays its work out for so many threads, each launch is run
+here by one thread alone, and its time is divided by the threads that it asks for. Helping threads come as late as they
+do on this machine. Blocks are taken to spread evenly; `bench.balance` says how evenly.
+"""
+
+import argparse
+import statistics
+import sys
+import time
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import wraps
+from threading import Event, get_ident
+from typing import Any, NamedTuple
+
+import numpy as np
+import scipy.sparse as sp
+
+from bench import problems
+from bench.machine import limit_blas
+
+CORES = (8, 16, 64)
+CELLS = [
+    *(f"lastfm-2k:32:{iterations}" for iterations in (2, 15)),
+    *(f"ml-1m:{k}:{iterations}" for k in (64, 256, 1024) for iterations in (2, 15)),
+    "synthetic-20m:64:2",
+]
+REST, SWEEPS = "everything else", "within launches"
+# Functions by part. The time of a function is that without the other functions that it calls.
+PARTS = {
+    "transposition": ["data.matrix.transpose"],
+    "checks and conversion": ["data.interactions.as_interactions"],
+    "schedules": ["engine.sweep.solver_here"],
+    "sketch": ["engine.sketch.sketch"],
+    "whitening": ["engine.basis.whiten"],
+    "Gram matrices": ["engine.basis.gram"],
+    "eigenproblems": ["engine.basis.diagonalise", "engine.blas.eigh"],
+    "balance": ["engine.basis.balance"],
+    "rotations": ["engine.basis.rotate", "engine.basis.composed", "engine.basis.turned"],
+    "loss": ["engine.loss.ridge"],
+    "around sweeps": ["engine.sweep.half_step"],
+}
+
+
+class Fit(NamedTuple):
+    """What one fit took."""
+
+    parts: dict[str, float]  # seconds outside of launches, by part
+    launches: list[tuple[float, int]]  # seconds of one thread, and the threads asked for
+
+    @property
+    def serial(self) -> float:
+        """Seconds outside of launches."""
+        return sum(self.parts.values())
+
+    @property
+    def total(self) -> float:
+        """Seconds on one thread."""
+        return self.serial + sum(seconds for seconds, _ in self.launches)
+
+    def on(self, cores: int, late: float) -> float:
+        """Return the predicted seconds on so many cores, if helping threads come `late` seconds after the first."""
+        shared = 0.0
+        for seconds, asked in self.launches:
+            n = min(asked, cores)
+            shared += min(seconds, (seconds + (n - 1) * late) / n)
+        return self.serial + shared
+
+
+class Clock:
+    """Says which part the CPU time of the calling thread belongs to."""
+
+    def __init__(self) -> None:
+        self.parts: dict[str, float] = defaultdict(float)
+        self.launches: list[tuple[float, int]] = []
+        self._stack = [REST]
+        self._since = time.thread_time()
+
+    @contextmanager
+    def within(self, part: str) -> Iterator[None]:
+        """Within the context, time belongs to `part`."""
+        self._book()
+        self._stack.append(part)
+        try:
+            yield
+        finally:
+            self._book()
+            self._stack.pop()
+
+    def spread(self, work: Callable[[np.ndarray], Any], n_threads: int) -> None:
+        """Do as `threads.spread`, on the calling thread alone."""
+        before = self.parts[SWEEPS]
+        with self.within(SWEEPS):
+            work(np.zeros(1, np.int64))
+        self.launches.append((self.parts[SWEEPS] - before, n_threads))
+
+    def timed(self, part: str, function: Callable) -> Callable:
+        """Return a function whose time belongs to `part`."""
+
+        @wraps(function)
+        def call(*arguments: Any, **named: Any) -> Any:
+            with self.within(part):
+                return function(*arguments, **named)
+
+        return call
+
+    def fit(self) -> Fit:
+        """Return what has been booked."""
+        self._book()
+        del self.parts[SWEEPS]
+        return Fit(dict(self.parts), self.launches)
+
+    def _book(self) -> None:
+        now = time.thread_time()
+        self.parts[self._stack[-1]] += now - self._since
+        self._since = now
+
+
+@contextmanager
+def replaced(replacements: dict[str, Callable]) -> Iterator[None]:
+    """Within the context, functions of fastals are others, wherever a module has them: by their full names."""
+    modules = [module for name, module in list(sys.modules.items()) if name.startswith("fastals")]
+    before = []
+    for name, replacement in replacements.items():
+        home, _, attribute = name.rpartition(".")
+        original = getattr(sys.modules[f"fastals.{home}"], attribute)
+        for module in modules:
+            before += [(module, key, original) for key, value in vars(module).items() if value is original]
+        for module, key, function in before:
+            if function is original:
+                setattr(module, key, replacement)
+    try:
+        yield
+    finally:
+        for module, key, function in before:
+            setattr(module, key, function)
+
+
+def measured(R: sp.csr_matrix, problem: problems.Problem, factors: int, iterations: int, n_threads: int) -> Fit:
+    """Return what a fit for so many threads takes on one."""
+    import fastals
+
+    model = fastals.ImplicitALS(
+        factors,
+        alpha=problem.alpha,
+        regularization=problem.regularization,
+        iterations=iterations,
+        n_threads=n_threads,
+        random_state=0,
+    )
+    clock, replacements = Clock(), {}
+    for part, names in PARTS.items():
+        for name in names:
+            home, _, attribute = name.rpartition(".")
+            if hasattr(sys.modules.get(f"fastals.{home}"), attribute):
+                replacements[name] = clock.timed(part, getattr(sys.modules[f"fastals.{home}"], attribute))
+    with replaced({**replacements, "engine.threads.spread": clock.spread}):
+        model.fit(R)
+    return clock.fit()
+
+
+def lateness() -> float:
+    """Return how long after the call of a launch its second thread begins: the median of 200."""
+    from fastals.engine.threads import spread
+
+    def one() -> float:
+        came, caller = Event(), get_ident()
+        at: list[float] = []
+
+        def work(counter: np.ndarray) -> None:
+            if get_ident() == caller:
+                came.wait(1.0)
+            else:
+                at.append(time.perf_counter())
+                came.set()
+
+        begin = time.perf_counter()
+        spread(work, 2)
+        return at[0] - begin if at else 1.0
+
+    return statistics.median(one() for _ in range(200))
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Print the parts of each cell, and what they allow."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--cells", nargs="+", default=CELLS, help="problem:factors:iterations")
+    parser.add_argument("--fits", type=int, default=5, help="fits of each cell")
+    options = parser.parse_args(argv)
+    limit_blas()
+    late = lateness()
+    print(f"a helping thread begins {late * 1e6:.0f} us after the call of a launch")
+    for cell in options.cells:
+        name, factors, iterations = cell.split(":")
+        problem = problems.load(name)
+        arguments = problem.R, problem, int(factors), int(iterations)
+        measured(*arguments, 1)  # compiles
+        fits = sorted((measured(*arguments, 1) for _ in range(options.fits)), key=lambda fit: fit.serial / fit.total)
+        fit = fits[len(fits) // 2]
+        print(f"\n{cell}: {fit.serial * 1e3:.2f} of {fit.total * 1e3:.1f} ms serial, {fit.serial / fit.total:.1%}")
+        for part, seconds in sorted(fit.parts.items(), key=lambda item: -item[1]):
+            if seconds > 1e-3 * fit.total:
+                print(f"    {part:24s}{seconds * 1e3:10.2f} ms{seconds / fit.total:8.1%}")
+        for cores in CORES:
+            wide = [measured(*arguments, cores) for _ in range(1 + options.fits // 2)]
+            gain = statistics.median(one.total / one.on(cores, late) for one in wide)
+            amdahl = 1 / (fit.serial / fit.total + (1 - fit.serial / fit.total) / cores)
+            print(f"    on {cores} cores: {amdahl:.1f}x by Amdahl's law, {gain:.1f}x predicted", flush=True)
+
+
+if __name__ == "__main__":
+    main()
