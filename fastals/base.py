@@ -23,10 +23,10 @@ from .engine.problem import BACKGROUND, MOST_FACTORS, OFFSET, Cells, Failure, Mo
 from .engine.simd.target import padded
 from .engine.sketch import sketch
 from .engine.sweep import solver_here
-from .engine.threads import available
+from .engine.threads import available, choose
 from .errors import solve_error, tell
 from .fitted import Fitted, Rows, Side, SideName
-from .objectives import Objective
+from .objectives import Objective, Statistics
 from .progress import Progress, logger
 from .state import Stateful
 from .validation import (
@@ -314,11 +314,8 @@ class Base(Stateful):
         """Return the record of a fit."""
         checked = self._check()
         k = checked.factors
-        cells = self._interactions(R, checked.dtype, weights=weights, **columns)
-        if cells.nnz == 0:
-            raise ValueError(f"R of shape {cells.shape} has no entries to learn from: at least one is wanted")
-        objective = self._objective(cells)
-        statistics = objective.learn(cells)
+        with choose(checked.n_threads):
+            cells, objective, statistics = self._read(R, checked.dtype, weights, columns)
         (n_users, n_items), width = cells.shape, k + objective.biases
         model = Model(
             users=objective.user_problem(cells.by_user, statistics),
@@ -397,6 +394,16 @@ class Base(Stateful):
                 report.close()
         tell(failure, {"user": cells.by_user, "item": cells.by_item}, unusual, checked.dtype)
         return record(model.X, model.Y)
+
+    def _read(
+        self, R: MatrixLike, dtype: np.dtype, weights: MatrixLike | None, columns: Columns
+    ) -> tuple[Interactions, Objective, Statistics]:
+        """Return the interactions of a fit, and what follows from them."""
+        cells = self._interactions(R, dtype, weights=weights, **columns)
+        if cells.nnz == 0:
+            raise ValueError(f"R of shape {cells.shape} has no entries to learn from: at least one is wanted")
+        objective = self._objective(cells)
+        return cells, objective, objective.learn(cells)
 
     def _leave(self, left: Fitted) -> None:
         """Keep what an interrupted fit has, where there is nothing yet, and say so."""

@@ -50,7 +50,7 @@ LAYERS = [
     {"engine.alternation"},
     {"engine.sweep"},
     {"engine.rows.long_rows", "engine.rows.blocked_rows", "engine.rows.single_row"},
-    {"engine.rows.solve", "engine.loss", "engine.topk", "engine.smallest", "engine.products"},
+    {"engine.rows.solve", "engine.loss", "engine.topk", "engine.smallest", "engine.products", "engine.transposition"},
     {"engine.rows.precision"},
     {"engine.rows.primal", "engine.rows.dual", "engine.rows.cg"},
     {"engine.rows.diagonal", "engine.basis", "engine.equations", "engine.fallback"},

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 import fastals
 from fastals import ImplicitALS, WeightedALS, warmup
-from fastals.engine import basis, loss, sweep
+from fastals.engine import basis, loss, sweep, transposition
 from fastals.engine.alternation import Alternation
 from tests.helpers import (
     CASES,
@@ -394,6 +394,7 @@ def test_warmup_compiles_all_that_any_model_needs(dtype):
     warmup(dtype)
     of_sweep = (sweep._solve_blocks, sweep.solve_batches)
     kernels = (*of_sweep, loss._observed, loss._squares, basis._gram_bands, basis._rotate_blocks)
+    kernels += (transposition._count, transposition._place)
     before = [len(kernel.signatures) for kernel in kernels]
     assert 0 not in before
     R = example()

@@ -67,6 +67,19 @@ def test_no_control_group(monkeypatch):
     assert threads._cgroup_quota.__wrapped__() == threads.UNLIMITED
 
 
+def test_a_choice_of_threads_holds_inside_and_for_one_python_thread():
+    assert threads.chosen() == threads.available()
+    other = []
+    with threads.choose(7):
+        with threads.choose(3):
+            assert threads.chosen() == 3
+        assert threads.chosen() == 7
+        beside = threading.Thread(target=lambda: other.append(threads.chosen()))
+        beside.start()
+        beside.join()
+    assert other == [threads.chosen()] == [threads.available()]
+
+
 @pytest.mark.parametrize("n_threads", [1, 2, 5])
 def test_work_runs_on_that_many_threads_with_one_counter(n_threads):
     calls, all_here = [], threading.Barrier(n_threads)

@@ -9,7 +9,10 @@ from typing import Any
 import numpy as np
 from scipy import sparse
 
+from ..engine.fallback import is_plain
 from ..engine.problem import MOST_ROWS, Cells
+from ..engine.threads import chosen
+from ..engine.transposition import transposed
 from .events import Events, cast_values
 from .types import MatrixLike
 
@@ -118,6 +121,8 @@ def csr_of(cells: Cells, data: np.ndarray, shape: Shape) -> sparse.csr_array:
 
 def transpose(cells: Cells, shape: Shape) -> Cells:
     """Return the entries column by column."""
+    if not is_plain("auto"):
+        return transposed(cells, shape[1], chosen())
     one_value, one_weight = len(cells.values) == 1, len(cells.weights) == 1
     # One number for all needs no carrying over; a byte an entry is what SciPy then still moves.
     payload = cells.values if not one_value else np.broadcast_to(np.ones(1, np.int8), len(cells.indices))

@@ -12,10 +12,12 @@ import contextlib
 import math
 import os
 from _thread import LockType, allocate_lock, start_new_thread
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import cache, partial
 from pathlib import Path
 from queue import SimpleQueue
+from threading import local
 from typing import Any
 
 import numpy as np
@@ -36,6 +38,26 @@ def available() -> int:
     """CPUs that this process may use: its affinity, cut to the quota of its control group (rounded up)."""
     cpus = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return max(1, min(cpus, _cgroup_quota()))
+
+
+_choice = local()
+
+
+def chosen() -> int:
+    """Threads for work on data: as many as `choose` says in this Python thread, else all that are available."""
+    number: int | None = getattr(_choice, "number", None)
+    return available() if number is None else number
+
+
+@contextmanager
+def choose(number: int) -> Iterator[None]:
+    """Within the context, work on data takes so many threads. Containers of data have no parameter for it."""
+    before: int | None = getattr(_choice, "number", None)
+    _choice.number = number
+    try:
+        yield
+    finally:
+        _choice.number = before
 
 
 @cache
