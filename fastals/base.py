@@ -346,17 +346,7 @@ class Base(Stateful):
                 stop = bool(callback(iteration, self._with(seen[0])))
             return stop or (iteration > 0 and history[-2] - loss <= checked.tol * history[-2] and checked.tol > 0)
 
-        run: Callable[..., Failure | None]
-        half_step = self._half_step(objective, width)
-        if half_step is not None:
-            unusual: dict[str, Unusual] = {}
-            draw, run = (
-                partial(plain_fit.start, model, checked.rng, objective.nonnegative),
-                partial(plain_fit.fit, model, half_step, unusual),
-            )
-        else:
-            alternation = engine.Alternation(model, checked.solver, checked.n_threads, where)
-            draw, run, unusual = partial(sketch, alternation, checked.rng), alternation.fit, alternation.unusual
+        draw, run, unusual = self._loop(model, objective, checked, where)
         file, found, keep = None, None, None
         if request is not None:
             plainly = {"solver": "plain"} if self._plain else {}
@@ -404,6 +394,18 @@ class Base(Stateful):
             raise ValueError(f"R of shape {cells.shape} has no entries to learn from: at least one is wanted")
         objective = self._objective(cells)
         return cells, objective, objective.learn(cells)
+
+    def _loop(
+        self, model: Model, objective: Objective, checked: _Checked, where: engine.Where
+    ) -> tuple[Callable[[], engine.Begin], Callable[..., Failure | None], dict[str, Unusual]]:
+        """Return what draws a start, what iterates, and how many rows of each side are to be told of."""
+        half_step = self._half_step(objective, model.width)
+        if half_step is None:
+            alternation = engine.Alternation(model, checked.solver, checked.n_threads, where)
+            return partial(sketch, alternation, checked.rng), alternation.fit, alternation.unusual
+        unusual: dict[str, Unusual] = {}
+        draw = partial(plain_fit.start, model, checked.rng, objective.nonnegative)
+        return draw, partial(plain_fit.fit, model, half_step, unusual), unusual
 
     def _leave(self, left: Fitted) -> None:
         """Keep what an interrupted fit has, where there is nothing yet, and say so."""
