@@ -289,7 +289,7 @@ RATING_CANDIDATES = 40
 
 def ratings_100k(folder: Path) -> Interactions:
     """MovieLens 100K, in the order of its file."""
-    return read_ratings(folder / "ml-100k" / "u.data", "ml-100k")
+    return read_ratings(folder / "ml-100k" / "u.data", "u.data")
 
 
 def ratings_1m(folder: Path) -> Interactions:
