@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import pairwise
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 
+from ..engine.problem import Cells
 from ..engine.turned import turn
 from .events import Events
 from .ids import Ids
@@ -17,8 +20,9 @@ from .matrix import cells_of_events
 from .store import Building
 from .tables import last_of_each
 
+T = TypeVar("T")
 ROWS = 1 << 22  # events in a block
-_BYTES = 80  # of memory for an event while it is sorted
+_BYTES = 80  # of memory for an event while it is sorted, of two ranges at the same time
 _FEWEST = 1 << 16  # events that are sorted at a time, however little memory there is
 _UNITS = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9, "T": 10**12}
 _UNITS |= {f"{unit}I": 1024**power for power, unit in enumerate("KMGT", start=1)}
@@ -199,16 +203,32 @@ def _write_by_user(store: Building, shape: tuple[int, int], dtype: np.dtype, row
     """Write the matrix by user; return its `indptr`."""
     indptr = np.zeros(shape[0] + 1, np.int64)
     indices, values = store.column("by_user_indices", np.int32), store.column("by_user_values", dtype)
-    names = ("event_users", "event_items", "event_values")
-    for begin, end, (users, items, counted) in _by_range(store, shape[0], rows, names):
+
+    def summed(begin: int, end: int, columns: list[np.ndarray]) -> tuple[int, int, Cells]:
         # The same code as in memory, and the events in the same order: the same sums to the bit.
-        cells = cells_of_events(Events(users, items, counted), shape)
+        return begin, end, cells_of_events(Events(columns[0], columns[1], columns[2]), shape)
+
+    ranges = _by_range(store, shape[0], rows, ("event_users", "event_items", "event_values"))
+    for begin, end, cells in _by_two_threads(summed, ranges):
         indptr[begin + 1 : end + 1] = indptr[begin] + cells.indptr[begin + 1 : end + 1]
         indices.append(cells.indices)
         values.append(cells.all_values)
     store.column("by_user_indptr", np.int64, indptr)
     _compact(store, "by_user_values")
     return indptr
+
+
+def _by_two_threads(work: Callable[..., T], ranges: Iterator[tuple[Any, ...]]) -> Iterator[T]:
+    """Yield the results in order, while two of them at most are worked on."""
+    with ThreadPoolExecutor(2) as pool:
+        waiting: deque[Future[T]] = deque()
+        for given in ranges:
+            waiting.append(pool.submit(work, *given))
+            del given  # two ranges fit in memory, not three
+            if len(waiting) == 2:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
 
 
 def _write_by_item(store: Building, shape: tuple[int, int], indptr: np.ndarray, memory: int) -> None:
