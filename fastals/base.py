@@ -340,8 +340,6 @@ class Base(Stateful):
             if report is not None and first_call:
                 report(iteration, loss)
             if callback is not None and first_call:
-                if file is not None:
-                    file.wait(stacklevel=7)
                 seen[:] = [record(model.X.copy(), model.Y.copy())]
                 stop = bool(callback(iteration, self._with(seen[0])))
             return stop or (iteration > 0 and history[-2] - loss <= checked.tol * history[-2] and checked.tol > 0)
@@ -353,23 +351,17 @@ class Base(Stateful):
             identity = identity_of(
                 type(self).__name__, self.get_params() | plainly, objective, statistics, cells, start
             )
-            file = Checkpoint(request, identity, model, checked.iterations)
+            file = Checkpoint(request, identity, model, checked.iterations, beside=callback is None)
             found = file.resume()
         begin = starts.begin(model, draw, start, objective, cells) if found is None else found.begin
         if found is not None:
             history += found.losses[:-1]
         if file is not None:
-            keep = partial(file.keep, begin, history)
+            keep, run = partial(file.keep, begin, history), file.waited_for(run)
         report = Progress(checked.iterations, done=len(history)) if progress else None
         try:
             failure = run(begin, checked.iterations, after, keep)
-            if file is not None:
-                file.wait()
-        except BaseException as error:
-            if file is not None:
-                file.close()
-            if not isinstance(error, KeyboardInterrupt):
-                raise
+        except KeyboardInterrupt:
             if not seen and file is not None and self._fitted is None:
                 with suppress(OSError, ValueError):
                     found = file.read()

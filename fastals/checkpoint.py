@@ -12,10 +12,11 @@ import numbers
 import os
 import warnings
 import zlib
+from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import numba
 import numpy as np
@@ -31,6 +32,8 @@ from .objectives import Objective, Statistics
 from .validation import check_integer, check_option
 
 __all__ = ["Checkpoint", "Request", "identity_of", "requested"]
+
+T = TypeVar("T")
 
 FORMAT = 1
 # Parameters that a fit may go on with whatever they were. They do not change the bits of an iteration.
@@ -82,12 +85,17 @@ class Checkpoint:
         Its panels are written, and filled by `read`.
     iterations : int
         What the fit is to have in the end.
+    beside : bool, default True
+        Whether a file may be written while the fit goes on. A callback wants to find the one of its iteration.
     """
 
-    def __init__(self, request: Request, identity: dict[str, Any], model: Model, iterations: int) -> None:
+    def __init__(
+        self, request: Request, identity: dict[str, Any], model: Model, iterations: int, beside: bool = True
+    ) -> None:
         self._path, self._every, self._errors = request
         self._identity, self._model, self._iterations = identity, model, iterations
         self.environment = environment()
+        self._beside = beside and model.X.nbytes + model.Y.nbytes <= COPIED
         self._writing: tuple[int, Meanwhile] | None = None  # the iterations of a file that may not be there yet
 
     def resume(self) -> Found | None:
@@ -114,7 +122,6 @@ class Checkpoint:
 
     def read(self, warn: bool = False) -> Found | None:
         """Fill the panels from the file, if there is one; raise as `resume` does where it is not of this fit."""
-        self.close()
         try:
             header, arrays = storage.read(self._path, NAMES)
         except FileNotFoundError:
@@ -164,7 +171,7 @@ class Checkpoint:
         return Found(begin, losses.tolist())
 
     def keep(self, begin: Begin, losses: list[float], reached: Reached) -> None:
-        """Write the file, if it is time to; it may not be there before `wait` returns.
+        """Write the file, if it is time to; it may not be there before the next call, or the end of `waited_for`.
 
         Parameters
         ----------
@@ -182,11 +189,10 @@ class Checkpoint:
         done = reached.iteration + 1
         if done % self._every and done != self._iterations:
             return
-        self.wait(stacklevel=7)
+        self._wait(stacklevel=8)
         model = self._model
-        small = model.X.nbytes + model.Y.nbytes <= COPIED
         panels = {"users": model.X[:, : model.width], "items": model.Y[:, : model.width]}
-        arrays = {name: panel.copy() if small else panel for name, panel in panels.items()}
+        arrays = {name: panel.copy() if self._beside else panel for name, panel in panels.items()}
         arrays["losses"] = np.array([*losses, reached.loss])
         arrays |= {f"ridge_{side}": ridge for side, ridge in reached.ridges.items()}
         header = {
@@ -197,12 +203,28 @@ class Checkpoint:
             "done": begin.done,
         }
         self._writing = done, Meanwhile(partial(storage.write, self._path, header, arrays))
-        if small:
+        if self._beside:
             self._writing[1].start()
         else:
-            self.wait(stacklevel=7)
+            self._wait(stacklevel=8)
 
-    def wait(self, stacklevel: int = 5) -> None:
+    def waited_for(self, run: Callable[..., T]) -> Callable[..., T]:
+        """Return a function that runs as `run` and returns, or raises, when the latest file is there."""
+
+        def call(*arguments: Any) -> T:
+            try:
+                outcome = run(*arguments)
+                self._wait(stacklevel=6)
+                return outcome
+            except BaseException:
+                if self._writing is not None:
+                    with suppress(Exception):  # the fit ends for another reason
+                        self._writing[1].wait()
+                raise
+
+        return call
+
+    def _wait(self, stacklevel: int) -> None:
         """Return when the latest file is there; raise or warn, from so many calls above, where it cannot be written."""
         if self._writing is None:
             return
@@ -221,12 +243,6 @@ class Checkpoint:
             )
             raised.errno = error.errno
             raise raised from error
-
-    def close(self) -> None:
-        """Wait for the latest file, whatever comes of it: the fit ends for another reason."""
-        if self._writing is not None:
-            with suppress(Exception):
-                self._writing[1].wait()
 
     def _try_out(self) -> None:
         """Reserve a file of the size that is to come, and give it back."""
