@@ -65,8 +65,8 @@ def refresh() -> None:
 with TestClient(app) as client, ThreadPoolExecutor(4) as requests:
     old, nightly = serving, threading.Thread(target=refresh)
     nightly.start()
-    answers = list(requests.map(client.get, [f"/customers/c{number}" for number in range(200)]))
-    baskets = [{"items": [f"p{number}", "soap"]} for number in range(100)]
+    answers = list(requests.map(client.get, [f"/customers/c{number}" for number in range(60)]))
+    baskets = [{"items": [f"p{number}", "soap"]} for number in range(30)]
     answers += requests.map(lambda basket: client.post("/baskets", json=basket), baskets)
     nightly.join()
     assert serving is not old
