@@ -66,9 +66,11 @@ class Layout(NamedTuple):
         paths = f"[{', '.join(quoted(glob.escape(file)) for file in files)}]"
         if self.format == "parquet":
             return f"read_parquet({paths}, hive_partitioning=false)"
-        packed = f"compression={quoted(self.compression)}"
         if self.format == "json":
-            return f"read_ndjson_objects({paths}, {packed})"
+            # Before version 2.0 DuckDB has another word here than for CSV.
+            compression = "uncompressed" if self.compression == "none" else self.compression
+            return f"read_ndjson_objects({paths}, compression={quoted(compression)})"
+        packed = f"compression={quoted(self.compression)}"
         columns = ", ".join(f"{quoted(label)}: 'VARCHAR'" for label in self.columns)
         return (
             f"read_csv({paths}, auto_detect=false, strict_mode=true, hive_partitioning=false, {packed}, quote='\"', "
