@@ -172,8 +172,8 @@ class Base(Stateful):
         ----------
         R : sparse matrix or array, array_like of shape (n_users, n_items), list of tuples, Interactions, table
             Users are rows, items columns; a tuple is (user, item, value). For a table of pandas, polars or Arrow see
-            `columns`. A canonical CSR matrix of the model's dtype is kept, not copied: do not change it in place while
-            the model is used, which looks there for what users have.
+            `columns`. The values of a canonical CSR matrix of the model's dtype are kept, not copied: do not change
+            them in place while the model is used.
         y : None
             Not used; here for scikit-learn, which passes it.
         weights : sparse matrix with the entries of R, or array_like, optional

@@ -64,12 +64,13 @@ def test_one_number_stands_for_equal_values():
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-def test_canonical_csr_is_not_copied(dtype):
+def test_values_of_a_canonical_csr_are_not_copied(dtype):
     R = stored(example(), dtype)
     for matrix in (R, sparse.csr_matrix(R)):
         cells = Interactions(matrix, dtype).by_user
         assert np.shares_memory(cells.values, matrix.data)
-        assert np.shares_memory(cells.indices, matrix.indices)
+        for part in (cells.indices, cells.indptr):  # who changes them later must not lead a kernel outside
+            assert not np.shares_memory(part, matrix.indices) and not np.shares_memory(part, matrix.indptr)
 
 
 def test_kernels_get_contiguous_arrays():

@@ -421,3 +421,25 @@ def test_events_of_a_copy_are_its_own(cls):
 
 def test_a_copy_of_what_is_not_fitted():
     assert copy.copy(ImplicitALS(factors=5)).get_params() == ImplicitALS(factors=5).get_params()
+
+
+def test_a_matrix_that_is_changed_in_place_after_a_fit_leads_no_kernel_outside():
+    R = stored(example(), "float32")
+    model = fastals.ImplicitALS(4, iterations=2, random_state=0).fit(R)
+    ids, _ = model.recommend(n=5)
+    R.indices[:] = 2**30
+    R.indptr[1:] = 2**30
+    np.testing.assert_array_equal(model.recommend(n=5)[0], ids)
+    model.update(1, 2).partial_fit_items([0], np.ones((len(model.user_factors_), 1)))
+    assert np.isfinite(model.item_factors_).all()
+
+
+def test_a_callback_may_change_the_matrix():
+    R = stored(example(), "float32")
+    wanted = fastals.ImplicitALS(4, iterations=3, random_state=0).fit(R).user_factors_
+
+    def spoil(iteration, model):
+        R.indices[:] = 2**30
+
+    spoilt = fastals.ImplicitALS(4, iterations=3, random_state=0).fit(R, callback=spoil)
+    np.testing.assert_array_equal(spoilt.user_factors_, wanted)

@@ -30,7 +30,7 @@ def read_matrix(
     weights: MatrixLike | None = None,
     sizes: tuple[int | None, int | None] = (None, None),
 ) -> tuple[Cells, Shape]:
-    """Return a matrix as compressed rows. A canonical CSR matrix of `dtype` is kept, not copied.
+    """Return a matrix as compressed rows. The values of a canonical CSR matrix of `dtype` are kept, not copied.
 
     `missing` and `weights` are as in `Interactions`; `sizes` are the numbers of users and items where they are known.
     """
@@ -61,9 +61,22 @@ def read_matrix(
     one = np.ones(1, dtype)
     kept = one if ordered is None else _compact(_cast_finite(matrix, ordered, dtype, "weights", minimum=0.0))
     # Contiguous, as kernels want it: SciPy keeps a column of a table of pairs as it is.
-    indptr, indices = np.ascontiguousarray(matrix.indptr, np.int64), np.ascontiguousarray(matrix.indices, np.int32)
+    indptr, indices = (
+        _own(np.ascontiguousarray(part, kind), R)
+        for part, kind in ((matrix.indptr, np.int64), (matrix.indices, np.int32))
+    )
     shape = int(matrix.shape[0]), int(matrix.shape[1])
     return Cells(*map(unlocked, (indptr, indices, _compact(values), kept))), shape
+
+
+def _own(places: np.ndarray, R: Any) -> np.ndarray:
+    """Return a copy of places in a matrix, if they are the caller's: who changes them later must not mislead a kernel.
+
+    Read-only arrays stay as they are, such as those of mapped files, which may be larger than memory.
+    """
+    theirs = (getattr(R, name, None) for name in ("indptr", "indices", "row", "col"))
+    shared = any(isinstance(part, np.ndarray) and np.may_share_memory(places, part) for part in theirs)
+    return places.copy() if shared and places.flags.writeable else places
 
 
 class _Unlocked:
