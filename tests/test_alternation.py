@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from fastals import ImplicitALS
 from fastals.engine import alternation
 from fastals.engine.alternation import Alternation, Begin
 from fastals.engine.problem import Failure, first_failure
@@ -78,3 +79,43 @@ def test_from_a_solved_start_a_fit_goes_on_as_if_it_had_not_paused(monkeypatch):
             begin = Begin("solved", iterations)
         last.append(reports[-1][1])
     np.testing.assert_allclose(*last, rtol=1e-9)
+
+
+def test_iterations_that_do_not_balance_come_after_the_first_ones(monkeypatch):
+    settled = []
+    half_step = Alternation._half_step
+
+    def recorded(self, side, plan, **others):
+        settled.append(others.get("settled", False))
+        return half_step(self, side, plan, **others)
+
+    monkeypatch.setattr(Alternation, "_half_step", recorded)
+    loop = Alternation(a_model(example(), 3), "auto", 1)
+    loop.fit(sketch(loop, np.random.default_rng(0)), 10, lambda *report: False)
+    early, full, late = [False] * 5, [False] * 2, [True] * 2
+    assert settled == [*early, *late, *full, *late * 3, *full, *late, False]
+
+
+@pytest.mark.parametrize("solver", ["auto", "cholesky"])
+@pytest.mark.parametrize(
+    "params",
+    [
+        {"regularization_exponent": 0.0, "popularity_exponent": 0.0},
+        {"regularization_exponent": 1.0, "popularity_exponent": 0.0},
+        {"regularization_exponent": 0.0, "popularity_exponent": 0.5},
+    ],
+)
+def test_a_fit_that_seldom_balances_has_the_loss_of_one_that_always_does(solver, params, monkeypatch):
+    monkeypatch.setattr(alternation, "WHITENED", 1)
+    rng = np.random.default_rng(3)
+    R = (rng.random((150, 90)) < rng.random((150, 1)) * 0.3) * rng.integers(1, 5, (150, 90)).astype(float)
+    R[:, 0] = 1.0
+    losses = {}
+    for every in (1, alternation.EVERY):
+        monkeypatch.setattr(alternation, "EVERY", every)
+        losses[every] = ImplicitALS(
+            12, alpha=2.0, unobserved_weight=0.5, regularization=0.1, solver=solver, random_state=0, **params
+        ).fit(R)
+    always, seldom = (np.array(model.loss_history_) for model in losses.values())
+    assert not np.array_equal(always, seldom)
+    np.testing.assert_allclose(seldom[-1], always[-1], rtol=1e-4)

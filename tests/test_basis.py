@@ -74,6 +74,16 @@ def test_rotation_is_a_product_and_keeps_the_padding(n, width, dtype):
     assert not rotated[:, width:].any()
 
 
+@given(n=st.integers(1, 130), width=st.integers(1, 150), dtype=dtypes)
+def test_a_triangular_rotation_has_the_bits_of_a_full_one(n, width, dtype):
+    Y, T = panel(n, width, dtype), np.random.default_rng(2).standard_normal((width, width))
+    for shape, matrix in ((basis.UPPER, np.triu(T)), (basis.LOWER, np.tril(T))):
+        full, triangular = Y.copy(), Y.copy()
+        basis.rotate(full, matrix, 2)
+        basis.rotate(triangular, matrix, 2, shape)
+        assert np.array_equal(full, triangular)
+
+
 def test_a_rotated_row_does_not_depend_on_its_neighbours():
     Y, T = panel(150, 20, np.float32), np.random.default_rng(2).standard_normal((20, 20))
     alone = Y[70:71].copy()
@@ -166,10 +176,10 @@ def test_whitening_survives_a_gram_matrix_that_rounding_has_made_indefinite(lowe
 
 
 @pytest.mark.parametrize("n", [1, 63, 64, 65, 131, 200])
-def test_lower_inverse(n):
+def testlower_inverse(n):
     rng = np.random.default_rng(n)
     L = np.linalg.cholesky(np.cov(rng.standard_normal((n, 3 * n))).reshape(n, n) + np.eye(n))
-    inverse = basis._lower_inverse(L)
+    inverse = basis.lower_inverse(L)
     assert np.array_equal(inverse, np.tril(inverse))
     assert np.abs(inverse @ L - np.eye(n)).max() <= n * np.finfo(np.float64).eps * np.linalg.cond(L)
 

@@ -110,6 +110,7 @@ def half_step(
     solve: Solve | None = None,
     longest: np.floating | None = None,
     eps: float | None = None,
+    mend: bool = True,
 ) -> Outcome:
     """Solve every row of `problem` for the fixed panel `Y` into the panel `X`; of many solutions the smallest.
 
@@ -134,6 +135,9 @@ def half_step(
         As of `panel.largest_square`, of `Y`, where it is known.
     eps : float, optional
         Of the dtype in which problem and panel came, if that was another one.
+    mend : bool
+        False: leave rows as the kernels do, and say so in their status. `Y` may then be in any basis in which the
+        background is diagonal, with any numbers g.
 
     Returns
     -------
@@ -146,6 +150,8 @@ def half_step(
     if longest is None and not is_uniform(problem):
         longest = largest_square(Y)
     plan = plan._replace(bounds=bounds_for(problem, longest))
+    if not mend:
+        return solve(problem, Y, g, width, X, plan)
     directions = weak_directions(Y, g, width, eps)
     free = without_ridge(problem.rows, g.max(), eps) & (problem.cells.counts > 0)
     if directions is None or not free.any():
