@@ -343,3 +343,29 @@ def test_a_forked_child_does_not_wait_for_a_thread_that_it_does_not_have():
     go_on.set()
     call.wait()
     assert os.waitstatus_to_exitcode(status) == 7
+
+
+@pytest.mark.parametrize("n_threads", [1, 2, 5])
+def test_parts_are_all_rows_once(n_threads, monkeypatch):
+    monkeypatch.setattr(threads, "SHARE", 10)
+    for length, width in ((0, 3), (1, 100), (7, 3), (50, 2)):
+        times = np.zeros(length, np.int64)
+        parts = []
+
+        def work(rows, times=times, parts=parts):
+            parts.append(rows)
+            times[rows] += 1
+
+        threads.in_parts(work, length, width, n_threads)
+        assert (times == 1).all()
+        assert len(parts) == max(1, min(n_threads, length * width // 10))
+
+
+def test_an_error_in_a_part_is_raised(monkeypatch):
+    monkeypatch.setattr(threads, "SHARE", 1)
+
+    def fail(rows):
+        raise ValueError(f"rows from {rows.start}")
+
+    with pytest.raises(ValueError, match="rows from"):
+        threads.in_parts(fail, 10, 1, 3)

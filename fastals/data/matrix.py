@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import numbers
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,7 @@ from scipy import sparse
 
 from ..engine.fallback import is_plain
 from ..engine.problem import MOST_ROWS, Cells
-from ..engine.threads import chosen
+from ..engine.threads import chosen, in_parts
 from ..engine.transposition import transposed
 from .events import Events, cast_values
 from .types import MatrixLike
@@ -189,7 +190,14 @@ def _fault_of_pointers(R: Any) -> str:
 
 def _outside(places: np.ndarray, size: int) -> bool:
     # As unsigned, negative numbers are the largest: one pass.
-    return places.size > 0 and int(places.view(f"u{places.itemsize}").max()) >= size
+    return places.size > 0 and max(_of_parts(np.max, places.view(f"u{places.itemsize}"))) >= size
+
+
+def _of_parts(function: Callable[[np.ndarray], Any], array: np.ndarray) -> list[Any]:
+    """Return a function of an array's parts, computed on all threads, in no order."""
+    found: list[Any] = []
+    in_parts(lambda part: found.append(function(array[part])), len(array), 1, chosen())
+    return found
 
 
 def checked_csr(name: str, R: Any) -> sparse.csr_array:
@@ -410,9 +418,7 @@ def _cast_finite(
 ) -> np.ndarray:
     """Return `values` as `dtype`, without a copy where they are; not finite or too small: the place is named."""
     cast = cast_values(values, dtype)
-    with np.errstate(over="ignore", invalid="ignore"):
-        # A sum is finite only if every term is: no array of flags for the usual case.
-        clean = np.isfinite(cast.sum(dtype=np.float64))
+    clean = all(_of_parts(_is_finite, cast))
     if clean and (minimum is None or cast.min(initial=minimum) >= minimum):
         return cast
     bad = ~np.isfinite(cast)
@@ -434,6 +440,15 @@ def _cast_finite(
     )
 
 
+def _is_finite(values: np.ndarray) -> bool:
+    """Tell whether all values are finite; their sum is finite only if every term is."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        return bool(np.isfinite(values.sum(dtype=np.float64)))
+
+
 def _compact(values: np.ndarray) -> np.ndarray:
     """One number instead of an array where all are equal: half the memory of the entries; else contiguous."""
-    return values[:1].copy() if values.size and values.min() == values.max() else np.ascontiguousarray(values)
+    alike = (
+        values.size > 0 and values[0] == values[-1] and all(_of_parts(lambda part: (part == values[0]).all(), values))
+    )
+    return values[:1].copy() if alike else np.ascontiguousarray(values)

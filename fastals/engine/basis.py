@@ -17,7 +17,7 @@ from .jit import inner, kernel, next_block
 from .panel import aligned_copy
 from .simd.kernels import multiply, scaled, strip_of
 from .simd.target import aligned_empty, in_strips, target
-from .threads import spread
+from .threads import in_parts, spread
 
 CHUNK = 128  # rows copied into strips at a time
 # Rows summed in the dtype of the panel before the sum is added in float64. With half as many a Gram matrix takes 3 to
@@ -61,7 +61,9 @@ def gram(panel: np.ndarray, weights: np.ndarray, width: int, n_threads: int) -> 
         _gram_bands(counter, panel, scales, len(weights) > 1, partial.reshape(-1), *buffers)
 
     spread(work, min(_threads_for(panel, n_threads), groups * n_bands))
-    return _mirrored(partial.sum(axis=0)[:width, :width])
+    total = np.empty((kp, kp))
+    in_parts(lambda rows: np.sum(partial[:, rows], axis=0, out=total[rows]), kp, groups * kp, n_threads)
+    return _mirrored(total[:width, :width])
 
 
 def _mirrored(upper: np.ndarray) -> np.ndarray:
@@ -261,7 +263,12 @@ def rotate(panel: np.ndarray, rotation: np.ndarray | None, n_threads: int, shape
     kp, strip, width = panel.shape[1], target().strip(panel.itemsize), len(rotation)
     flat = aligned_empty(kp * in_strips(kp, panel.dtype), panel.dtype)
     strips, whole = flat.reshape(-1, kp, strip), width // strip
-    strips[:whole, :width] = rotation[:, : whole * strip].reshape(width, whole, strip).swapaxes(0, 1)
+    given = rotation[:, : whole * strip].reshape(width, whole, strip).swapaxes(0, 1)
+
+    def put(part: slice) -> None:
+        strips[part, :width] = given[part]
+
+    in_parts(put, whole, width * strip, n_threads)
     strips[:whole, width:] = strips[whole:] = 0
     if whole * strip < width:
         strips[whole, :width, : width - whole * strip] = rotation[:, whole * strip :]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from .simd.target import CACHE_LINE, aligned_empty, padded
+from .threads import in_parts
 
 
 def aligned_zeros(shape: int | tuple[int, ...], dtype: np.dtype) -> np.ndarray:
@@ -49,9 +50,11 @@ def as_panel(factors: np.ndarray, extra: np.ndarray | None = None) -> np.ndarray
     return panel
 
 
-def largest_square(panel: np.ndarray) -> np.floating:
+def largest_square(panel: np.ndarray, n_threads: int = 1) -> np.floating:
     """Return the largest squared length of a row, in the dtype of the panel."""
-    largest: np.floating = np.einsum("nk,nk->n", panel, panel).max()
+    squares = np.empty(len(panel), panel.dtype)
+    in_parts(lambda rows: np.einsum("nk,nk->n", panel[rows], panel[rows], out=squares[rows]), *panel.shape, n_threads)
+    largest: np.floating = squares.max()
     return largest
 
 

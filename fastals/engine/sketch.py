@@ -8,6 +8,7 @@ from . import basis
 from .alternation import Alternation, Begin
 from .plan import plan_for
 from .problem import BACKGROUND
+from .threads import in_parts
 
 POWER_STEPS = 2
 # Root mean square of the users' factors. Large, so that the ridge hardly counts when the items are solved: at k = 1024
@@ -63,8 +64,7 @@ def sketch(alternation: Alternation, rng: np.random.Generator) -> Begin:
     if not known:
         return Begin("absent")
     _guess(alternation, "user", factors)
-    X = model.X
-    X *= X.dtype.type(ENTRY * np.sqrt(factors))
+    _scale(model.X, ENTRY * np.sqrt(factors), alternation.n_threads)
     return Begin("guessed")
 
 
@@ -88,4 +88,10 @@ def _guess(alternation: Alternation, side: str, factors: int) -> None:
     squares = alternation.solve_rows(side, Y, np.full(Y.shape[1], total / factors, Y.dtype), plan).loss
     # After an overflow the half-steps name the first row that fails.
     if 0 < squares < np.inf:
-        X *= X.dtype.type(np.sqrt(len(X) / squares))
+        _scale(X, np.sqrt(len(X) / squares), alternation.n_threads)
+
+
+def _scale(panel: np.ndarray, factor: float, n_threads: int) -> None:
+    """Multiply a panel by a number."""
+    number = panel.dtype.type(factor)
+    in_parts(lambda rows: np.multiply(panel[rows], number, out=panel[rows]), *panel.shape, n_threads)

@@ -148,7 +148,7 @@ def half_step(
     if plan.sketch:
         return solve(problem, Y, g, width, X, plan)
     if longest is None and not is_uniform(problem):
-        longest = largest_square(Y)
+        longest = largest_square(Y, n_threads)
     plan = plan._replace(bounds=bounds_for(problem, longest))
     if not mend:
         return solve(problem, Y, g, width, X, plan)

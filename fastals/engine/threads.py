@@ -131,6 +131,41 @@ def spread(work: Callable[[np.ndarray], Any], n_threads: int) -> None:
         raise crew.error
 
 
+# Numbers that a pass over an array must have to be worth another thread: 0.1 ms of work.
+SHARE = 2**18
+
+
+def in_parts(work: Callable[[slice], Any], length: int, width: int, n_threads: int) -> None:
+    """Call `work` on parts of an array's rows, on up to `n_threads` threads at once.
+
+    For functions of NumPy that release the GIL, and that compute each row by itself, so that parts change no bits.
+
+    Parameters
+    ----------
+    work : callable
+        Is given the rows as a slice.
+    length, width : int
+        Rows, and numbers in each.
+    n_threads : int
+    """
+    parts = min(n_threads, length * width // SHARE)
+    if parts <= 1:
+        work(slice(0, length))
+        return
+    drawing = allocate_lock()
+
+    def draw(counter: np.ndarray) -> None:
+        while True:
+            with drawing:
+                part = int(counter[0])
+                counter[0] += 1
+            if part >= parts:
+                return
+            work(slice(length * part // parts, length * (part + 1) // parts))
+
+    spread(draw, parts)
+
+
 CLOSED = allocate_lock()
 
 
