@@ -81,7 +81,8 @@ def test_from_a_solved_start_a_fit_goes_on_as_if_it_had_not_paused(monkeypatch):
     np.testing.assert_allclose(*last, rtol=1e-9)
 
 
-def test_iterations_that_do_not_balance_come_after_the_first_ones(monkeypatch):
+@pytest.mark.parametrize("exponent", [0.0, 1.0])
+def test_iterations_that_do_not_balance_come_after_the_first_ones(exponent, monkeypatch):
     settled = []
     half_step = Alternation._half_step
 
@@ -90,9 +91,9 @@ def test_iterations_that_do_not_balance_come_after_the_first_ones(monkeypatch):
         return half_step(self, side, plan, **others)
 
     monkeypatch.setattr(Alternation, "_half_step", recorded)
-    loop = Alternation(a_model(example(), 3), "auto", 1)
+    loop = Alternation(a_model(example(), 3, regularization_exponent=exponent), "auto", 1)
     loop.fit(sketch(loop, np.random.default_rng(0)), 10, lambda *report: False)
-    early, full, late = [False] * 5, [False] * 2, [True] * 2
+    early, full, late = [False] * 5, [exponent == 0] * 2, [True] * 2
     assert settled == [*early, *late, *full, *late * 3, *full, *late, False]
 
 
@@ -111,9 +112,9 @@ def test_a_fit_that_seldom_balances_has_the_loss_of_one_that_always_does(solver,
     R = (rng.random((150, 90)) < rng.random((150, 1)) * 0.3) * rng.integers(1, 5, (150, 90)).astype(float)
     R[:, 0] = 1.0
     losses = {}
-    for every in (1, alternation.EVERY):
-        monkeypatch.setattr(alternation, "EVERY", every)
-        losses[every] = ImplicitALS(
+    for first in (100, alternation.FIRST):
+        monkeypatch.setattr(alternation, "FIRST", first)
+        losses[first] = ImplicitALS(
             12, alpha=2.0, unobserved_weight=0.5, regularization=0.1, solver=solver, random_state=0, **params
         ).fit(R)
     always, seldom = (np.array(model.loss_history_) for model in losses.values())

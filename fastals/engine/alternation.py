@@ -20,10 +20,10 @@ from .whitening import whitening
 # lower than without. Bounds of 0.5 to 1 differ by less than 0.1%, and a fit converges to the same loss.
 BEYOND = 0.7
 
-# Iterations that balance both sides, from the start of a fit, and how often a later one does. Sides that are balanced
-# once stay so nearly. With balance in each half-step the loss after 8 iterations is the same within 1e-4, after 15
-# within 6e-5, also at 256 factors with a ridge that differs from row to row. Without the later ones it is 7e-4 higher
-# after 8.
+# Iterations that balance both sides, from the start of a fit. Sides that are balanced once stay so nearly. Against
+# balance in each half-step, the loss of each iteration is the same within 1e-5 where all rows of a side have one
+# background and one ridge. Where they differ, it is 7e-4 higher after 8 iterations at 256 factors, unless every fourth
+# iteration balances: then it is 1e-4 after 8 and 6e-5 after 15.
 FIRST, EVERY = 3, 4
 # Factors from which half-steps take `whitening`. With fewer, eigenvectors cost less than one more rotation of a panel.
 WHITENED = 256
@@ -73,6 +73,7 @@ class Alternation:
         self._solve: dict[str, sweep.Solve] = {}
         self.unusual = {"user": Unusual(), "item": Unusual()}  # of the latest half-steps
         self.background = {side: bool(self.sides(side)[0].columns[:, BACKGROUND].any()) for side in ("user", "item")}
+        self.alike = all(_alike(self.sides(side)[0].rows[:, BACKGROUND:]) for side in ("user", "item"))
         # Gram matrices weighted by the ridge, of the panels that have only been rotated since it was computed.
         self._ridges: dict[str, np.ndarray] = {}
 
@@ -130,7 +131,7 @@ class Alternation:
         """Solve the users, where there is something to solve them for, then the items. Return as `_half_step`."""
         known, guessed = begin.users != "absent", begin.users == "guessed"
         age = begin.done + iteration
-        settled = age >= FIRST and age % EVERY != 0
+        settled = age >= FIRST and (self.alike or age % EVERY != 0)
         if iteration > 0 or not known:
             # Guessed users have had no half-step before that of the second iteration.
             plan = self._inner_plan("user", age - guessed)
@@ -169,7 +170,7 @@ class Alternation:
         failure, self.unusual[side] = first_failure(side, outcome.status), outcome.unusual
         reported = side == "item" or plan.finish  # else the ridge term would be computed for nothing
         # Rounding may take a loss of about 0 below it.
-        return failure, max(0.0, outcome.loss) + ridge(other, Y) if reported and not failure else 0.0
+        return failure, max(0.0, outcome.loss) + ridge(other, Y, self.n_threads) if reported and not failure else 0.0
 
     def _fix(self, Y: np.ndarray, weights: np.ndarray) -> np.ndarray:
         """Return the eigenvalues of the background of Y; rotate Y until the background is diagonal.
@@ -208,8 +209,7 @@ class Alternation:
         """
         problem, _, X, Y = self.sides(side)
         width, n_threads, (_, background, ridge) = self.model.width, self.n_threads, problem.rows[0].tolist()
-        alike = (problem.rows[:, BACKGROUND:] == problem.rows[0, BACKGROUND:]).all()
-        if width < WHITENED or background <= 0 or not alike:
+        if width < WHITENED or background <= 0 or not _alike(problem.rows[:, BACKGROUND:]):
             return None
         gram = basis.gram(Y, problem.columns[:, BACKGROUND], width, n_threads)
         found = whitening(gram, background, ridge, Y.dtype)
@@ -254,6 +254,11 @@ class Alternation:
         return basis.pad(g, Y)
 
 
+def _alike(rows: np.ndarray) -> bool:
+    """Tell whether all rows of an array are the same."""
+    return bool((rows == rows[0]).all())
+
+
 def _ratio(x: np.ndarray, y: np.ndarray) -> float | None:
     """Return x / y if both arrays are constant, else None."""
     return float(x[0]) / float(y[0]) if (x == x[0]).all() and (y == y[0]).all() else None
@@ -292,7 +297,7 @@ def fold_in(
 
 def loss(model: Model, n_threads: int) -> float:
     """Return the objective of the panels."""
-    total = ridge(model.users, model.X) + ridge(model.items, model.Y)
+    total = ridge(model.users, model.X, n_threads) + ridge(model.items, model.Y, n_threads)
     with biases_as_offsets(model.users, model.Y, model.bias):
         total += cells_and_background(model.users, model.X, model.Y, model.width, n_threads)
     return total
