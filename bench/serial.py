@@ -1,12 +1,13 @@
 """How much of a fit runs on one thread: `python -m bench.serial [--cells lastfm-2k:32:2 ...] [--fits 5]`.
 
-A fit on one thread is timed twice over: what it spends inside of `fastals.engine.threads.spread`, which more threads
-would share, and what it spends outside, part by part. Nothing in the library is instrumented: functions are replaced
-from here. Seconds are CPU time of the fit's thread, medians over the fits.
+A fit lays its work out for 16 threads, and runs here on one. Timed are what it spends within launches of several
+threads, by `fastals.engine.threads.spread`, and what it spends otherwise, part by part. Nothing in the library is
+instrumented: functions are replaced from here. Seconds are CPU time of the fit's thread, of the fit with the median
+share.
 
-What these figures allow on more cores is predicted: a fit lays its work out for so many threads, each launch is run
-here by one thread alone, and its time is divided by the threads that it asks for. Helping threads come as late as they
-do on this machine. Blocks are taken to spread evenly; `bench.balance` says how evenly.
+What these figures allow on more cores is predicted: the time of each launch is divided by the threads that it asks for.
+Helping threads come as late as they do on this machine. Blocks are taken to spread evenly; `bench.balance` says how
+evenly.
 """
 
 import argparse
@@ -32,7 +33,8 @@ CELLS = [
     *(f"ml-1m:{k}:{iterations}" for k in (64, 256, 1024) for iterations in (2, 15)),
     "synthetic-20m:64:2",
 ]
-REST, SWEEPS = "everything else", "within launches"
+LAID_OUT = 16
+REST, SWEEPS, ALONE = "everything else", "within launches", "launches of one thread"
 # Functions by part. The time of a function is that without the other functions that it calls.
 PARTS = {
     "transposition": ["data.matrix.transpose"],
@@ -100,7 +102,11 @@ class Clock:
         before = self.parts[SWEEPS]
         with self.within(SWEEPS):
             work(np.zeros(1, np.int64))
-        self.launches.append((self.parts[SWEEPS] - before, n_threads))
+        seconds = self.parts[SWEEPS] - before
+        if n_threads > 1:
+            self.launches.append((seconds, n_threads))
+        else:
+            self.parts[ALONE] += seconds
 
     def timed(self, part: str, function: Callable) -> Callable:
         """Return a function whose time belongs to `part`."""
@@ -115,7 +121,7 @@ class Clock:
     def fit(self) -> Fit:
         """Return what has been booked."""
         self._book()
-        del self.parts[SWEEPS]
+        self.parts.pop(SWEEPS, None)
         return Fit(dict(self.parts), self.launches)
 
     def _book(self) -> None:
@@ -205,8 +211,10 @@ def main(argv: list[str] | None = None) -> None:
         name, factors, iterations = cell.split(":")
         problem = problems.load(name)
         arguments = problem.R, problem, int(factors), int(iterations)
-        measured(*arguments, 1)  # compiles
-        fits = sorted((measured(*arguments, 1) for _ in range(options.fits)), key=lambda fit: fit.serial / fit.total)
+        measured(*arguments, LAID_OUT)  # compiles
+        fits = sorted(
+            (measured(*arguments, LAID_OUT) for _ in range(options.fits)), key=lambda fit: fit.serial / fit.total
+        )
         fit = fits[len(fits) // 2]
         print(f"\n{cell}: {fit.serial * 1e3:.2f} of {fit.total * 1e3:.1f} ms serial, {fit.serial / fit.total:.1%}")
         for part, seconds in sorted(fit.parts.items(), key=lambda item: -item[1]):
