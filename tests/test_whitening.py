@@ -25,10 +25,11 @@ def gram_of(width, seed, decay=1.0):
     seed=st.integers(0, 99),
     decay=st.floats(0.8, 1.2),
     background=st.floats(0.01, 10),
-    ridge=st.floats(0.001, 10),
+    share=st.floats(1e-6, 10),
 )
-def test_background_and_ridge_become_one_number(width, seed, decay, background, ridge):
+def test_background_and_ridge_become_one_number(width, seed, decay, background, share):
     G = gram_of(width, seed, decay)
+    ridge = share * background * G.trace()
     found = whitening(G, background, ridge, F64)
     assert found is not None
     M, square = background * G + ridge * np.eye(width), background * found.g + ridge
@@ -45,18 +46,23 @@ def test_background_and_ridge_become_one_number(width, seed, decay, background, 
 
 @pytest.mark.parametrize(
     "gram",
-    [np.zeros((3, 3)), np.diag([1.0, -1, 1]), np.full((3, 3), np.nan), np.diag([np.inf, 1, 1])],
+    [np.full((3, 3), 0.0) - 0.1 * np.eye(3), np.diag([1.0, -1, 1]), np.full((3, 3), np.nan), np.diag([np.inf, 1, 1])],
     ids=["nothing", "indefinite", "nan", "infinite"],
 )
 def test_what_has_no_such_basis(gram):
-    assert whitening(gram, 1.0, 0.0, F64) is None
+    assert whitening(gram, 1.0, 0.1, F64) is None
 
 
 def test_where_rounding_counts_there_is_none_in_that_dtype():
-    near = np.ones((2, 2)) + 1e-6 * np.eye(2)
-    assert whitening(near, 1.0, 0.0, F32) is None
-    assert whitening(near, 1.0, 0.0, F64) is not None
-    assert whitening(np.diag([1e12, 1e-12]), 1.0, 0.0, F32) is not None  # scales alone do no harm
+    near = np.ones((2, 2))
+    assert whitening(near, 1.0, 1e-6, F32) is None
+    assert whitening(near, 1.0, 1e-6, F64) is not None
+    assert whitening(np.diag([1e5, 1e-5]), 1.0, 0.1, F32) is not None  # scales alone do no harm
+
+
+def test_a_ridge_that_is_lost_in_rounding_has_none():
+    assert whitening(np.diag([1e8, 1.0]), 1.0, 1.0, F32) is None
+    assert whitening(np.diag([1e8, 1.0]), 1.0, 1.0, F64) is not None
 
 
 @pytest.fixture

@@ -39,6 +39,9 @@ class Whitening(NamedTuple):
 def whitening(gram: np.ndarray, background: float, ridge: float, dtype: np.dtype) -> Whitening | None:
     """Return the basis; None if rounding in `dtype` counts in it, or if M is not positive definite.
 
+    A ridge that is lost in the rounding of G also has none: its rows may have many solutions, which are told apart in
+    the eigenbasis.
+
     Parameters
     ----------
     gram : ndarray of float64, shape (width, width)
@@ -53,7 +56,8 @@ def whitening(gram: np.ndarray, background: float, ridge: float, dtype: np.dtype
     matrix.reshape(-1)[:: width + 1] += ridge
     diagonal = matrix.diagonal().copy()
     square = diagonal.mean()
-    if not 0 < square < np.inf:
+    eps = np.finfo(dtype).eps
+    if not (0 < square < np.inf and ridge > eps * background * gram.trace()):
         return None
     with one_blas_thread():
         try:
@@ -65,7 +69,7 @@ def whitening(gram: np.ndarray, background: float, ridge: float, dtype: np.dtype
             block = inverse[i : i + 64, i : i + 128]
             block[...] = np.tril(block)
         lengths = np.square(inverse, out=matrix) @ diagonal
-    if not lengths.max() * width <= 1 / (16 * np.finfo(dtype).eps):
+    if not lengths.max() * width <= 1 / (16 * eps):
         return None
     scale = np.sqrt(square)
     root /= scale
