@@ -6,6 +6,7 @@ import scipy.sparse as sp
 
 import fastals
 from fastals.compat import translate
+from tests.helpers import CLASSIC
 
 # The peers' deprecations are theirs.
 pytestmark = pytest.mark.filterwarnings("default")
@@ -111,10 +112,12 @@ def test_cmfrec_explicit_there_and_back(R, biases, scale):
     close(users, np.column_stack([theirs.A_, theirs.user_bias_]) if biases else theirs.A_)
 
 
-MODELS = [
-    fastals.ImplicitALS(K, 0.5, 2.0),
-    fastals.ImplicitALS(K, 0.5, 2.0, unobserved_weight=0.3),
-]
+def classic(**params):
+    """The model of Hu, Koren and Volinsky."""
+    return fastals.ImplicitALS(K, **CLASSIC[fastals.ImplicitALS] | {"alpha": 2.0} | params)
+
+
+MODELS = [classic(regularization=0.5), classic(regularization=0.5, unobserved_weight=0.3)]
 
 
 @pytest.mark.parametrize("model", MODELS, ids=["a0=1", "a0=0.3"])
@@ -123,13 +126,13 @@ def test_to_implicit(R, model):
     compare(model, R, implicit_rows(there.params, there.cells(R)))
 
 
-@pytest.mark.parametrize("model", [*MODELS, fastals.ImplicitALS(K, 0.1, 2.0, regularization_exponent=0.5)])
+@pytest.mark.parametrize("model", [*MODELS, classic(regularization=0.1, regularization_exponent=0.5)])
 def test_to_irspack(R, model):
     there = translate.to_irspack(model)
     compare(model, R, irspack_rows(there.params, there.cells(R)))
 
 
-@pytest.mark.parametrize("model", [*MODELS, fastals.ImplicitALS(K, (0.5, 0.2), 2.0)])
+@pytest.mark.parametrize("model", [*MODELS, classic(regularization=(0.5, 0.2))])
 def test_to_cmfrec(R, model):
     there = translate.to_cmfrec(model)
     compare(model, R, cmfrec_rows(there.params, there.cells(R)))
