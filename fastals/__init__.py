@@ -3,6 +3,7 @@
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from .data.encoder import FeatureEncoder
 from .data.interactions import Interactions
 from .models import ExplicitALS, ImplicitALS, WeightedALS, load, warmup
 from .objectives import ExponentialWeights, LinearWeights
@@ -27,6 +28,7 @@ __version__ = "0.1.0"
 __all__ = [
     "ExplicitALS",
     "ExponentialWeights",
+    "FeatureEncoder",
     "ImplicitALS",
     "Interactions",
     "LinearWeights",

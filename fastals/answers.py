@@ -60,7 +60,7 @@ class Framing(Ranking):
         ids, scores = self.recommend(users, n, **options)
         if options.get("basket") is not None:
             names: Any = np.zeros(1, np.int64)
-        elif options.get("fold_in"):
+        elif options.get("fold_in") or options.get("user_features") is not None:
             known = getattr(users, "user_ids", None)
             names = np.arange(len(ids)) if known is None else known.values
         else:

@@ -1,10 +1,11 @@
-"""What the three models share: fit, fold-in and loss."""
+"""What the three models share: their parameters and fit."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, TypeVar
 
@@ -13,24 +14,22 @@ import numpy as np
 from . import start as starts
 from .checkpoint import Checkpoint, Request, identity_of, requested
 from .data.interactions import Interactions, as_interactions
-from .data.matrix import canonical_row
 from .data.types import Columns, MatrixLike
 from .engine import alternation as engine
-from .engine import nonnegative, plain, plain_answers, plain_fit
+from .engine import nonnegative, plain, plain_fit
 from .engine.fallback import is_plain
-from .engine.panel import aligned_zeros
-from .engine.problem import BACKGROUND, MOST_FACTORS, OFFSET, Cells, Failure, Model, RowProblem, Unusual, first_failure
-from .engine.simd.target import padded
+from .engine.model import Model
+from .engine.problem import MOST_FACTORS, Failure, Unusual
 from .engine.sketch import sketch
 from .engine.sweep import solver_here
 from .engine.threads import available, choose
-from .errors import solve_error, tell
-from .fitted import Fitted, Rows, Side, SideName
+from .errors import tell
+from .features import Given, given_to_fit, priors_of, side_of
+from .fitted import Fitted, Rows, SideName
 from .objectives import Objective, Statistics
 from .progress import Progress, logger
 from .state import Stateful
 from .validation import (
-    Unknown,
     check_dtype,
     check_flag,
     check_integer,
@@ -38,7 +37,6 @@ from .validation import (
     check_number,
     check_option,
     check_random_state,
-    check_unknown,
 )
 
 if TYPE_CHECKING:
@@ -66,7 +64,7 @@ class _Checked(NamedTuple):
 
 
 class Base(Stateful):
-    """Fit, fold-in and loss of a model."""
+    """Parameters and fit of a model."""
 
     # Parameters that a subclass lists in its own signature; here for the type checker.
     factors: int
@@ -155,6 +153,8 @@ class Base(Stateful):
         y: None = None,
         *,
         weights: MatrixLike | None = None,
+        user_features: Any = None,
+        item_features: Any = None,
         callback: Callback | None = None,
         progress: bool = False,
         start: Base | None = None,
@@ -179,6 +179,12 @@ class Base(Stateful):
         weights : sparse matrix with the entries of R, or array_like, optional
             One weight, at least 0, for each stored entry: in the order of `R.data`, or of R's shape where R is dense.
             Like `R`, an array of the model's dtype is kept, not copied.
+        user_features, item_features : sparse matrix, array_like or table, optional
+            What is known of the users, of the items, beside their interactions. A matrix has a row for each row, or
+            each column, of `R`: shapes (n_users, d), (n_items, d). A table goes through a `fastals.FeatureEncoder`.
+            Where `R` has ids, the table has them in the column that `user=` or `item=` names, or in "user", "item".
+            The factors of a user are drawn to what their features say, which is learned. Users or items without
+            interactions get just that.
         callback : callable (iteration, model), optional
             Called after each iteration, counted from 0, with a model as it then is: a copy that does not change any
             more. A true return value ends the fit. With `validation` the copy has `validation_history_` so far.
@@ -267,15 +273,17 @@ class Base(Stateful):
         """
         check_no_target(y)
         files = checkpoint, checkpoint_every, checkpoint_errors
+        features = user_features, item_features
         if validation is None:
-            return self._fit(R, weights, callback, progress, start, files, columns)
+            return self._fit(R, weights, callback, progress, start, files, columns, features=features)
         _check_fit(progress, callback, start)
         if requested(*files) is not None:
             raise ValueError(
                 "checkpoint and validation are both given, but a checkpoint does not keep the best state: leave out "
                 "one of them"
             )
-        return self._fit_watched(R, weights, callback, progress, start, columns, (validation, metric, patience))
+        watched = validation, metric, patience
+        return self._fit_watched(R, weights, callback, progress, start, columns, watched, features)
 
     def _fit(
         self: Self,
@@ -287,11 +295,12 @@ class Base(Stateful):
         files: tuple[Any, Any, Any],
         columns: Columns,
         where: engine.Where = solver_here,
+        features: tuple[Any, Any] = (None, None),
     ) -> Self:
         """Fit as `fit` does. `files` is what it says of the checkpoint, `where` is where rows are solved."""
         _check_fit(progress, callback, start)
         vars(self).pop("validation_history_", None)  # of another fit
-        learn = partial(self._learn, R, weights, callback, progress, columns, requested(*files), where)
+        learn = partial(self._learn, R, weights, callback, progress, columns, requested(*files), where, features)
         if start is not self:
             return self._put(learn(None if start is None else start._state))
         return self._write(learn)
@@ -309,28 +318,22 @@ class Base(Stateful):
         columns: Columns,
         request: Request | None,
         where: engine.Where,
+        features: tuple[Any, Any],
         start: Fitted | None,
     ) -> Fitted:
         """Return the record of a fit."""
         checked = self._check()
-        k = checked.factors
         with choose(checked.n_threads):
-            cells, objective, statistics = self._read(R, checked.dtype, weights, columns)
-        (n_users, n_items), width = cells.shape, k + objective.biases
-        model = Model(
-            users=objective.user_problem(cells.by_user, statistics),
-            items=objective.item_problem(cells.by_item, statistics, n_users),
-            X=aligned_zeros((n_users, padded(width, checked.dtype)), checked.dtype),
-            Y=aligned_zeros((n_items, padded(width, checked.dtype)), checked.dtype),
-            width=width,
-            bias=k if objective.biases else -1,
-        )
+            cells, given, objective, statistics = self._read(R, checked.dtype, weights, features, columns)
+        model = starts.empty(checked.factors, cells, objective, statistics)
+        model = model._replace(priors=priors_of(given, objective, model, self._plain, checked.n_threads))
         liked = objective.liked(cells.by_item)
         history: list[float] = []
         seen: list[Fitted] = []  # the state after the last iteration that is there as a whole, if any
 
         def record(X: np.ndarray, Y: np.ndarray) -> Fitted:
-            users, items = Side(X, k, objective.biases, cells.user_ids), Side(Y, k, objective.biases, cells.item_ids)
+            users = side_of(model, "user", X, cells.user_ids, given, self._plain, checked.n_threads)
+            items = side_of(model, "item", Y, cells.item_ids, given, self._plain, checked.n_threads)
             return Fitted(users, items, objective, statistics, liked, tuple(history), Rows(cells.by_user))
 
         def after(iteration: int, loss: float) -> bool:
@@ -349,7 +352,7 @@ class Base(Stateful):
         if request is not None:
             plainly = {"solver": "plain"} if self._plain else {}
             identity = identity_of(
-                type(self).__name__, self.get_params() | plainly, objective, statistics, cells, start
+                type(self).__name__, self.get_params() | plainly, objective, statistics, cells, given, start
             )
             file = Checkpoint(request, identity, model, checked.iterations, beside=callback is None)
             found = file.resume()
@@ -378,14 +381,20 @@ class Base(Stateful):
         return record(model.X, model.Y)
 
     def _read(
-        self, R: MatrixLike, dtype: np.dtype, weights: MatrixLike | None, columns: Columns
-    ) -> tuple[Interactions, Objective, Statistics]:
-        """Return the interactions of a fit, and what follows from them."""
+        self,
+        R: MatrixLike,
+        dtype: np.dtype,
+        weights: MatrixLike | None,
+        features: tuple[Any, Any],
+        columns: Columns,
+    ) -> tuple[Interactions, dict[SideName, Given], Objective, Statistics]:
+        """Return the interactions and the features of a fit, and what follows from them."""
         cells = self._interactions(R, dtype, weights=weights, **columns)
         if cells.nnz == 0:
             raise ValueError(f"R of shape {cells.shape} has no entries to learn from: at least one is wanted")
-        objective = self._objective(cells)
-        return cells, objective, objective.learn(cells)
+        given = given_to_fit(features, cells, dtype, columns)
+        objective = replace(self._objective(cells), featured=("user" in given, "item" in given))
+        return cells, given, objective, objective.learn(cells)
 
     def _loop(
         self, model: Model, objective: Objective, checked: _Checked, where: engine.Where
@@ -405,144 +414,6 @@ class Base(Stateful):
         if self._fitted is left:
             done, wanted = len(left.history), self.iterations
             logger.warning("the fit was interrupted: the model has the state after iteration %d of %d", done, wanted)
-
-    # Fold-in and loss.
-
-    def _new_users(
-        self, fitted: Fitted, R_new: MatrixLike, unknown: str = "raise", name: str = "R_new", **columns: Any
-    ) -> Cells:
-        """Return the interactions of new users; messages call them `name`."""
-        row = canonical_row(R_new, len(fitted.items), fitted.dtype)
-        if row is not None:
-            return row
-        items = fitted.items
-        expected = {"n_items": len(items), "item_ids": items.ids, "unknown": unknown, "name": name}
-        return self._interactions(R_new, fitted.dtype, **expected, **columns).by_user
-
-    def _solve_users(self, fitted: Fitted, cells: Cells) -> np.ndarray:
-        """Return the factors of new users, with the bias as the last column where there is one."""
-        return self._fold_in(fitted, fitted.objective.user_problem(cells, fitted.statistics), "user")
-
-    def _fold_in(self, fitted: Fitted, problem: RowProblem, name: SideName) -> np.ndarray:
-        """Solve new rows of one side for the factors of the other."""
-        other = fitted.items if name == "user" else fitted.users
-        if other.biased:
-            problem.columns[:, OFFSET] = other.biases
-        solver = check_option("solver", self.solver, SOLVERS)
-        half_step = self._half_step(fitted.objective, other.width)
-        if half_step is not None:
-            X = np.zeros((problem.cells.n_rows, other.base.shape[1]), fitted.dtype)
-            status = half_step(problem, other.regressors, X).status
-        else:
-            fixed = other.fixed(problem.columns[:, BACKGROUND], self._threads)
-            X, status = engine.fold_in(problem, fixed, other.width, solver, self._threads)
-        failure = first_failure(name, status)
-        if failure is not None:
-            raise solve_error(failure, problem.cells, X.dtype)
-        return X[:, : other.width]
-
-    def fold_in_users(self, R_new: MatrixLike, *, unknown: Unknown = "raise", **columns: Unpack[Columns]) -> np.ndarray:
-        """Return the factors of users that were not in the training set, for the stored item factors.
-
-        The same half-step as the last one of `fit`: a training user folded in with the same interactions gets the same
-        bits.
-
-        Parameters
-        ----------
-        R_new : as in `fit`, shape (n_new, n_items)
-            The new users' interactions. A user without any gets zeros.
-        unknown : {'raise', 'ignore'}, default 'raise'
-            What to do with ids of items that the model does not have: raise, or leave their interactions out.
-        **columns
-            As in `fit`.
-
-        Returns
-        -------
-        ndarray, shape (n_new, factors)
-            With biases, their biases as a last column: shape (n_new, factors + 1).
-
-        Examples
-        --------
-        >>> import fastals
-        >>> model = fastals.ImplicitALS(2, random_state=0).fit([(0, 0, 1), (0, 1, 1), (1, 1, 1)])
-        >>> model.fold_in_users([[1, 0]]).shape
-        (1, 2)
-        """
-        fitted = self._state
-        return self._solve_users(fitted, self._new_users(fitted, R_new, check_unknown(unknown), **columns))
-
-    def fold_in_items(self, R_new: MatrixLike, *, unknown: Unknown = "raise", **columns: Unpack[Columns]) -> np.ndarray:
-        """Return the factors of items that were not in the training set, for the stored user factors.
-
-        Parameters
-        ----------
-        R_new : as in `fit`, shape (n_users, n_new)
-            The new items' interactions: users are rows here too.
-        unknown : {'raise', 'ignore'}, default 'raise'
-            What to do with ids of users that the model does not have: raise, or leave their interactions out.
-        **columns
-            As in `fit`.
-
-        Returns
-        -------
-        ndarray, shape (n_new, factors), or (n_new, factors + 1) with biases.
-
-        Examples
-        --------
-        >>> import fastals
-        >>> model = fastals.ImplicitALS(2, random_state=0).fit([(0, 0, 1), (0, 1, 1), (1, 1, 1)])
-        >>> model.fold_in_items([[1], [1]]).shape
-        (1, 2)
-        """
-        fitted = self._state
-        n_users, ids = len(fitted.users), fitted.users.ids
-        expected = {"n_users": n_users, "user_ids": ids, "unknown": check_unknown(unknown), "name": "R_new"}
-        cells = self._interactions(R_new, fitted.dtype, **expected, **columns).by_item
-        problem = fitted.objective.item_problem(cells, fitted.statistics, n_users, new_items=True)
-        return self._fold_in(fitted, problem, "item")
-
-    def loss(self, R: MatrixLike, weights: MatrixLike | None = None, **columns: Unpack[Columns]) -> float:
-        """Return the objective of the stored factors on `R`, in float64.
-
-        Parameters
-        ----------
-        R, weights, **columns
-            As in `fit`, of the training shape: usually the training interactions, whose counts scale the
-            regularization. Item statistics (popularity, item weights, mean) stay those of the training set.
-
-        Returns
-        -------
-        float
-
-        Examples
-        --------
-        >>> import fastals
-        >>> R = [(0, 0, 1), (0, 1, 1), (1, 1, 1)]
-        >>> 0 < fastals.ImplicitALS(2, regularization=0.01, random_state=0).fit(R).loss(R) < 1
-        True
-        """
-        fitted = self._whole_state
-        users, items, objective = fitted.users, fitted.items, fitted.objective
-        cells = self._interactions(
-            R,
-            fitted.dtype,
-            weights=weights,
-            n_users=len(users),
-            n_items=len(items),
-            user_ids=users.ids,
-            item_ids=items.ids,
-            **columns,
-        )
-        model = Model(
-            objective.user_problem(cells.by_user, fitted.statistics),
-            objective.item_problem(cells.by_item, fitted.statistics, len(users)),
-            # Copies where there are biases: their columns are 1 while the loss is computed.
-            users.panel.copy() if users.biased else users.panel,
-            items.panel.copy() if items.biased else items.panel,
-            users.width,
-            users.k if users.biased else -1,
-        )
-        return plain_answers.loss(model) if self._plain else engine.loss(model, self._threads)
 
 
 def _check_fit(progress: Any, callback: Any, start: Any) -> None:

@@ -12,7 +12,7 @@ import numbers
 import os
 import warnings
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
@@ -24,10 +24,11 @@ import numpy as np
 from . import storage
 from .data.interactions import Interactions
 from .engine.alternation import Begin, Reached
-from .engine.problem import Model
+from .engine.model import Model
 from .engine.simd.target import compiled_for, target
 from .engine.threads import Meanwhile
-from .fitted import Fitted
+from .features import Given
+from .fitted import Fitted, SideName
 from .objectives import Objective, Statistics
 from .validation import check_integer, check_option
 
@@ -39,7 +40,7 @@ FORMAT = 1
 # Parameters that a fit may go on with whatever they were. They do not change the bits of an iteration.
 FREE = {"iterations", "tol", "n_threads"}
 SIDES = ("user", "item")
-NAMES = {"users", "items", "losses", *(f"ridge_{side}" for side in SIDES)}
+NAMES = {"users", "items", "losses", *(f"{what}_{side}" for side in SIDES for what in ("ridge", "features"))}
 FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 # Bytes of both panels up to which they are copied, and written on a thread while the fit goes on. A disk takes as long
 # to confirm a file as a small fit takes for an iteration. Larger panels are not held twice.
@@ -147,6 +148,8 @@ class Checkpoint:
             )
         for panel, name in ((self._model.X, "users"), (self._model.Y, "items")):
             panel[:, : self._model.width] = arrays[name]
+        for side, prior in self._model.priors.items():
+            prior.factors = arrays[f"features_{side}"]
         return found
 
     def _found(self, header: dict[str, Any], arrays: dict[str, np.ndarray]) -> Found:
@@ -161,6 +164,8 @@ class Checkpoint:
         wanted |= {"losses": ((iteration + 1,), np.dtype(float))}
         ridges = {side: arrays[f"ridge_{side}"] for side in SIDES if f"ridge_{side}" in arrays}
         wanted |= {f"ridge_{side}": ((width, width), np.dtype(float)) for side in ridges}
+        for side, prior in self._model.priors.items():
+            wanted[f"features_{side}"] = prior.factors.shape, np.dtype(float)
         for name, (shape, dtype) in wanted.items():
             if arrays[name].shape != shape or arrays[name].dtype != dtype:
                 raise self._damaged(f"{name} is {arrays[name].dtype} of shape {arrays[name].shape}, not {shape}")
@@ -195,6 +200,7 @@ class Checkpoint:
         arrays = {name: panel.copy() if self._beside else panel for name, panel in panels.items()}
         arrays["losses"] = np.array([*losses, reached.loss])
         arrays |= {f"ridge_{side}": ridge for side, ridge in reached.ridges.items()}
+        arrays |= {f"features_{side}": prior.factors for side, prior in model.priors.items()}
         header = {
             "checkpoint": FORMAT,
             "identity": self._identity,
@@ -267,6 +273,7 @@ def identity_of(
     objective: Objective,
     statistics: Statistics,
     cells: Interactions,
+    features: Mapping[SideName, Given],
     start: Fitted | None,
 ) -> dict[str, Any]:
     """Return, as JSON, what two fits must have in common so that one can go on from the other's checkpoint.
@@ -281,10 +288,13 @@ def identity_of(
     statistics : Statistics
         What the objective has learned from `cells`: item weights count by their values, whatever gave them.
     cells : Interactions
+    features : mapping from side to Given
     start : Fitted or None
     """
     compared = {key: _as_json(value) for key, value in params.items() if key not in FREE}
     compared |= {"regularization": list(objective.regularization), "dtype": cells.dtype.name}
+    if not features:
+        compared.pop("feature_regularization", None)  # checkpoints from before it was there go on
     if "item_weights" in params:
         compared["item_weights"] = _digest(statistics.weight)
     by_user = cells.by_user
@@ -301,6 +311,7 @@ def identity_of(
             "values": _digest(by_user.values),
             "weights": _digest(by_user.weights),
             **ids,
+            **{f"{side} features": _digest(*of.cells) for side, of in features.items()},
         },
         "start": None if start is None else _of_start(start),
     }

@@ -6,15 +6,16 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from .base import Base
 from .data.interactions import MatrixLike
 from .engine import equations
+from .features import check_given, drawn
+from .foldin import FoldingIn
 
 __all__ = ["Explaining", "Explanation"]
 
 
 class Explanation(NamedTuple):
-    """Why a user's prediction for an item is what it is: `score = baseline + contributions.sum()`."""
+    """Why a user's prediction for an item is what it is: `score = baseline + features + contributions.sum()`."""
 
     score: float
     """Prediction of the user as folded in, in float64."""
@@ -24,12 +25,16 @@ class Explanation(NamedTuple):
     """The user's items, by falling contribution; shape (n_entries,)."""
     contributions: np.ndarray
     """What each of them adds, float64, shape (n_entries,)."""
+    features: float = 0.0
+    """What the user's features add, 0 for a model without."""
 
 
-class Explaining(Base):
+class Explaining(FoldingIn):
     """The part of a model that explains."""
 
-    def explain(self, user: Any, item: Any, R_new: MatrixLike | None = None) -> Explanation:
+    def explain(
+        self, user: Any, item: Any, R_new: MatrixLike | None = None, *, user_features: Any = None
+    ) -> Explanation:
         """Return what each of a user's items adds to the prediction for an item.
 
         Parameters
@@ -39,18 +44,21 @@ class Explaining(Base):
         item : id
         R_new : as in `fold_in_users`, shape (1, n_items), optional
             The user's interactions; None: the training interactions.
+        user_features : as in `fit`, shape (1, d), optional
+            The user's features, where `R_new` is given.
 
         Returns
         -------
         Explanation
-            NamedTuple (score, baseline, items, contributions). The score is that of the user folded in, which differs
-            from the stored one by rounding only.
+            NamedTuple (score, baseline, items, contributions, features). The score is that of the user folded in, which
+            differs from the stored one by rounding only.
 
         Notes
         -----
         A user's factors are x = A^-1 sum_j b_j y_j over the user's interactions. So the prediction x.y_i is the sum of
         b_j y_j' A^-1 y_i (Hu, Koren, Volinsky: Collaborative filtering for implicit feedback datasets. ICDM 2008,
-        section 5). In float64.
+        section 5). With features the right-hand side has one term more: the ridge times the user's prior mean. In
+        float64.
 
         Examples
         --------
@@ -64,13 +72,19 @@ class Explaining(Base):
         target = items.one("item", item)
         if R_new is None:
             seen = fitted.seen("pass the user's interactions as R_new")
-            cells = seen[fitted.users.one("user", user)].cells
+            number = fitted.users.one("user", user)
+            cells = seen[number].cells
+            if user_features is not None:
+                raise ValueError("user_features are those of a new user: pass the user's interactions as R_new too")
+            features = None if fitted.users.features is None else fitted.users.features.rows[number].cells
         else:
             cells = self._new_users(fitted, R_new)
+            features = check_given(fitted, "user", user_features, cells.n_rows)
             if cells.n_rows != 1:
                 shape = cells.n_rows, len(items)
                 raise ValueError(f"R_new must be the interactions of one user, shape (1, n_items), got shape {shape}")
         problem = fitted.objective.user_problem(cells, fitted.statistics)
+        problem = drawn(fitted, "user", problem, features, self._plain, 1)
         rows, y = items.rows(cells.indices), items.rows(np.array([target]))[0].astype(np.float64)
         baseline, biases = 0.0, None
         if items.biased:
@@ -84,6 +98,7 @@ class Explaining(Base):
             used = np.flatnonzero((x > 0) | (np.arange(len(x)) == (items.k if items.biased else -1)))
             found, y = found.only(used), y[used]
         contributions = equations.contributions(found, y)
+        prior = equations.of_mean(found, y) if found.mean.any() else 0.0
         if not np.isfinite(contributions).all():
             raise np.linalg.LinAlgError(
                 f"the prediction for item {item!r} cannot be explained: the equations of the user, who has "
@@ -92,4 +107,4 @@ class Explaining(Base):
         order = np.argsort(-contributions, kind="stable")
         ranked = contributions[order]
         names = items.names(cells.indices[order].astype(np.intp))
-        return Explanation(baseline + float(ranked.sum()), baseline, names, ranked)
+        return Explanation(baseline + prior + float(ranked.sum()), baseline, names, ranked, prior)

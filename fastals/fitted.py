@@ -16,9 +16,11 @@ from typing import Any, Literal, NamedTuple, TypeAlias, TypeVar
 
 import numpy as np
 
+from .data.encoder import FeatureEncoder
 from .data.ids import Ids
 from .data.matrix import transpose
 from .engine import basis, equations, plain_answers, topk
+from .engine.features import means
 from .engine.panel import aligned_zeros, as_panel, largest_square
 from .engine.problem import Cells
 from .engine.topk import Lists
@@ -154,6 +156,62 @@ class Rows(Derived):
 
 
 @dataclass(frozen=True, eq=False)
+class Features(Derived):
+    """What a model has learned of the features of a side.
+
+    Attributes
+    ----------
+    panel : ndarray, shape (n_features, kp)
+        What each feature adds to the prior mean of a row: factors, then the bias where there is one, then zeros.
+    width : int
+        Number of columns in use.
+    mu : float
+        The ridge of these factors.
+    rows : Rows
+        The features of each row; a row that is not there has none.
+    encoder : FeatureEncoder or None
+        What makes features of a table; None where a matrix was given.
+    """
+
+    panel: np.ndarray
+    width: int
+    mu: float
+    rows: Rows
+    encoder: FeatureEncoder | None = None
+    _derived: dict[str, Any] = field(default_factory=dict, init=False, repr=False)
+
+    def means(self, cells: Cells, plain: bool, n_threads: int) -> np.ndarray:
+        """Return the prior means of rows with these features, shape (n_rows, kp)."""
+        return means(cells, self.panel, plain, n_threads)
+
+    def all_means(self, n_rows: int, plain: bool, n_threads: int) -> np.ndarray:
+        """Return the prior means of all rows of a side that has so many."""
+        return self.means(self.cells(n_rows), plain, n_threads)
+
+    def cells(self, n_rows: int) -> Cells:
+        """Return the features of all rows of a side that has so many."""
+        cells = self.rows.cells
+        added = np.full(n_rows - cells.n_rows, cells.indptr[-1])
+        return cells._replace(indptr=np.concatenate([cells.indptr, added]))
+
+    def with_rows(self, numbers: np.ndarray, cells: Cells) -> Features:
+        """Return these features with those of some rows replaced, or added."""
+        new = Rows(cells)
+        return replace(self, rows=self.rows.with_rows({int(number): new[i] for i, number in enumerate(numbers)}))
+
+    def mean(self, number: int) -> np.ndarray:
+        """Return the prior mean of a known row, float64 (width,)."""
+        row = self.rows[number]
+        factors = self.panel[row.columns, : self.width].astype(np.float64)
+        return np.asarray((row.values.astype(np.float64)[:, None] * factors).sum(axis=0))
+
+    @property
+    def penalty(self) -> float:
+        """The ridge term of these factors."""
+        return float(self.mu * np.sum(self.panel**2, dtype=np.float64))
+
+
+@dataclass(frozen=True, eq=False)
 class Side(Derived):
     """The users, or the items, of a fitted model.
 
@@ -175,6 +233,8 @@ class Side(Derived):
         The Gram matrix of the background, where it has been carried along from event to event.
     origin : object
         The same for all sides in which a row number means the same user or item.
+    features : Features or None
+        None where the model was fitted without features of this side.
     """
 
     base: np.ndarray
@@ -185,6 +245,7 @@ class Side(Derived):
     size: int = -1
     gram: np.ndarray | None = None
     origin: object = field(default_factory=object, repr=False)
+    features: Features | None = None
     _derived: dict[str, Any] = field(default_factory=dict, init=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -277,7 +338,9 @@ class Side(Derived):
 
     def with_factors(self, factors: np.ndarray, biases: np.ndarray | None) -> Side:
         """Return a side with other numbers in it, in an array that nobody else has."""
-        return Side(as_panel(factors, biases), factors.shape[1], self.biased, self.ids, origin=self.origin)
+        k = factors.shape[1]
+        features = self.features if k == self.k else None  # else they speak of other factors
+        return Side(as_panel(factors, biases), k, self.biased, self.ids, origin=self.origin, features=features)
 
     # What is made of it.
 
@@ -401,7 +464,8 @@ class Fitted(Derived):
         side = self.side(name)
         if self.objective.unobserved_weight == 0 or side.gram is not None:
             return side.gram
-        weights = self.statistics.background if name == "item" else np.ones(1)
+        statistics = self.statistics
+        weights = statistics.background if name == "item" else statistics.user_background
 
         def make() -> np.ndarray:
             if plain:

@@ -12,7 +12,13 @@ from .answers import Framing
 from .data.interactions import Interactions, MatrixLike
 from .data.types import FloatType
 from .explain import Explaining
-from .objectives import ItemWeights, Objective, RegularizationCounts, check_regularization
+from .objectives import (
+    ItemWeights,
+    Objective,
+    RegularizationCounts,
+    check_feature_regularization,
+    check_regularization,
+)
 from .persistence import Saving, read_model
 from .scoring import Scoring
 from .updates import Updating
@@ -72,11 +78,20 @@ class ImplicitALS(_ALS):
         Number of threads; None: as many as the process may use. The result does not depend on it.
     random_state : int, numpy.random.Generator, RandomState, SeedSequence or None
         Seed of the start. The same int gives the same bits.
+    feature_regularization : float or (float, float), default 1.0
+        Ridge of what features add to the factors, for users and items, or (user, item), as a multiple of the mean ridge
+        of a user or item. Above 0; it counts only with `user_features` or `item_features`. At 1 a feature that one
+        user alone has takes half of the user's deviation, and one that many have nearly all that they share.
 
     Attributes
     ----------
     user_factors_, item_factors_ : ndarray, shapes (n_users, factors), (n_items, factors)
-        The user factors are the solution for the item factors. Users and items without interactions have factors of 0.
+        The user factors are the solution for the item factors. Users and items without interactions have factors of 0,
+        or what their features say.
+    user_feature_factors_, item_feature_factors_ : ndarray, shape (n_features, factors)
+        What each feature adds to the factors to which a user or item is drawn; with features only.
+    user_feature_encoder_, item_feature_encoder_ : FeatureEncoder or None
+        What made features of a table.
     loss_history_ : list of float
         The objective after the items of each iteration, and at the end after the users. In float32 its rounding error
         is a few 1e-6 of the objective at factors of 0; `loss` computes the objective more precisely. The first value
@@ -93,6 +108,8 @@ class ImplicitALS(_ALS):
 
         sum_{stored} (1 + alpha |r|) (t - x_u.y_i)^2 + sum_{others} unobserved_weight p_i (x_u.y_i)^2
             + sum_u ridge_u |x_u|^2 + sum_i ridge_i |y_i|^2
+
+    With features f_u the ridge lies on x_u - A'f_u, and mu |A|^2 comes on top; the same for items.
 
     A stored 0 is an unobserved entry.
 
@@ -128,6 +145,7 @@ class ImplicitALS(_ALS):
         tol: float = 0.0,
         n_threads: int | None = None,
         random_state: Any = None,
+        feature_regularization: float | tuple[float, float] = 1.0,
     ):
         self.factors = factors
         self.regularization = regularization
@@ -143,6 +161,7 @@ class ImplicitALS(_ALS):
         self.tol = tol
         self.n_threads = n_threads
         self.random_state = random_state
+        self.feature_regularization = feature_regularization
 
     def _objective(self, R: Interactions | None = None) -> Objective:
         alpha = check_number("alpha", self.alpha, 0.0)
@@ -169,6 +188,7 @@ class ImplicitALS(_ALS):
             regularization_exponent=exponent,
             nonnegative=check_flag("nonnegative", self.nonnegative),
             regularization_counts=check_option("regularization_counts", self.regularization_counts, COUNTED),
+            feature_regularization=check_feature_regularization(self.feature_regularization),
         )
 
     @property
@@ -194,7 +214,7 @@ class ExplicitALS(_ALS):
         Predict `mean + user bias + item bias + x.y`, with biases solved together with the factors; False: `x.y`.
     regularization_exponent : float, default 1.0
         The exponent nu: the ridge of a user or item with n ratings is `regularization * n^nu`.
-    iterations, nonnegative, solver, dtype, tol, n_threads, random_state
+    iterations, nonnegative, solver, dtype, tol, n_threads, random_state, feature_regularization
         As in `ImplicitALS`.
 
     Attributes
@@ -241,6 +261,7 @@ class ExplicitALS(_ALS):
         tol: float = 0.0,
         n_threads: int | None = None,
         random_state: Any = None,
+        feature_regularization: float | tuple[float, float] = 1.0,
     ):
         self.factors = factors
         self.regularization = regularization
@@ -253,6 +274,7 @@ class ExplicitALS(_ALS):
         self.tol = tol
         self.n_threads = n_threads
         self.random_state = random_state
+        self.feature_regularization = feature_regularization
 
     def _objective(self, R: Interactions | None = None) -> Objective:
         exponent = check_number("regularization_exponent", self.regularization_exponent, 0.0)
@@ -270,6 +292,7 @@ class ExplicitALS(_ALS):
             regularization_exponent=exponent,
             biases=check_flag("biases", self.biases),
             nonnegative=check_flag("nonnegative", self.nonnegative),
+            feature_regularization=check_feature_regularization(self.feature_regularization),
         )
 
 
@@ -289,7 +312,7 @@ class WeightedALS(_ALS):
         matrix.
     popularity_exponent, regularization_exponent, regularization_counts, iterations, nonnegative
         As in `ImplicitALS`.
-    solver, dtype, tol, n_threads, random_state
+    solver, dtype, tol, n_threads, random_state, feature_regularization
         As in `ImplicitALS`.
 
     Attributes
@@ -329,6 +352,7 @@ class WeightedALS(_ALS):
         tol: float = 0.0,
         n_threads: int | None = None,
         random_state: Any = None,
+        feature_regularization: float | tuple[float, float] = 1.0,
     ):
         self.factors = factors
         self.regularization = regularization
@@ -344,6 +368,7 @@ class WeightedALS(_ALS):
         self.tol = tol
         self.n_threads = n_threads
         self.random_state = random_state
+        self.feature_regularization = feature_regularization
 
     def _objective(self, R: Interactions | None = None) -> Objective:
         weights = self.item_weights
@@ -361,6 +386,7 @@ class WeightedALS(_ALS):
             item_weights=weights,
             nonnegative=check_flag("nonnegative", self.nonnegative),
             regularization_counts=check_option("regularization_counts", self.regularization_counts, COUNTED),
+            feature_regularization=check_feature_regularization(self.feature_regularization),
         )
 
 

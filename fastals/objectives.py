@@ -17,7 +17,9 @@ the weight `a0 p_i` of an unobserved entry, whose target is 0. `p_i` is 1, or gr
 | weighted, weight 1, a0 = 1       | 1                   | r                          | 1: zeros are data   |
 
 and `ridge_u = regularization (n_u + a0 N)^regularization_exponent` with `n_u` observed entries of the row and `N` rows
-of `Y`; without the `a0 N` where `regularization_counts` is 'observed'.
+of `Y`; without the `a0 N` where `regularization_counts` is 'observed'. On a side that has features the ridge lies on
+x - A'f, see `engine.features`. There a row without interactions has no unobserved entries either, as nobody has shown
+it anything: it is its prior mean A'f.
 
 References
 ----------
@@ -31,7 +33,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Literal, TypeAlias
 
 import numpy as np
@@ -120,12 +122,15 @@ class Statistics:
         Factor of the confidence of each item; weight `a0 p_i` of its unobserved entries.
     popularity_scale : float
         The s in `p_i = s f_i^e`.
+    user_background : ndarray of float64, shape (n_users,) or (1,)
+        1 for each user whose unobserved entries count, else 0; one number stands for all.
     """
 
     mean: float
     weight: np.ndarray
     background: np.ndarray
     popularity_scale: float
+    user_background: np.ndarray = field(default_factory=lambda: np.ones(1))
 
     @derived
     def alike(self) -> bool:
@@ -176,6 +181,10 @@ class Objective:
         Whether factors must not be negative.
     regularization_counts : {'all', 'observed'}
         Whether the weights of unobserved entries count in the ridge.
+    feature_regularization : (float, float)
+        For users and for items: mu is so many times the mean ridge of a row.
+    featured : (bool, bool)
+        Whether users, and items, have features.
     """
 
     constant: float
@@ -190,6 +199,8 @@ class Objective:
     biases: bool = False
     nonnegative: bool = False
     regularization_counts: RegularizationCounts = "all"
+    feature_regularization: tuple[float, float] = (1.0, 1.0)
+    featured: tuple[bool, bool] = (False, False)
 
     def learn(self, R: Interactions) -> Statistics:
         """Return what the row problems need from the training data besides the entries."""
@@ -200,8 +211,9 @@ class Objective:
         return Statistics(
             mean=_mean(R) if self.biases else 0.0,
             weight=self._item_weights(counts),
-            background=self.unobserved_weight * scale * powers,
+            background=self._exposed(self.unobserved_weight * scale * powers, counts, 1),
             popularity_scale=scale,
+            user_background=self._user_background(R.by_user.counts),
         )
 
     def user_problem(self, cells: Cells, statistics: Statistics) -> RowProblem:
@@ -210,7 +222,8 @@ class Objective:
         if self.biases:  # each item has its own offset
             columns = np.array(np.broadcast_to(columns, (n_items, 3)))
         rows = np.ones((cells.n_rows, 3))
-        return self._problem(cells, statistics, rows, columns, self.regularization[0], n_items)
+        rows[:, BACKGROUND] = self._exposed(rows[:, BACKGROUND], cells.counts, 0)
+        return self._problem(cells, statistics, rows, columns, 0, n_items)
 
     def item_problem(
         self, cells: Cells, statistics: Statistics, n_users: int, *, new_items: bool = False
@@ -222,14 +235,15 @@ class Objective:
         weight, background = statistics.weight, statistics.background
         if new_items:
             weight, background = self._of_new_items(statistics, cells.counts)
-        columns = np.ones((n_users if self.biases else 1, 3))
+        exposed = statistics.user_background
+        columns = np.ones((n_users if self.biases or len(exposed) > 1 else 1, 3))
         # Without a background the users are not rotated: a rotation would mix their biases into their factors.
-        columns[:, BACKGROUND] = self.unobserved_weight > 0
+        columns[:, BACKGROUND] = exposed if self.unobserved_weight > 0 else 0
         columns[:, OFFSET] = 0
         rows = np.empty((cells.n_rows, 3))
         rows[:, WEIGHT] = weight
         rows[:, BACKGROUND] = background
-        return self._problem(cells, statistics, rows, columns, self.regularization[1], n_users)
+        return self._problem(cells, statistics, rows, columns, 1, n_users)
 
     def liked(self, cells: Cells) -> np.ndarray:
         """Return how many interactions of each row speak for it: all, but for those with a dislike (r < 0).
@@ -259,6 +273,40 @@ class Objective:
         weight[items], background[items] = self._of_new_items(statistics, counts)
         return replace(statistics, weight=weight, background=background)
 
+    def with_users(self, statistics: Statistics, users: np.ndarray, counts: np.ndarray, n_users: int) -> Statistics:
+        """Return the statistics after `users`, old or new, have got so many interactions; `n_users` were there."""
+        new = self._user_background(counts)
+        if len(statistics.user_background) == 1 and new.all():
+            return statistics
+        background = np.ones(max(n_users, int(users.max()) + 1))
+        background[:n_users] = statistics.user_background
+        background[users] = new
+        return replace(statistics, user_background=background)
+
+    def with_exposed(self, statistics: Statistics, item: int, count: int) -> Statistics:
+        """Return the statistics after an item of a model with features has got so many interactions.
+
+        Its weights stay, but whether its unobserved entries count may change.
+        """
+        if self.featured[1] and self.unobserved_weight > 0 and (count > 0) != (statistics.background[item] > 0):
+            background = statistics.background.copy()
+            background[item] = self._background_of(statistics, np.array([count]))[0]
+            statistics = replace(statistics, background=background)
+        return statistics
+
+    def mu(self, axis: int, problem: RowProblem) -> float:
+        """Return the ridge of A of users (axis 0) or items, from all rows of the side."""
+        ridges = problem.rows[problem.cells.counts > 0, RIDGE]
+        return self.feature_regularization[axis] * float(ridges.mean(dtype=np.float64))
+
+    def _exposed(self, weights: np.ndarray, counts: np.ndarray, axis: int) -> np.ndarray:
+        """Return weights of unobserved entries, 0 for rows of a side with features that have no interactions."""
+        return np.where(counts > 0, weights, 0.0) if self.featured[axis] else weights
+
+    def _user_background(self, counts: np.ndarray) -> np.ndarray:
+        exposed = self._exposed(np.ones(len(counts)), counts, 0)
+        return np.ones(1) if exposed.all() else exposed
+
     def _of_new_items(self, statistics: Statistics, counts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return weights and background of items outside the training data with so many interactions."""
         if isinstance(self.item_weights, np.ndarray):
@@ -266,8 +314,11 @@ class Objective:
                 "item_weights is an array with the weights of the training items, so the weights of new items are "
                 "unknown: fit with a function counts -> weights to add or fold in items"
             )
+        return self._item_weights(counts), self._background_of(statistics, counts)
+
+    def _background_of(self, statistics: Statistics, counts: np.ndarray) -> np.ndarray:
         background = self.unobserved_weight * statistics.popularity_scale * self._powers(counts)
-        return self._item_weights(counts), background
+        return self._exposed(background, counts, 1)
 
     def _problem(
         self,
@@ -275,7 +326,7 @@ class Objective:
         statistics: Statistics,
         rows: np.ndarray,
         columns: np.ndarray,
-        regularization: float,
+        axis: int,
         n_columns: int,
     ) -> RowProblem:
         dtype = cells.values.dtype
@@ -283,7 +334,8 @@ class Objective:
         scale = cells.counts + unobserved
         numbers = self.constant, self.slope, self.sign_target, self.value_target, statistics.mean
         with np.errstate(over="ignore"):
-            rows[:, RIDGE] = regularization * scale**self.regularization_exponent
+            rows[:, RIDGE] = self.regularization[axis] * scale**self.regularization_exponent
+            rows[:, RIDGE] = self._exposed(rows[:, RIDGE], cells.counts, axis)
             rows, columns = rows.astype(dtype), columns.astype(dtype, copy=False)
             rule = CellRule(*map(dtype.type, numbers))
         if not (all(map(math.isfinite, rule)) and np.isfinite(rows).all() and np.isfinite(columns).all()):
@@ -321,12 +373,23 @@ def _mean(R: Interactions) -> float:
     return float(R.by_user.values.mean(dtype=np.float64))
 
 
-def check_regularization(value: object) -> tuple[float, float]:
-    """Return `regularization` as (user, item); one number stands for both."""
+def check_regularization(value: object, name: str = "regularization") -> tuple[float, float]:
+    """Return `regularization`, or another pair of such numbers, as (user, item); one number stands for both."""
     if isinstance(value, (tuple, list)):
         if len(value) != 2:
-            raise ValueError(f"regularization must be a number or (user, item), got {len(value)} numbers: {value!r}")
+            raise ValueError(f"{name} must be a number or (user, item), got {len(value)} numbers: {value!r}")
         user, item = value
-        return check_number("regularization[0]", user, 0.0), check_number("regularization[1]", item, 0.0)
-    number = check_number("regularization", value, 0.0)
+        return check_number(f"{name}[0]", user, 0.0), check_number(f"{name}[1]", item, 0.0)
+    number = check_number(name, value, 0.0)
     return number, number
+
+
+def check_feature_regularization(value: object) -> tuple[float, float]:
+    """Return `feature_regularization` as (user, item)."""
+    numbers = check_regularization(value, "feature_regularization")
+    if min(numbers) == 0:
+        raise ValueError(
+            f"feature_regularization must be above 0, got {value!r}: features that follow from each other, as the "
+            "columns of a category do, have many factors without it"
+        )
+    return numbers

@@ -5,16 +5,18 @@ from __future__ import annotations
 import numbers
 import os
 from collections.abc import Collection, Mapping
+from dataclasses import replace
 from typing import Any, TypeVar
 
 import numpy as np
 
 from . import storage
 from .base import Base
+from .data.encoder import KINDS, NUMBER, FeatureEncoder
 from .data.ids import Ids
 from .engine.panel import as_panel
 from .engine.problem import Cells
-from .fitted import Fitted, Rows, Side
+from .fitted import Features, Fitted, Rows, Side
 from .objectives import ExponentialWeights, LinearWeights, Objective, Statistics
 from .validation import check_flag, check_number, shown
 
@@ -26,9 +28,14 @@ HEADER = ("model", "params", "loss_history", "mean", "popularity_scale")
 ALWAYS = ("user_factors_", "item_factors_", "item_weight", "item_background", "item_counts")
 BIASES = ("user_biases_", "item_biases_")
 SEEN = tuple(f"seen_{name}" for name in Cells._fields)
-LATER = {"nonnegative", "regularization_counts"}  # of an objective: files of earlier versions lack it
+FEATURED = ("feature_regularization", "featured")  # of an objective, where there are features
+LATER = {"nonnegative", "regularization_counts", *FEATURED}  # of an objective: files of earlier versions lack it
 WEIGHT_ARRAYS = ("item_weight", "params_item_weights", "objective_item_weights")
-SOMETIMES = ("user_ids", "item_ids", *WEIGHT_ARRAYS[1:])
+FEATURES = ("factors", "indptr", "indices", "values")
+ENCODER = ("key", "labels", "kinds", "counts", "values")
+ENCODER_ARRAYS = tuple(f"{side}_encoder_{part}" for side in ("user", "item") for part in ENCODER)
+FEATURE_ARRAYS = tuple(f"{side}_features_{part}" for side in ("user", "item") for part in (*FEATURES, "biases"))
+SOMETIMES = ("user_ids", "item_ids", "user_background", *FEATURE_ARRAYS, *ENCODER_ARRAYS, *WEIGHT_ARRAYS[1:])
 
 Model = TypeVar("Model", bound=Base)
 
@@ -80,20 +87,33 @@ class Saving(Base):
                 arrays[f"{name}_biases_"] = np.ascontiguousarray(side.biases)
             if side.ids is not None:
                 arrays[f"{name}_ids"] = side.ids.values
+            if side.features is not None:
+                arrays |= _features_to_arrays(name, side.features, side)
+        if len(statistics.user_background) > 1:
+            arrays["user_background"] = statistics.user_background
+        featured = any(fitted.objective.featured)
         arrays["item_counts"] = fitted.item_counts
         if include_cells and fitted.by_user is not None:
             arrays |= dict(zip(SEEN, fitted.by_user.cells, strict=True))
         params = {name: getattr(self, name) for name in known._param_names()}
+        fields = dict(vars(fitted.objective))
+        if not featured:
+            # An older fastals reads it then.
+            params = {name: value for name, value in params.items() if name not in FEATURED or value != 1.0}
+            fields = {name: value for name, value in fields.items() if name not in FEATURED}
         header = {
             "model": known.__name__,
             "params": _to_json("params", params, arrays),
-            "objective": _to_json("objective", vars(fitted.objective), arrays),
+            "objective": _to_json("objective", fields, arrays),
             "loss_history": list(fitted.history),
             "mean": statistics.mean,
             "popularity_scale": statistics.popularity_scale,
         }
+        if featured:
+            sides = fitted.users.features, fitted.items.features
+            header["feature_ridges"] = [None if of is None else of.mu for of in sides]
         _model(known, header["params"], arrays)  # refuses parameters that could not be read again
-        storage.write(path, header, arrays)
+        storage.write(path, header, arrays, version=3 if featured else 2)
 
 
 def read_model(path: str | os.PathLike[str], models: Mapping[str, type[Model]]) -> Model:
@@ -104,7 +124,7 @@ def read_model(path: str | os.PathLike[str], models: Mapping[str, type[Model]]) 
     """
     header, arrays = storage.read(path, {*ALWAYS, *BIASES, *SEEN, *SOMETIMES})
     with storage.explained(path):
-        _check_names("its header", header, HEADER, ("objective",))
+        _check_names("its header", header, HEADER, ("objective", "feature_ridges"))
         if header["model"] not in list(models):
             raise ValueError(f"its model is {shown(header['model'])}, wanted is one of {', '.join(models)}")
         kind = models[header["model"]]
@@ -118,7 +138,8 @@ def read_model(path: str | os.PathLike[str], models: Mapping[str, type[Model]]) 
             raise ValueError(f"loss_history is {shown(header['loss_history'])}, not a list")
         history = tuple(check_number("loss_history", loss) for loss in header["loss_history"])
         seen = Rows(Cells(*(arrays[name] for name in SEEN))) if SEEN[0] in arrays else None
-        users, items = (_side(name, arrays, objective.biases) for name in ("user", "item"))
+        ridges = _feature_ridges(header, objective)
+        users, items = (_side(name, arrays, objective.biases, mu) for name, mu in ridges.items())
         return model._put(Fitted(users, items, objective, statistics, arrays["item_counts"], history, seen))
 
 
@@ -133,6 +154,10 @@ def _model(kind: type[Model], given: Any, arrays: dict[str, np.ndarray]) -> Mode
 def _objective(kind: type[Base], given: Any, arrays: dict[str, np.ndarray]) -> Objective:
     """Return an objective from a header: the one of a model of this kind that has the numbers as parameters."""
     _check_names("objective", given, Objective.__dataclass_fields__.keys() - LATER, LATER)
+    given = dict(given)
+    featured = given.pop("featured", [False, False])
+    if not (isinstance(featured, list) and len(featured) == 2 and all(type(side) is bool for side in featured)):
+        raise ValueError(f"featured of its objective is {shown(featured)}, wanted are two of true and false")
     names = {name: "alpha" if name == "slope" else name for name in given}
     params = {names[name]: _from_json(name, value, arrays) for name, value in given.items()}
     fitted = kind(**{name: value for name, value in params.items() if name in kind._param_names()})._objective()
@@ -140,7 +165,7 @@ def _objective(kind: type[Base], given: Any, arrays: dict[str, np.ndarray]) -> O
         wanted = getattr(fitted, name)
         if parameter not in kind._param_names() and given[name] != wanted:
             raise ValueError(f"{name} of its objective is {shown(given[name])}, {kind.__name__} has {wanted}")
-    return fitted
+    return replace(fitted, featured=tuple(featured))
 
 
 def _statistics(header: dict[str, Any], arrays: dict[str, np.ndarray], objective: Objective) -> Statistics:
@@ -151,13 +176,50 @@ def _statistics(header: dict[str, Any], arrays: dict[str, np.ndarray], objective
     if objective.unobserved_weight == 0 and background.any():
         raise ValueError("item_background is not 0, and unobserved_weight is")
     scale = check_number("popularity_scale", header["popularity_scale"], 0.0)
-    return Statistics(mean, arrays["item_weight"], background, scale)
+    exposed = arrays.get("user_background", np.ones(1))
+    return Statistics(mean, arrays["item_weight"], background, scale, exposed)
 
 
-def _side(name: str, arrays: dict[str, np.ndarray], biased: bool) -> Side:
+def _features_to_arrays(name: str, features: Features, side: Side) -> dict[str, np.ndarray]:
+    """Return what is known of the features of a side as the arrays of a file."""
+    cells = features.cells(len(side))
+    arrays = {
+        f"{name}_features_factors": np.ascontiguousarray(features.panel[:, : side.k]),
+        f"{name}_features_indptr": cells.indptr,
+        f"{name}_features_indices": cells.indices,
+        f"{name}_features_values": cells.values,
+    }
+    if features.encoder is not None:
+        arrays |= {f"{name}_encoder_{part}": array for part, array in features.encoder._to_arrays().items()}
+    if side.biased:
+        arrays[f"{name}_features_biases"] = np.ascontiguousarray(features.panel[:, side.k])
+    return arrays
+
+
+def _feature_ridges(header: dict[str, Any], objective: Objective) -> dict[str, float | None]:
+    """Return the ridge of the features of each side, None where it has none."""
+    given = header.get("feature_ridges", [None, None])
+    if not (isinstance(given, list) and [number is not None for number in given] == list(objective.featured)):
+        raise ValueError(f"feature_ridges is {shown(given)}, its objective has {list(objective.featured)} as featured")
+    return {
+        name: None if number is None else check_number("feature_ridges", number, 0.0)
+        for name, number in zip(("user", "item"), given, strict=True)
+    }
+
+
+def _side(name: str, arrays: dict[str, np.ndarray], biased: bool, mu: float | None) -> Side:
     ids = Ids(f"{name}_ids", arrays[f"{name}_ids"]) if f"{name}_ids" in arrays else None
     factors, biases = arrays[f"{name}_factors_"], arrays.get(f"{name}_biases_")
-    return Side(as_panel(factors, biases), factors.shape[1], biased, ids)
+    features, k = None, factors.shape[1]
+    if mu is not None:
+        parts = {part: arrays.get(f"{name}_features_{part}") for part in (*FEATURES, "biases")}
+        one = np.ones(1, factors.dtype)
+        rows = Rows(Cells(parts["indptr"], parts["indices"], parts["values"], one))  # type: ignore[arg-type]
+        encoder = None
+        if f"{name}_encoder_key" in arrays:
+            encoder = FeatureEncoder._from_arrays({part: arrays[f"{name}_encoder_{part}"] for part in ENCODER})
+        features = Features(as_panel(parts["factors"], parts["biases"]), k + biased, mu, rows, encoder)  # type: ignore[arg-type]
+    return Side(as_panel(factors, biases), k, biased, ids, features=features)
 
 
 def _check_names(what: str, given: Any, required: Collection[str], optional: Collection[str] = ()) -> None:
@@ -175,7 +237,14 @@ def _check_names(what: str, given: Any, required: Collection[str], optional: Col
 def _check_arrays(arrays: dict[str, np.ndarray], objective: Objective) -> None:
     """Refuse arrays that do not fit together: kernels trust types, shapes, places and finite numbers."""
     seen = SEEN if not arrays.keys().isdisjoint(SEEN) else ()
-    _check_names("it", arrays, (*ALWAYS, *(BIASES if objective.biases else ()), *seen), SOMETIMES)
+    wanted = [
+        f"{name}_features_{part}"
+        for name, there in zip(("user", "item"), objective.featured, strict=True)
+        for part in (*FEATURES, *(("biases",) if objective.biases else ()))
+        if there
+    ]
+    others = [name for name in SOMETIMES if name not in FEATURE_ARRAYS]
+    _check_names("it", arrays, (*ALWAYS, *(BIASES if objective.biases else ()), *seen, *wanted), others)
     dtype, shape = arrays["item_factors_"].dtype, arrays["item_factors_"].shape
     if dtype not in (np.dtype(np.float32), np.dtype(np.float64)) or len(shape) != 2 or 0 in shape:
         raise ValueError(f"item_factors_ is {dtype} of shape {shape}, wanted is float32 or float64, (items, factors)")
@@ -194,18 +263,53 @@ def _check_arrays(arrays: dict[str, np.ndarray], objective: Objective) -> None:
     if isinstance(objective.item_weights, np.ndarray) and objective.item_weights.shape != (n_items,):
         raise ValueError(f"item_weights of its objective are {len(objective.item_weights)}, wanted are {n_items}")
     _check_array("item_counts", arrays["item_counts"], np.int64, (n_items,), 0, n_users)
-    if not seen:
-        return
-    indptr, indices = arrays["seen_indptr"], arrays["seen_indices"]
-    _check_array("seen_indptr", indptr, np.int64, (n_users + 1,))
-    _check_array("seen_indices", indices, np.int32, (indices.size,), 0, n_items - 1)
+    if "user_background" in arrays:
+        _check_array("user_background", arrays["user_background"], np.float64, (n_users,), 0, 1)
+    for name, there, n in zip(("user", "item"), objective.featured, (n_users, n_items), strict=True):
+        if there:
+            n_features = max(1, arrays[f"{name}_features_factors"].size // k)
+            _check_array(f"{name}_features_factors", arrays[f"{name}_features_factors"], dtype, (n_features, k))
+            if objective.biases:
+                _check_array(f"{name}_features_biases", arrays[f"{name}_features_biases"], dtype, (n_features,))
+            _check_rows(f"{name}_features", arrays, dtype, n, n_features, {"values": None})
+            if f"{name}_encoder_key" in arrays:
+                _check_encoder(name, arrays, n_features)
+    if seen:
+        _check_rows("seen", arrays, dtype, n_users, n_items, {"values": None, "weights": 0})
+
+
+def _check_encoder(name: str, arrays: dict[str, np.ndarray], n_features: int) -> None:
+    """Refuse the arrays of an encoder that do not fit together, or not the features."""
+    parts = {part: arrays.get(f"{name}_encoder_{part}") for part in ENCODER}
+    key, labels, kinds, counts, values = parts.values()
+    if any(part is None or part.ndim != 1 for part in parts.values()):
+        raise ValueError(f"{name}_encoder lacks a part")
+    assert key is not None and labels is not None and kinds is not None and counts is not None and values is not None
+    text = all(part.dtype.kind == "U" for part in (key, labels, kinds, values)) and counts.dtype.kind == "i"
+    fits = len(key) == 1 and len(labels) == len(kinds) == len(counts) and text and (counts >= 0).all()
+    if fits:
+        numbers = kinds == NUMBER
+        fits = np.isin(kinds, KINDS).all() and not counts[numbers].any() and counts.sum() == len(values)
+        fits = fits and len(values) + np.count_nonzero(numbers) == n_features
+    if not fits:
+        raise ValueError(f"{name}_encoder_* are not those of an encoder of {n_features} features")
+
+
+def _check_rows(
+    name: str, arrays: dict[str, np.ndarray], dtype: Any, n_rows: int, n_columns: int, parts: dict[str, int | None]
+) -> None:
+    """Refuse compressed rows that do not fit together; `parts` are the numbers of an entry and the least of each."""
+    indptr, indices = arrays[f"{name}_indptr"], arrays[f"{name}_indices"]
+    _check_array(f"{name}_indptr", indptr, np.int64, (n_rows + 1,))
+    _check_array(f"{name}_indices", indices, np.int32, (indices.size,), 0, n_columns - 1)
     if indptr[0] != 0 or indptr[-1] != len(indices) or (indptr[1:] < indptr[:-1]).any():
-        raise ValueError(f"seen_indptr does not go up from 0 to {len(indices)}, the length of seen_indices")
-    begins = np.flatnonzero(indices[1:] <= indices[:-1]) + 1  # all of them where a user's items begin
+        raise ValueError(f"{name}_indptr does not go up from 0 to {len(indices)}, the length of {name}_indices")
+    begins = np.flatnonzero(indices[1:] <= indices[:-1]) + 1  # all of them where a row begins
     if (indptr[np.searchsorted(indptr, begins)] != begins).any():
-        raise ValueError("seen_indices of a user are not in rising order")
-    for name, low in (("seen_values", None), ("seen_weights", 0)):
-        _check_array(name, arrays[name], dtype, (1,) if arrays[name].size == 1 else (len(indices),), low)
+        raise ValueError(f"{name}_indices of a {'user' if name == 'seen' else 'row'} are not in rising order")
+    for part, low in parts.items():
+        array = arrays[f"{name}_{part}"]
+        _check_array(f"{name}_{part}", array, dtype, (1,) if array.size == 1 else (len(indices),), low)
 
 
 def _check_array(

@@ -7,13 +7,15 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
-from .base import Base
 from .data.events import cast_values
+from .data.types import is_frame
 from .engine import plain_answers, topk
 from .engine.problem import Cells
 from .engine.topk import Lists
+from .features import check_given
 from .filters import Choice, ItemFilter, choice_of
 from .fitted import Columns, Fitted, Rows, SideName, unit_rows
+from .foldin import FoldingIn
 from .validation import (
     Unknown,
     check_clip,
@@ -74,7 +76,7 @@ def top_n(
     return topk.top_n(X, columns, n, n_threads, rows=rows, row_offsets=offsets, excluded=excluded, allowed=allowed)
 
 
-class Ranking(Base):
+class Ranking(FoldingIn):
     """The part of a model that predicts and ranks."""
 
     def predict(
@@ -177,6 +179,7 @@ class Ranking(Base):
         min_score: float | None = None,
         exclude_seen: bool = True,
         basket: Any = None,
+        user_features: Any = None,
         unknown: Unknown = "raise",
     ) -> tuple[np.ndarray, np.ndarray]:
         """Return the `n` items with the highest prediction for each user, without those the user has.
@@ -198,6 +201,9 @@ class Ranking(Base):
         basket : array_like of items, or mapping from item to value, optional
             What one user has whom the model does not know, instead of `users`: the factors are solved first. A value is
             what R has for the item, 1 in a list. `ExplicitALS` and `WeightedALS` need values.
+        user_features : as in `fit`, optional
+            Features of the new users of `basket` or `fold_in`, which may also be left out: then they are all that is
+            known of these users. For `basket` 1-D.
         unknown : {'raise', 'ignore'}, default 'raise'
             What to do with ids of items that the model does not have, in `basket`, `exclude`, `allow` and with
             `fold_in`: raise, or leave them out.
@@ -236,17 +242,25 @@ class Ranking(Base):
             if users is not None or fold_in is not False:
                 raise ValueError("basket stands for a new user: leave out users and fold_in, or leave out basket")
             new = self._basket(fitted, basket, unknown)
+            features = None
+            if user_features is not None:
+                features = check_given(fitted, "user", _as_row(user_features), 1)
             request = self._request(fitted, 1, Rows(new), n, exclude, allow, min_score, exclude_seen, unknown)
-            ids, scores = _answer(fitted, request, np.zeros(1, np.intp), self._solve_users(fitted, new))
+            ids, scores = _answer(fitted, request, np.zeros(1, np.intp), self._solve_users(fitted, new, features))
             return fitted.items.names(ids[0]), scores[0]
-        if check_flag("fold_in", fold_in):
-            if users is None:
+        if check_flag("fold_in", fold_in) or (users is None and user_features is not None):
+            if users is None and user_features is None:
                 raise ValueError("users must be the new users' interactions where fold_in=True, got None")
-            new = self._new_users(fitted, users, unknown, "users")
+            new, features = self._new_users_and_features(fitted, users, user_features, unknown, {}, "users")
             request = self._request(fitted, new.n_rows, Rows(new), n, exclude, allow, min_score, exclude_seen, unknown)
             numbers = np.arange(new.n_rows)
-            ids, scores = _answer(fitted, request, numbers, self._solve_users(fitted, new))
+            ids, scores = _answer(fitted, request, numbers, self._solve_users(fitted, new, features))
             return fitted.items.names(ids), scores
+        if user_features is not None:
+            raise ValueError(
+                "user_features are those of new users: leave out users, or pass the new users' interactions as users "
+                "with fold_in=True"
+            )
         numbers, one = np.arange(len(fitted.users)), False
         if users is not None:
             one = isinstance(users, (int, str)) or np.ndim(users) == 0
@@ -508,6 +522,11 @@ class Ranking(Base):
         rest = np.sqrt(np.maximum(squares.max() - squares, 0.0))
         items, users = np.column_stack([Y, rest]), np.column_stack([X, np.zeros(len(X))])
         return IndexVectors(items.astype(fitted.dtype), users.astype(fitted.dtype))
+
+
+def _as_row(features: Any) -> Any:
+    """Return the features of one user as a matrix."""
+    return features if is_frame(features) or getattr(features, "ndim", 1) == 2 else [features]
 
 
 def _pair_scores(fitted: Fitted, users: np.ndarray, items: np.ndarray) -> np.ndarray:

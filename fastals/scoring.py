@@ -42,6 +42,7 @@ class Scoring(Ranking):
         start: Any,
         columns: Columns,
         watched: tuple[Any, Any, int],
+        features: tuple[Any, Any],
     ) -> Self:
         """Fit, score after each iteration, and keep the best state; the arguments are those of `fit`."""
         from .evaluation.held_out import LOWER_IS_BETTER, check_metric, scorer
@@ -74,7 +75,8 @@ class Scoring(Ranking):
             stop = False if callback is None else bool(callback(iteration, model))
             return stop or iteration - best[0][1] >= patience
 
-        self.fit(train, callback=after, progress=progress, start=start)
+        of_users, of_items = features
+        self.fit(train, user_features=of_users, item_features=of_items, callback=after, progress=progress, start=start)
         if best:
             self._put(best[0][2]._state)
         self.validation_history_ = history

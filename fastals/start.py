@@ -10,11 +10,35 @@ import numpy as np
 from .data.interactions import Interactions
 from .engine import basis
 from .engine.alternation import Begin
-from .engine.problem import Model
+from .engine.model import Model
+from .engine.panel import aligned_zeros
+from .engine.simd.target import padded
 from .fitted import Fitted
-from .objectives import Objective
+from .objectives import Objective, Statistics
 
-__all__ = ["begin"]
+__all__ = ["begin", "empty"]
+
+
+def empty(factors: int, cells: Interactions, objective: Objective, statistics: Statistics) -> Model:
+    """Return the row problems of both sides, with panels of zeros.
+
+    Parameters
+    ----------
+    factors : int
+    cells : Interactions
+    objective : Objective
+    statistics : Statistics
+        What the objective has learned from `cells`.
+    """
+    (n_users, n_items), width, dtype = cells.shape, factors + objective.biases, cells.dtype
+    return Model(
+        users=objective.user_problem(cells.by_user, statistics),
+        items=objective.item_problem(cells.by_item, statistics, n_users),
+        X=aligned_zeros((n_users, padded(width, dtype)), dtype),
+        Y=aligned_zeros((n_items, padded(width, dtype)), dtype),
+        width=width,
+        bias=factors if objective.biases else -1,
+    )
 
 
 def begin(
@@ -96,6 +120,8 @@ def _is_solved(start: Fitted, objective: Objective, cells: Interactions) -> bool
     """Whether a start was fitted to the same interactions by the same objective, so that its users are exact."""
     before, seen = start.objective, start.by_user
     same_data = seen is not None and not seen.changed and seen.base is cells.by_user
+    if any(objective.featured):  # the features may be other ones
+        return False
     alike = before.item_weights is objective.item_weights
     return same_data and alike and replace(before, item_weights=objective.item_weights) == objective
 

@@ -6,10 +6,11 @@ import copy
 import os
 import threading
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 import numpy as np
 
+from .data.encoder import FeatureEncoder
 from .fitted import Fitted, SideName
 from .html import facts
 from .validation import NotFittedError, Params
@@ -97,6 +98,26 @@ class Stateful(Params):
         self._assign("item", "factors", factors)
 
     @property
+    def user_feature_factors_(self) -> np.ndarray:
+        """What each feature adds to a user's factors, shape (n_features, factors), read-only."""
+        return self._features("user", "factors")
+
+    @property
+    def item_feature_factors_(self) -> np.ndarray:
+        """What each feature adds to an item's factors, shape (n_features, factors), read-only."""
+        return self._features("item", "factors")
+
+    @property
+    def user_feature_biases_(self) -> np.ndarray:
+        """What each feature adds to a user's bias, shape (n_features,), read-only."""
+        return self._features("user", "biases")
+
+    @property
+    def item_feature_biases_(self) -> np.ndarray:
+        """What each feature adds to an item's bias, shape (n_features,), read-only."""
+        return self._features("item", "biases")
+
+    @property
     def user_biases_(self) -> np.ndarray:
         """Biases of the users, shape (n_users,), read-only; what is assigned is checked and copied."""
         return self._biases("user")
@@ -152,6 +173,28 @@ class Stateful(Params):
         if not side.biased:
             raise AttributeError(f"this {type(self).__name__} was fitted without biases")
         return side.public("biases")
+
+    @property
+    def user_feature_encoder_(self) -> FeatureEncoder | None:
+        """What makes features of a table of users; None where a matrix or nothing was given."""
+        features = self._state.users.features
+        return None if features is None else features.encoder
+
+    @property
+    def item_feature_encoder_(self) -> FeatureEncoder | None:
+        """What makes features of a table of items; None where a matrix or nothing was given."""
+        features = self._state.items.features
+        return None if features is None else features.encoder
+
+    def _features(self, name: SideName, what: Literal["factors", "biases"]) -> np.ndarray:
+        side = self._state.side(name)
+        if side.features is None:
+            raise AttributeError(f"this {type(self).__name__} was fitted without {name}_features")
+        if what == "biases" and not side.biased:
+            raise AttributeError(f"this {type(self).__name__} was fitted without biases")
+        array = side.features.panel[:, : side.k] if what == "factors" else side.features.panel[:, side.k]
+        array.setflags(write=False)
+        return array
 
     def _assign(self, name: SideName, what: str, given: Any) -> None:
         """Put other factors, or other biases, of one side in place."""

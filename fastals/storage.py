@@ -22,7 +22,7 @@ import numpy as np
 
 from .places import beside, flush_folder
 
-FORMAT = 2  # 1 had no checksums in its header
+FORMAT = 3  # the newest; 1 had no checksums in its header, and 2 had no features
 _HEADER = "header"
 _KINDS = "biufU"  # of arrays: bool, integers, floats, fixed-width strings
 _BLOCK = 1 << 20  # bytes read at a time, few enough to be in the CPU's cache when their checksum is computed
@@ -38,7 +38,9 @@ _PREAMBLE = re.compile(
 _DAMAGE = (zipfile.BadZipFile, struct.error, ValueError, TypeError, NotImplementedError, OverflowError, RecursionError)
 
 
-def write(path: str | os.PathLike[str], header: dict[str, Any], arrays: dict[str, np.ndarray]) -> Path:
+def write(
+    path: str | os.PathLike[str], header: dict[str, Any], arrays: dict[str, np.ndarray], version: int = 2
+) -> Path:
     """Write a file that `read` reads, and return its path; an old file of that name is replaced only at the end.
 
     Parameters
@@ -49,6 +51,8 @@ def write(path: str | os.PathLike[str], header: dict[str, Any], arrays: dict[str
         What JSON can hold, without NaN and infinity. "format" and "checksums" are taken.
     arrays : dict of name -> ndarray
         Of bool, integers, floats or fixed-width strings. "header" is taken.
+    version : int, default 2
+        The oldest format that has all of it, so that an older fastals reads what it can.
     """
     path = _with_suffix(path)
     _refuse_objects(arrays)
@@ -57,7 +61,7 @@ def write(path: str | os.PathLike[str], header: dict[str, Any], arrays: dict[str
             raise ValueError(f"{name} is an array of {array.dtype}, which a fastals file cannot hold")
     with replacing(path) as file, _Archive(file, "w") as archive:
         checksums = {name: _write_member(archive, name, array) for name, array in arrays.items()}
-        text = json.dumps({**header, "format": FORMAT, "checksums": checksums}, allow_nan=False).encode()
+        text = json.dumps({**header, "format": version, "checksums": checksums}, allow_nan=False).encode()
         if len(text) > _MAX_HEADER:
             raise ValueError(f"the header of {path} has {len(text)} bytes, at most {_MAX_HEADER} can be read again")
         _write_member(archive, _HEADER, np.frombuffer(text, np.uint8))

@@ -14,15 +14,16 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import numpy as np
 from scipy import sparse
 
-from .base import Base
 from .data.ids import Ids, as_id_array
 from .data.interactions import Interactions, MatrixLike
 from .data.types import Columns
 from .engine import equations
 from .engine.nonnegative import solve_nonnegative
-from .engine.problem import Cells, RowProblem
+from .engine.problem import Cells, RowProblem, drawn_to
 from .engine.rows.single_row import solve_single
+from .features import check_given
 from .fitted import Fitted, Row, Rows, Side, SideName
+from .foldin import FoldingIn
 from .validation import check_ids, check_integer, check_number
 
 if TYPE_CHECKING:
@@ -33,7 +34,7 @@ __all__ = ["Updating"]
 Self = TypeVar("Self", bound="Updating")
 
 
-class Updating(Base):
+class Updating(FoldingIn):
     """The part of a model that learns without a new fit.
 
     Writers wait for each other, and each puts one new record in place: readers see the state before it, or after it.
@@ -64,9 +65,18 @@ class Updating(Base):
         >>> model.refit([(0, 0, 1), (0, 1, 1), (1, 1, 1)]).user_factors_.shape
         (2, 2)
         """
+        fitted = self._state
+        for side, of in (("user", fitted.users), ("item", fitted.items)):
+            if of.features is not None and options.get(f"{side}_features") is None:
+                raise ValueError(
+                    f"the model was fitted with {side}_features: pass those of all {side}s of R to refit as well; "
+                    "fit(R, start=model) goes on without"
+                )
         return self.fit(R, start=self, **options)
 
-    def partial_fit_users(self: Self, users: Any, R_rows: MatrixLike, **columns: Unpack[Columns]) -> Self:
+    def partial_fit_users(
+        self: Self, users: Any, R_rows: MatrixLike, *, user_features: Any = None, **columns: Unpack[Columns]
+    ) -> Self:
         """Give users, new ones too, the factors that are exact for the stored item factors.
 
         Parameters
@@ -75,6 +85,8 @@ class Updating(Base):
             None twice. Without ids, new users have the next numbers, without a gap. A new id becomes part of the model.
         R_rows : as R in `fit`, shape (len(users), n_items)
             All interactions of each user, old ones too: they take the place of those that the model has.
+        user_features : as in `fit`, optional
+            Features of each user. None: known users keep theirs, and new ones have none.
         **columns
             As in `fit`.
 
@@ -95,9 +107,11 @@ class Updating(Base):
         >>> model.partial_fit_users([1], [[0, 1]]).user_factors_.shape
         (2, 2)
         """
-        return self._write(lambda fitted: self._with_users(fitted, users, R_rows, columns))
+        return self._write(lambda fitted: self._with_users(fitted, users, R_rows, user_features, columns))
 
-    def _with_users(self, fitted: Fitted, users: Any, R_rows: MatrixLike, columns: Columns) -> Fitted:
+    def _with_users(
+        self, fitted: Fitted, users: Any, R_rows: MatrixLike, user_features: Any, columns: Columns
+    ) -> Fitted:
         numbers, ids = _row_numbers("user", users, fitted.users)
         if len(numbers) == 0:
             return fitted
@@ -106,15 +120,20 @@ class Updating(Base):
             R_rows, fitted.dtype, n_items=len(items), item_ids=items.ids, name="R_rows", **columns
         )
         _check_given("user", numbers, ids, "R_rows", cells, cells.user_ids)
-        X = self._solve_users(fitted, cells.by_user)
+        features = _features_of(fitted, "user", user_features, numbers, users)
+        X = self._solve_users(fitted, cells.by_user, features)
+        counts = cells.by_user.counts
         return replace(
             fitted,
-            users=fitted.users.with_rows(numbers, X, ids=ids),
+            users=_with_features(fitted.users, numbers, features).with_rows(numbers, X, ids=ids),
+            statistics=fitted.objective.with_users(fitted.statistics, numbers, counts, len(fitted.users)),
             by_user=None if fitted.by_user is None else fitted.by_user.with_rows(_rows_of(cells.by_user, numbers)),
             by_item=None,
         )
 
-    def partial_fit_items(self: Self, items: Any, R_columns: MatrixLike, **columns: Unpack[Columns]) -> Self:
+    def partial_fit_items(
+        self: Self, items: Any, R_columns: MatrixLike, *, item_features: Any = None, **columns: Unpack[Columns]
+    ) -> Self:
         """Give items, new ones too, the factors that are exact for the stored user factors.
 
         Parameters
@@ -123,6 +142,8 @@ class Updating(Base):
             None twice. Without ids, new items have the next numbers, without a gap. A new id becomes part of the model.
         R_columns : as R in `fit`, shape (n_users, len(items))
             All interactions of each item, old ones too: users are rows here too.
+        item_features : as in `fit`, optional
+            Features of each item. None: known items keep theirs, and new ones have none.
         **columns
             As in `fit`.
 
@@ -143,9 +164,11 @@ class Updating(Base):
         >>> model.partial_fit_items([2], [[1], [0]]).item_factors_.shape
         (3, 2)
         """
-        return self._write(lambda fitted: self._with_items(fitted, items, R_columns, columns))
+        return self._write(lambda fitted: self._with_items(fitted, items, R_columns, item_features, columns))
 
-    def _with_items(self, fitted: Fitted, items: Any, R_columns: MatrixLike, columns: Columns) -> Fitted:
+    def _with_items(
+        self, fitted: Fitted, items: Any, R_columns: MatrixLike, item_features: Any, columns: Columns
+    ) -> Fitted:
         (numbers, ids), users = _row_numbers("item", items, fitted.items), fitted.users
         if len(numbers) == 0:
             return fitted
@@ -155,31 +178,35 @@ class Updating(Base):
         _check_given("item", numbers, ids, "R_columns", cells, cells.item_ids)
         objective, counts = fitted.objective, cells.by_item.counts
         problem = objective.item_problem(cells.by_item, fitted.statistics, len(users), new_items=True)
-        Y = self._fold_in(fitted, problem, "item")
+        features = _features_of(fitted, "item", item_features, numbers, items)
+        Y = self._fold_in(fitted, problem, "item", features)
         by_item = None
         if fitted.by_user is not None:
             by_item = fitted.rows_by_item().with_rows(_rows_of(cells.by_item, numbers))
         return replace(
             fitted,
-            items=fitted.items.with_rows(numbers, Y, ids=ids),
+            items=_with_features(fitted.items, numbers, features).with_rows(numbers, Y, ids=ids),
             statistics=objective.with_items(fitted.statistics, numbers, counts),
             item_counts=_counted(fitted.item_counts, numbers, objective.liked(cells.by_item)),
             by_user=None if by_item is None else by_item.transposed(len(users)),
             by_item=by_item,
         )
 
-    def add_items(self: Self, items: Any) -> Self:
+    def add_items(self: Self, items: Any, *, item_features: Any = None) -> Self:
         """Make items known that nobody has had yet, so that later interactions may name them.
 
         Parameters
         ----------
         items : id or array_like of ids
             Without ids, the next numbers, without a gap.
+        item_features : as in `fit`, shape (len(items), d), optional
+            Features of each item, for a model that was fitted with `item_features`.
 
         Returns
         -------
         self
-            The factors and the bias of a new item are 0 until `update`, `partial_fit_items` or `refit` learns them.
+            A new item has the factors and the bias that its features say, and can be recommended. Without features
+            they are 0 until `update`, `partial_fit_items` or `refit` learns them.
 
         Raises
         ------
@@ -206,7 +233,7 @@ class Updating(Base):
                     "partial_fit_items gives a known one other interactions"
                 )
             nothing = sparse.csr_array((len(fitted.users), len(numbers)), dtype=fitted.dtype)
-            return self._with_items(fitted, items, nothing, {})
+            return self._with_items(fitted, items, nothing, item_features, {})
 
         return self._write(change)
 
@@ -259,18 +286,24 @@ class Updating(Base):
             row.without_entry(other) if removed else row.with_entry(other, value)
             for row, other in ((by_user[user], item), (by_item[item], user))
         )
+        # With features, rows that have got their first interaction, or have lost their last one, change their weight.
+        old_weights = _weight(statistics.user_background, user), _weight(statistics.background, item)
+        statistics = objective.with_users(statistics, np.array([user]), np.array([len(of_user.columns)]), len(users))
+        statistics = objective.with_exposed(statistics, item, len(of_item.columns))
         weight, background = statistics.weight[[item]], statistics.background[[item]]
         own = replace(statistics, weight=weight, background=background)
         how = plain, _ = self._plain, objective.nonnegative
         gram_x, gram_y = fitted.gram("user", plain), fitted.gram("item", plain)
         if user == len(users):
             users = users.with_rows(np.array([user]), np.zeros((1, users.width)), gram_x, user_ids)
-        problem = objective.item_problem(of_item.cells, own, len(users))
+        problem = _drawn(objective.item_problem(of_item.cells, own, len(users)), items, item)
         if item == len(items):
             items = items.with_rows(np.array([item]), np.zeros((1, items.width)), gram_y, item_ids)
-        items = _solved("item", item, items, problem, users, gram_x, gram_y, background[0], *how)
-        problem = objective.user_problem(of_user.cells, statistics)
-        users = _solved("user", user, users, problem, items, items.gram, gram_x, 1.0, *how)
+        weights = old_weights[1], float(background[0])
+        items = _solved("item", item, items, problem, users, gram_x, gram_y, weights, *how)
+        problem = _drawn(objective.user_problem(of_user.cells, statistics), users, user)
+        weights = old_weights[0], _weight(statistics.user_background, user)
+        users = _solved("user", user, users, problem, items, items.gram, gram_x, weights, *how)
         return replace(
             fitted,
             users=users,
@@ -362,11 +395,11 @@ def _solved(
     fixed: Side,
     gram: np.ndarray | None,
     own_gram: np.ndarray | None,
-    weight: float,
+    weights: tuple[float, float],
     plain: bool,
     nonnegative: bool,
 ) -> Side:
-    """Return a side with one row solved for the other side; the row counts in its own Gram matrix with a weight."""
+    """Return a side with one row solved for the other side; `weights` are its own in its Gram matrix, old and new."""
     rows, bias = fixed.rows(problem.cells.indices), fixed.k if fixed.biased else -1
     solution = None
     if nonnegative:
@@ -384,12 +417,48 @@ def _solved(
             f"{name} {number} with {len(problem.cells.indices)} interactions cannot be solved in {new.dtype}: its "
             "solution is not finite; raise regularization, or rescale the values"
         )
-    return side.with_rows(np.array([number]), new[None], _exchange(own_gram, weight, old, new), side.ids)
+    return side.with_rows(np.array([number]), new[None], _exchange(own_gram, weights, old, new), side.ids)
 
 
-def _exchange(gram: np.ndarray | None, weight: float, old: np.ndarray, new: np.ndarray) -> np.ndarray | None:
+def _exchange(
+    gram: np.ndarray | None, weights: tuple[float, float], old: np.ndarray, new: np.ndarray
+) -> np.ndarray | None:
     """Return the Gram matrix after one of its rows has changed."""
     if gram is None:
         return None
     old, new = old.astype(np.float64), new.astype(np.float64)
-    return gram + weight * (new[:, None] * new - old[:, None] * old)
+    if weights[0] == weights[1]:
+        return gram + weights[1] * (new[:, None] * new - old[:, None] * old)
+    return gram + weights[1] * (new[:, None] * new) - weights[0] * (old[:, None] * old)
+
+
+def _weight(weights: np.ndarray, number: int) -> float:
+    """Return the weight of one row, one weight standing for all. Of a row that is not there yet, which is 0, any."""
+    return float(weights[number] if number < len(weights) else weights[-1])
+
+
+def _drawn(problem: RowProblem, side: Side, number: int) -> RowProblem:
+    """Return the problem of one row with the prior mean of what is known of its features."""
+    if side.features is None:
+        return problem
+    mean = np.zeros((1, side.base.shape[1]), side.base.dtype)
+    mean[0, : side.width] = side.features.mean(number)
+    return drawn_to(problem, mean)
+
+
+def _features_of(fitted: Fitted, name: SideName, given: Any, numbers: np.ndarray, ids: Any) -> Cells | None:
+    """Return the features of some rows: those that are given, else those that are known of them."""
+    features = fitted.side(name).features
+    if given is not None or features is None:
+        return check_given(fitted, name, given, len(numbers), np.atleast_1d(ids))
+    rows = [features.rows[int(number)] for number in numbers]
+    ends = np.cumsum([0, *(len(row.columns) for row in rows)], dtype=np.int64)
+    columns, values, _ = (np.concatenate(parts) for parts in zip(*rows, strict=True))
+    return Cells(ends, columns, values, np.ones(1, values.dtype))
+
+
+def _with_features(side: Side, numbers: np.ndarray, cells: Cells | None) -> Side:
+    """Return a side in which these rows have these features."""
+    if side.features is None or cells is None:
+        return side
+    return replace(side, features=side.features.with_rows(numbers, cells))

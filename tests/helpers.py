@@ -24,8 +24,9 @@ from scipy import sparse
 import fastals
 from fastals.engine import plan as plans
 from fastals.engine import sweep
+from fastals.engine.model import Model
 from fastals.engine.panel import aligned_zeros, as_panel
-from fastals.engine.problem import CellRule, Cells, Model, RowProblem
+from fastals.engine.problem import CellRule, Cells, RowProblem
 from fastals.engine.simd.target import padded
 from tests.reference import Explicit, Implicit, Objective, Weighted
 

@@ -223,6 +223,84 @@ class Weighted(Objective):
         return frequency_scaled_ridges(self.observed(R), self.regularization, self.regularization_exponent, unobserved)
 
 
+# Features: a learned prior mean.
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Featured:
+    """An objective whose ridges lie on what features leave: on x_u - A'f_u with features F, and on y_i - B'h_i with H.
+
+    The penalties mu |A|^2 and mu |B|^2 come on top, with mu so many times the mean ridge of a row. On a side that has
+    features a row without observed cells is its prior mean and nothing else: none of its cells is in the loss.
+    None stands for a side without features.
+    """
+
+    objective: Objective
+    F: Array | None = None
+    H: Array | None = None
+    feature_regularization: tuple[float, float] = (1.0, 1.0)
+
+    def warm(self, R: Array) -> tuple[Mask, Mask]:
+        """Which users, and which items, have observed cells."""
+        observed = self.objective.observed(R)
+        return observed.any(axis=1), observed.any(axis=0)
+
+    def cells(self, R: Array) -> tuple[Array, Array]:
+        C, T = self.objective.cells(R)
+        users, items = self.warm(R)
+        if self.F is not None:
+            C = C * users[:, None]
+        if self.H is not None:
+            C = C * items
+        return C, T
+
+    def ridges(self, R: Array) -> tuple[Array, Array]:
+        return tuple(r * w for r, w in zip(self.objective.ridges(R), self.warm(R), strict=True))  # type: ignore[return-value]
+
+    def mu(self, R: Array) -> tuple[float, float]:
+        ridges = zip(self.objective.ridges(R), self.warm(R), self.feature_regularization, strict=True)
+        return tuple(c * float(r[w].mean()) for r, w, c in ridges)  # type: ignore[return-value]
+
+    def loss(self, R: Array, X: Array, Y: Array, A: Array | None, B: Array | None) -> float:
+        C, T = self.cells(R)
+        total = float(np.sum(C * (T - self.objective.predict(R, X, Y)) ** 2))
+        sides = zip((X, Y), (self.F, self.H), (A, B), self.ridges(R), self.mu(R), strict=True)
+        for rows, features, learned, ridges, mu in sides:
+            if features is None or learned is None:
+                total += float(ridges @ np.sum(rows**2, axis=1))
+            else:
+                total += float(ridges @ np.sum((rows - features @ learned) ** 2, axis=1) + mu * np.sum(learned**2))
+        return total
+
+    def solve_users(self, R: Array, Y: Array, A: Array | None) -> Array:
+        C, T = self.cells(R)
+        columns, known = self.objective.regressors(Y)
+        left = T - self.objective.mean(R) - known
+        return self._solve(C, left, columns, self.ridges(R)[0], self.F, A, self.warm(R)[0])
+
+    def solve_items(self, R: Array, X: Array, B: Array | None) -> Array:
+        C, T = self.cells(R)
+        columns, known = self.objective.regressors(X)
+        left = T.T - self.objective.mean(R) - known
+        return self._solve(C.T, left, columns, self.ridges(R)[1], self.H, B, self.warm(R)[1])
+
+    def _solve(
+        self, C: Array, T: Array, Y: Array, ridges: Array, F: Array | None, A: Array | None, warm: Mask
+    ) -> Array:
+        """Minimise sum_j C_j (T_j - x.y_j)^2 + ridge |x - p|^2 for each row."""
+        X = np.zeros((len(C), Y.shape[1])) if F is None or A is None else F @ A
+        for u in np.flatnonzero(warm):
+            system = Y.T @ (C[u, :, None] * Y) + ridges[u] * np.eye(Y.shape[1])
+            X[u] = np.linalg.solve(system, Y.T @ (C[u] * T[u]) + ridges[u] * X[u])
+        return X
+
+    def solve_features(self, R: Array, rows: Array, side: int) -> Array:
+        """Return the A, or for side 1 the B, that is best for these rows: (F'RF + mu I) A = F'RX."""
+        F, ridges, mu = (self.F, self.H)[side], self.ridges(R)[side], self.mu(R)[side]
+        assert F is not None
+        return np.linalg.solve(F.T @ (ridges[:, None] * F) + mu * np.eye(F.shape[1]), F.T @ (ridges[:, None] * rows))
+
+
 # Weights by the number of observed cells of an item. An item without any weighs as one with a single cell: no cell of
 # the loss uses that weight, only a new user who has what nobody had before.
 

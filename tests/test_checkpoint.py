@@ -13,7 +13,7 @@ import pytest
 import fastals
 from fastals import ExplicitALS, ImplicitALS, Interactions, WeightedALS, checkpoint, places, storage
 from fastals.engine import threads
-from fastals.engine.problem import Model
+from fastals.engine.model import Model
 from tests.helpers import example, interrupted, same_model, stored
 
 R = stored(example(0, (60, 40)), "float64")

@@ -5,7 +5,8 @@ import pytest
 
 import fastals
 from fastals.engine import sweep
-from fastals.engine.problem import MINIMUM_NORM, NOT_FINITE, OK
+from fastals.engine.panel import as_panel
+from fastals.engine.problem import MINIMUM_NORM, NOT_FINITE, OK, drawn_to
 from fastals.engine.rows import long_rows
 from tests.helpers import example, one_row, plan, same_bits, stored
 
@@ -28,8 +29,11 @@ def ordinary(fit):
 @pytest.mark.parametrize("m", [SHORT, SHORT + 1, 700])
 @pytest.mark.parametrize("k", [1, 5, 40])
 @pytest.mark.parametrize("beyond", [0.0, 0.7])
-def test_a_row_in_parts_is_the_ordinary_row(m, k, beyond):
+@pytest.mark.parametrize("drawn", [False, True])
+def test_a_row_in_parts_is_the_ordinary_row(m, k, beyond, drawn):
     problem, Y, g, A, r, _ = one_row(m, k, np.float64)
+    if drawn:  # to a prior mean
+        problem = drawn_to(problem, as_panel(np.random.default_rng(1).standard_normal((1, k))))
     exact = plan("primal", np.float64)._replace(beyond=np.float64(beyond))
     start = np.zeros((1, Y.shape[1]))
     start[0, :k] = np.random.default_rng(0).standard_normal(k)

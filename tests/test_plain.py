@@ -17,9 +17,10 @@ from fastals.engine import basis, fallback, launch, plain, plain_answers, sweep
 from fastals.engine.alternation import biases_as_offsets
 from fastals.engine.fallback import PlainEngineWarning
 from fastals.engine.jit import ParallelKernel
+from fastals.engine.model import Model
 from fastals.engine.panel import aligned_zeros
 from fastals.engine.plan import plan_for
-from fastals.engine.problem import BACKGROUND, MINIMUM_NORM, NOT_FINITE, OK, Model
+from fastals.engine.problem import BACKGROUND, MINIMUM_NORM, NOT_FINITE, OK
 from fastals.engine.simd.target import padded
 from fastals.errors import SingularRowsWarning
 from tests.helpers import (

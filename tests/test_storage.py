@@ -123,7 +123,7 @@ def test_other_npz_files(tmp_path, arrays):
 def test_a_newer_format(tmp_path):
     np.savez(tmp_path / "new.npz", header=np.frombuffer(b'{"format": 99}', np.uint8))
     with pytest.raises(
-        ValueError, match=r"new\.npz has format 99, this fastals reads up to 2; install a newer fastals$"
+        ValueError, match=r"new\.npz has format 99, this fastals reads up to 3; install a newer fastals$"
     ):
         storage.read(tmp_path / "new.npz")
 

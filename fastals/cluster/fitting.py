@@ -88,6 +88,8 @@ def fit(
         raise ValueError("nonnegative=True is solved in one process: use model.fit, or nonnegative=False")
     if model._plain:
         raise ValueError("the plain engine runs in one process: use model.fit, or another solver than 'plain'")
+    if not {"user_features", "item_features"}.isdisjoint(columns):
+        raise ValueError("fastals.cluster.fit takes no features yet: use model.fit, which takes user_features")
     with Workers(client) as workers:
         data = workers.computed(open_store(R) if isinstance(R, (str, os.PathLike)) else R)
         files = checkpoint, checkpoint_every, checkpoint_errors

@@ -32,9 +32,10 @@ MEANINGS = {
     "tol": "stop when an iteration lowers the loss by less than this share; 0: never",
     "n_threads": "None: as many as the process may use",
     "random_state": "seed of the start; the same int gives the same bits",
+    "feature_regularization": "ridge of what features add, or `(user, item)`, in mean ridges of a user or item",
 }
 FLAGS = {"n_threads": "threads", "random_state": "seed"}  # where they differ from the parameter's name
-NOT_GIVEN = ("item_weights",)  # no line of text says them
+NOT_GIVEN = ("item_weights", "feature_regularization")  # no line of text says them, or what they are for
 
 
 def add_table(parser: argparse.ArgumentParser) -> None:

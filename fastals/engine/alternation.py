@@ -11,9 +11,22 @@ import numpy as np
 from . import basis, sweep
 from .basis import LOWER, UPPER
 from .loss import cells_and_background, ridge
+from .model import Model
 from .panel import aligned_copy
 from .plan import Plan, plan_for
-from .problem import BACKGROUND, OFFSET, OK, RIDGE, Cells, Failure, Model, RowProblem, Unusual, first_failure
+from .problem import (
+    BACKGROUND,
+    OFFSET,
+    OK,
+    PRIOR,
+    RIDGE,
+    Cells,
+    Failure,
+    RowProblem,
+    Unusual,
+    drawn_to,
+    first_failure,
+)
 from .whitening import whitening
 
 # How far half-steps go beyond their solution at most, as a share of the step. The loss after 4 iterations is 0.5 to 1%
@@ -27,6 +40,8 @@ BEYOND = 0.7
 FIRST, EVERY = 3, 4
 # Factors from which half-steps take `whitening`. With fewer, eigenvectors cost less than one more rotation of a panel.
 WHITENED = 256
+
+OTHER = {"user": "item", "item": "user"}
 
 # Returns what solves the rows of a side: (cells, Y, typical plan, n_threads).
 Where = Callable[[Cells, np.ndarray, Plan, int], sweep.Solve]
@@ -74,7 +89,8 @@ class Alternation:
         self.unusual = {"user": Unusual(), "item": Unusual()}  # of the latest half-steps
         self.background = {side: bool(self.sides(side)[0].columns[:, BACKGROUND].any()) for side in ("user", "item")}
         self.alike = all(_alike(self.sides(side)[0].rows[:, BACKGROUND:]) for side in ("user", "item"))
-        # Gram matrices weighted by the ridge, of the panels that have only been rotated since it was computed.
+        # Gram matrices weighted by the ridge, of the panels that have only been rotated since it was computed. With
+        # features: of what they leave of the panel, see `features.Learned`.
         self._ridges: dict[str, np.ndarray] = {}
 
     def fit(
@@ -106,6 +122,8 @@ class Alternation:
         reached = begin.reached
         if reached is not None:
             self._ridges = dict(reached.ridges)
+        else:
+            self._learn_from_start(begin)
         for iteration in range(0 if reached is None else reached.iteration, iterations):
             if reached is None or iteration > reached.iteration:
                 failure, items_loss = self._both_sides(begin, iteration)
@@ -158,21 +176,49 @@ class Alternation:
 
         `settled` panels are balanced well enough, and solved without an eigenproblem if possible.
         """
-        problem, other, _, Y = self.sides(side)
+        problem, _, _, Y = self.sides(side)
         with biases_as_offsets(problem, Y, self.model.bias):
             outcome = self._solve_whitened(side, plan) if settled and self.background[side] else None
             if outcome is None:
                 if self.background[side]:
                     g = self._to_eigenbasis(side, balance and not settled, plan.reads_start)
                 if plan.finish or not self.background[side]:
-                    g = self._fix(Y, problem.columns[:, BACKGROUND])
+                    g = self._fix(side, Y, problem.columns[:, BACKGROUND])
                 outcome = self.solve_rows(side, Y, g, plan)
         failure, self.unusual[side] = first_failure(side, outcome.status), outcome.unusual
+        if failure:
+            return failure, 0.0
+        loss, prior = outcome.loss, self.model.priors.get(side)
+        if prior is not None:
+            loss += prior.penalty
+            if not plan.finish:  # else what is stored would not be what fold-in finds for this A
+                loss -= self._learn(side)
         reported = side == "item" or plan.finish  # else the ridge term would be computed for nothing
         # Rounding may take a loss of about 0 below it.
-        return failure, max(0.0, outcome.loss) + ridge(other, Y, self.n_threads) if reported and not failure else 0.0
+        return None, max(0.0, loss) + self._ridge(OTHER[side]) if reported else 0.0
 
-    def _fix(self, Y: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    def _learn_from_start(self, begin: Begin) -> None:
+        """Learn what the features say of the rows that a fit begins with."""
+        for side in self.model.priors:
+            if begin.done or (side == "user" and begin.users == "guessed"):
+                self._learn(side)
+
+    def _learn(self, side: str) -> float:
+        """Learn what the features say of the rows of a side; return by how much the objective falls."""
+        _, _, X, _ = self.sides(side)
+        learned = self.model.priors[side].learn(X)
+        if learned.gram is not None:
+            self._ridges[side] = learned.gram
+        return learned.fall
+
+    def _ridge(self, side: str) -> float:
+        """Return the ridge term of a side, with that of its features."""
+        problem, _, X, _ = self.sides(side)
+        if side in self.model.priors and side in self._ridges:
+            return float(self._ridges[side].trace())
+        return ridge(problem, X, self.n_threads)
+
+    def _fix(self, side: str, Y: np.ndarray, weights: np.ndarray) -> np.ndarray:
         """Return the eigenvalues of the background of Y; rotate Y until the background is diagonal.
 
         One rotation is not always enough: in float32 a panel whose columns span several orders of magnitude keeps an
@@ -183,6 +229,8 @@ class Alternation:
             if fixed.rotation is None:
                 break
             Y[...] = fixed.panel
+            self._turn(side, fixed.rotation)
+            self._turn(OTHER[side], fixed.rotation)
         return fixed.g
 
     def sides(self, side: str) -> tuple[RowProblem, RowProblem, np.ndarray, np.ndarray]:
@@ -195,6 +243,9 @@ class Alternation:
     def solve_rows(self, side: str, Y: np.ndarray, g: np.ndarray, plan: Plan, *, mend: bool = True) -> sweep.Outcome:
         """Solve the rows of a side for the fixed panel `Y`, whose background has the eigenvalues `g`."""
         problem, _, X, _ = self.sides(side)
+        prior = self.model.priors.get(side)
+        if prior is not None and prior.factors.any() and not plan.sketch:
+            problem = drawn_to(problem, prior.means(last=plan.finish))
         if side not in self._solve:
             typical = self._plan(side, warm=True)
             self._solve[side] = self._where(problem.cells, Y, typical, self.n_threads)
@@ -204,12 +255,12 @@ class Alternation:
     def _solve_whitened(self, side: str, plan: Plan) -> sweep.Outcome | None:
         """Solve the rows of a side in the basis of `whitening`, where X is only meanwhile.
 
-        None if there are few factors, if rows differ in background or ridge, if rounding would count, or if a row
-        cannot be solved so. Then X may be another start for the rows.
+        None if there are few factors, if rows differ in background or ridge or have features, if rounding would count,
+        or if a row cannot be solved so. Then X may be another start for the rows.
         """
         problem, _, X, Y = self.sides(side)
         width, n_threads, (_, background, ridge) = self.model.width, self.n_threads, problem.rows[0].tolist()
-        if width < WHITENED or background <= 0 or not _alike(problem.rows[:, BACKGROUND:]):
+        if side in self.model.priors or width < WHITENED or background <= 0 or not _alike(problem.rows[:, BACKGROUND:]):
             return None
         gram = basis.gram(Y, problem.columns[:, BACKGROUND], width, n_threads)
         found = whitening(gram, background, ridge, Y.dtype)
@@ -235,23 +286,39 @@ class Alternation:
         problem, other, X, Y = self.sides(side)
         width, n_threads = self.model.width, self.n_threads
         background = basis.gram(Y, problem.columns[:, BACKGROUND], width, n_threads)
-        ridge_x = self._ridges.pop(side, None)
-        alike = _ratio(other.rows[:, RIDGE], problem.columns[:, BACKGROUND])
+        ridge_x, ridge_y = self._ridges.pop(side, None), self._ridges.get(OTHER[side])
+        # With features the ridge lies on less than the panel.
+        alike = _ratio(other.rows[:, RIDGE], problem.columns[:, BACKGROUND]) if ridge_y is None else None
         ours = theirs = None
         if balance:
             if ridge_x is None:
                 ridge_x = basis.gram(X, problem.rows[:, RIDGE], width, n_threads)
-            ridge_y = basis.gram(Y, other.rows[:, RIDGE], width, n_threads) if alike is None else alike * background
+            if alike is not None:
+                ridge_y = alike * background
+            elif ridge_y is None:
+                ridge_y = basis.gram(Y, other.rows[:, RIDGE], width, n_threads)
             if 0 < ridge_x.trace() < np.inf and 0 < ridge_y.trace() < np.inf:
                 ours, theirs, balanced = basis.balance(ridge_x, ridge_y)
                 background = basis.turned(background, theirs) if alike is None else balanced / alike
         g, rotation = basis.diagonalise(background, Y.dtype)
-        basis.rotate(Y, basis.composed(theirs, rotation), n_threads)
+        theirs = basis.composed(theirs, rotation)
+        basis.rotate(Y, theirs, n_threads)
+        self._turn(OTHER[side], theirs)
+        if needed or side in self.model.priors:
+            ours = basis.composed(ours, rotation)
+            self._turn(side, ours)
         if needed:
-            basis.rotate(X, basis.composed(ours, rotation), n_threads)
+            basis.rotate(X, ours, n_threads)
         if alike is not None:
-            self._ridges["item" if side == "user" else "user"] = np.diag(alike * g)
+            self._ridges[OTHER[side]] = np.diag(alike * g)
         return basis.pad(g, Y)
+
+    def _turn(self, side: str, rotation: np.ndarray | None) -> None:
+        """Let what the features of a side say follow its panel into another basis."""
+        if side in self.model.priors:
+            self.model.priors[side].turn(rotation)
+            if side in self._ridges:
+                self._ridges[side] = basis.turned(self._ridges[side], rotation)
 
 
 def _alike(rows: np.ndarray) -> bool:
@@ -288,6 +355,10 @@ def fold_in(
         See `problem`.
     """
     X = np.zeros((problem.cells.n_rows, fixed.panel.shape[1]), fixed.panel.dtype)
+    if problem.rows.shape[1] > PRIOR and fixed.rotation is not None:
+        means = aligned_copy(problem.rows[:, PRIOR:])
+        basis.rotate(means, fixed.rotation, n_threads)
+        problem = drawn_to(problem, means)
     plan = plan_for(solver, X.dtype, bool(fixed.g.any()), warm=False, last=True)
     outcome = sweep.half_step(problem, fixed.panel, fixed.g, width, X, plan, n_threads, longest=fixed.longest)
     if fixed.rotation is not None:

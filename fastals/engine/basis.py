@@ -163,7 +163,7 @@ def balance(ours: np.ndarray, theirs: np.ndarray) -> tuple[np.ndarray, np.ndarra
     both matrices invertible.
     """
     sizes, axes = diagonalise(ours, ours.dtype)
-    root = np.sqrt(sizes + FLOOR * ours.trace())[:, None]
+    root = np.sqrt(np.maximum(sizes, 0) + FLOOR * ours.trace())[:, None]
     squares, turn = eigh(root * turned(theirs, axes) * root.T)
     with one_blas_thread():
         apart, along = turn / root, turn * root

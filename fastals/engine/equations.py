@@ -2,7 +2,7 @@
 
 A row's factors x are the solution of A x = r, for the row problem of `problem.RowProblem`:
 
-    A = background G + ridge I + sum_j w_j y_j y_j' ,    r = sum_j b_j y_j
+    A = background G + ridge I + sum_j w_j y_j y_j' ,    r = sum_j b_j y_j + ridge p
 
 `rows.single_row` solves the same equations by the vector kernels, where Cholesky holds them.
 """
@@ -15,7 +15,7 @@ import numpy as np
 import scipy
 
 from .blas import eigh, one_blas_thread
-from .problem import BACKGROUND, OFFSET, RIDGE, WEIGHT, RowProblem
+from .problem import BACKGROUND, OFFSET, PRIOR, RIDGE, WEIGHT, RowProblem
 
 BLOCK = 256  # rows taken at once
 ROUNDINGS = 8  # of each number that is summed: what they make of 0 counts as 0
@@ -35,7 +35,7 @@ class Entries(NamedTuple):
 
 
 class Equations(NamedTuple):
-    """A x = r with r = Y'b."""
+    """A x = r with r = Y'b + ridge p."""
 
     A: np.ndarray  # float64 (k, k)
     r: np.ndarray  # float64 (k,)
@@ -45,12 +45,14 @@ class Equations(NamedTuple):
     ridge: float
     background: np.ndarray | None  # float64 (k, k): background G; None where there is none
     eps: float  # of the dtype in which the fixed rows came
+    mean: np.ndarray  # float64 (k,): the prior mean p, 0 where the row has none
 
     def only(self, unknowns: np.ndarray) -> Equations:
         """Return the equations where all unknowns but some are 0."""
         square = np.ix_(unknowns, unknowns)
         background = None if self.background is None else self.background[square]
-        return self._replace(A=self.A[square], r=self.r[unknowns], Y=self.Y[:, unknowns], background=background)
+        rest = {"r": self.r[unknowns], "Y": self.Y[:, unknowns], "mean": self.mean[unknowns]}
+        return self._replace(A=self.A[square], background=background, **rest)
 
     @property
     def noise(self) -> float:
@@ -69,7 +71,7 @@ def entries(problem: RowProblem, offsets: np.ndarray | None = None) -> Entries:
         Stand for those of the problem.
     """
     cells, rule, rows, columns = problem
-    row = rows[0] if len(rows) == 1 else np.repeat(rows, cells.counts, axis=0).T
+    row = rows[0] if len(rows) == 1 else np.repeat(rows[:, :PRIOR], cells.counts, axis=0).T
     column = (columns if len(columns) == 1 else columns[cells.indices]).astype(np.float64)
     offset = column[:, OFFSET] if offsets is None else offsets.astype(np.float64)
     values = cells.all_values.astype(np.float64)
@@ -107,24 +109,29 @@ def row_equations(
         else:
             A = (Y.T * w) @ Y
         r = Y.T @ b
-    ridge = float(problem.rows[0, RIDGE])
+    ridge, mean = float(problem.rows[0, RIDGE]), np.zeros(Y.shape[1])
+    if problem.rows.shape[1] > PRIOR:
+        mean += problem.rows[0, PRIOR:][: len(mean)]
+        r += ridge * mean
     A += ridge * np.eye(Y.shape[1])
     background = None if gram is None else problem.rows[0, BACKGROUND] * gram
     if background is not None:
         A += background
-    return Equations(A, r, Y, b, w, ridge, background, eps)
+    return Equations(A, r, Y, b, w, ridge, background, eps, mean)
 
 
 def solve(equations: Equations) -> np.ndarray:
-    """Return x, float64 (k,): of many solutions the smallest. A row without entries is 0."""
+    """Return x, float64 (k,): of many solutions the smallest. A row without entries is its prior mean."""
     return smallest(equations)[0]
 
 
 def smallest(equations: Equations) -> tuple[np.ndarray, bool]:
     """Return x as `solve`, and whether it is the only solution."""
-    _, r, Y, b, w, ridge, background, _ = equations
-    if not w.any() and not b.any():
-        return np.zeros(len(r)), len(b) == 0
+    _, r, Y, b, w, ridge, background, _, mean = equations
+    if len(b) == 0:
+        return mean, True
+    if not w.any() and not b.any() and not (ridge * mean).any():
+        return np.zeros(len(r)), False
     if ridge == 0 and background is None and len(b) < len(r):
         # Fewer entries than unknowns: x = Z'(Z Z')^-1 q with Z = sqrt(W) Y costs less than singular vectors.
         used = w > 0
@@ -135,6 +142,14 @@ def smallest(equations: Equations) -> tuple[np.ndarray, bool]:
             if t is not None:
                 return np.asarray(Z.T @ t), False
     return _inverse_times(equations, r)
+
+
+def of_mean(equations: Equations, y: np.ndarray) -> float:
+    """Return what the prior mean p adds to the prediction x.y: ridge p' A^+ y, as `contributions` for entries."""
+    if len(equations.b) == 0:
+        return float((equations.mean * y).sum())
+    turned, _ = _inverse_times(equations, y)
+    return float(equations.ridge * (equations.mean * turned).sum())
 
 
 def contributions(equations: Equations, y: np.ndarray) -> np.ndarray:
@@ -201,7 +216,7 @@ def _inverse_times(equations: Equations, v: np.ndarray) -> tuple[np.ndarray, boo
 
 def _pseudoinverse_times(equations: Equations, v: np.ndarray) -> np.ndarray:
     """Return A^+ v. What is 0 without the ridge counts as 0 also with it: no right-hand side reaches there."""
-    _, _, Y, _, w, ridge, background, eps = equations
+    _, _, Y, _, w, ridge, background, eps, _ = equations
     with one_blas_thread():
         Z = Y * np.sqrt(np.maximum(w, 0))[:, None]
         if background is not None:

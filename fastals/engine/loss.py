@@ -7,7 +7,7 @@ import numpy as np
 from .cells import gather_cells
 from .equations import gram
 from .jit import kernel, next_block
-from .problem import BACKGROUND, RIDGE, RowProblem, widened
+from .problem import BACKGROUND, PRIOR, RIDGE, RowProblem, widened
 from .rows.workspace import workspace
 from .threads import in_parts, spread
 
@@ -50,8 +50,16 @@ def of_rows(problem: RowProblem, X: np.ndarray, Y: np.ndarray, g: np.ndarray, n_
     n_threads : int
     """
     total = _of_entries(problem, X, Y, n_threads)
-    d = problem.rows[:, BACKGROUND, None] * g + problem.rows[:, RIDGE, None]
-    return np.asarray(np.maximum(total + (d * X**2).sum(axis=1), 0))
+    background, ridge, mean = (
+        problem.rows[:, BACKGROUND, None] * g,
+        problem.rows[:, RIDGE, None],
+        problem.rows[:, PRIOR:],
+    )
+    if mean.shape[1]:
+        own = background * X**2 + ridge * (X - mean) ** 2
+    else:
+        own = (background + ridge) * X**2
+    return np.asarray(np.maximum(total + own.sum(axis=1), 0))
 
 
 def _of_entries(problem: RowProblem, X: np.ndarray, Y: np.ndarray, n_threads: int) -> np.ndarray:
@@ -67,7 +75,9 @@ def _of_entries(problem: RowProblem, X: np.ndarray, Y: np.ndarray, n_threads: in
 
 
 def ridge(problem: RowProblem, X: np.ndarray, n_threads: int = 1) -> float:
-    """Return sum_u ridge_u |x_u|^2."""
+    """Return sum_u ridge_u |x_u|^2, less the prior mean where rows have one."""
+    if problem.rows.shape[1] > PRIOR:
+        X = X - problem.rows[:, PRIOR:][:, : X.shape[1]]
     squares = np.empty(len(X))
     in_parts(lambda rows: _squares(X[rows], squares[rows]), *X.shape, n_threads)
     # Not a product of vectors: OpenBLAS spreads it over all CPUs from 10,000 numbers on, and its threads then spin for

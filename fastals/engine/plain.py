@@ -3,11 +3,11 @@
 Alternating least squares solves one side's rows for the other side's factors Y, then the sides change places. Rows do
 not depend on each other, so `numba.prange` spreads them over threads. Each is a k x k system:
 
-    A = background G + ridge I + sum_j w_j y_j y_j' ,   r = sum_j b_j y_j ,   A x = r ,   G = Y' diag(q) Y
+    A = background G + ridge I + sum_j w_j y_j y_j' ,   r = ridge p + sum_j b_j y_j ,   A x = r ,   G = Y' diag(q) Y
 
 The entries that are not observed are all in G, which is summed once for all rows; an observed entry j adds what it
-weighs on top of that (`problem` says what w, b, background and ridge are, `objectives` what they are for each model).
-Rows are solved in float64 whatever the dtype of the factors is, and rounded.
+weighs on top of that (`problem` says what these numbers are, `objectives` what they are for each model). Rows are
+solved in float64 whatever the dtype of the factors is, and rounded.
 
 It runs with `solver="plain"`, where vector kernels cannot be compiled, and with NUMBA_DISABLE_JIT=1 in plain Python.
 """
@@ -22,7 +22,7 @@ from .cells import cell
 from .equations import gram, range_of
 from .jit import parallel_kernel, strict
 from .launch import launch
-from .problem import BACKGROUND, MINIMUM_NORM, NOT_FINITE, NOT_POSITIVE, OK, RIDGE, WEIGHT, RowProblem, widened
+from .problem import BACKGROUND, MINIMUM_NORM, NOT_FINITE, NOT_POSITIVE, OK, PRIOR, RIDGE, WEIGHT, RowProblem, widened
 from .rows.precision import PIVOTS
 from .smallest import solve_again, without_ridge
 from .sweep import Outcome
@@ -33,7 +33,7 @@ LEAST = float(np.finfo(np.float64).eps) / PIVOTS  # of what a pivot is a differe
 def half_step(problem: RowProblem, Y: np.ndarray, width: int, X: np.ndarray, n_threads: int) -> Outcome:
     """Overwrite X by the solutions for Y, as `sweep.half_step`; of both panels the first `width` columns count."""
     G = gram(Y[:, :width], problem.columns[:, BACKGROUND])
-    free = without_ridge(problem.rows, G.diagonal().max())
+    free = without_ridge(problem.rows, G.diagonal().max()) & (problem.cells.counts > 0)
     axes = range_of(G, Y[:, :width], np.finfo(Y.dtype).eps) if G.any() and free.any() else None
     outcome = _launched(problem, Y, G, X, n_threads)
     if axes is not None:
@@ -41,8 +41,8 @@ def half_step(problem: RowProblem, Y: np.ndarray, width: int, X: np.ndarray, n_t
         x = np.zeros((len(X), axes.shape[1]), X.dtype)
         with one_blas_thread():
             along, G_along = (Y[:, :width].astype(np.float64) @ axes).astype(Y.dtype), axes.T @ G @ axes
-        losses, status = _launched(problem, along, G_along, x, n_threads)
-        status[(status == OK) & (problem.cells.counts > 0)] = MINIMUM_NORM
+        losses, status = _launched(problem._replace(rows=problem.rows[:, :PRIOR]), along, G_along, x, n_threads)
+        status[status == OK] = MINIMUM_NORM
         with one_blas_thread():  # row by row, so that the bits do not depend on other rows
             X[free, :width] = (x[free, None] @ axes.T)[:, 0]
         outcome = Outcome(np.where(free, losses, outcome.losses), np.where(free, status, outcome.status))
@@ -77,10 +77,13 @@ def _solve_rows(
 @strict
 def _solve_row(cells, rule, rows, columns, u, Y, G, A, r, size, x):  # -> status, objective of the row
     """Solve A x = r."""
-    x[:] = 0
+    x[:], constant = 0, 0.0
+    for p in range(min(len(r), rows.shape[1] - PRIOR)):
+        x[p], r[p] = rows[u, PRIOR + p], rows[u, RIDGE] * rows[u, PRIOR + p]
+        constant += r[p] * rows[u, PRIOR + p]
     if cells.indptr[u] == cells.indptr[u + 1]:
-        return OK, 0.0
-    constant = sum_row(cells, rule, rows, columns, u, Y, G, A, r, size)
+        return OK, 0.0  # and x is its prior mean
+    constant += sum_row(cells, rule, rows, columns, u, Y, G, A, r, size)
     solved, gain = cholesky_solve(A, r, size)
     if not solved:
         return NOT_POSITIVE, 0.0

@@ -10,7 +10,8 @@ from .alternation import biases_as_offsets
 from .blas import one_blas_thread
 from .equations import BLOCK, entries, gram
 from .loss import ridge
-from .problem import BACKGROUND, Model
+from .model import Model
+from .problem import BACKGROUND
 from .topk import Lists
 
 

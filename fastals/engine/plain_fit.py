@@ -8,7 +8,8 @@ import numpy as np
 
 from .alternation import Begin, Reached, biases_as_offsets
 from .loss import ridge
-from .problem import Failure, Model, RowProblem, Unusual, first_failure
+from .model import Model
+from .problem import Failure, RowProblem, Unusual, drawn_to, first_failure
 from .sweep import Outcome
 
 # Solves all rows of a side for the other: (problem, Y, X) -> Outcome.
@@ -51,10 +52,14 @@ def fit(
             return failure
     for iteration in range(first, iterations):
         for side in ("item", "user"):
+            if side == "user":
+                for name, prior in model.priors.items():
+                    prior.learn(sides[name][1])
             failure, loss = _solve_side(side, *sides[side], model, half_step, unusual)
             if failure:
                 return failure
-        loss = max(0.0, loss) + ridge(model.items, model.Y)
+        loss = max(0.0, loss) + ridge(_drawn("item", model.items, model), model.Y)
+        loss += sum(prior.penalty for prior in model.priors.values())
         if keep is not None:
             keep(Reached(iteration, loss, {}))
         if after(iteration, loss):
@@ -72,6 +77,12 @@ def _solve_side(
     unusual: dict[str, Unusual],
 ) -> tuple[Failure | None, float]:
     with biases_as_offsets(problem, Y, model.bias):
-        outcome = half_step(problem, Y, X)
+        outcome = half_step(_drawn(side, problem, model), Y, X)
     unusual[side] = outcome.unusual
     return first_failure(side, outcome.status), outcome.loss
+
+
+def _drawn(side: str, problem: RowProblem, model: Model) -> RowProblem:
+    """Return the problem of a side with the prior means of its rows, where they have features."""
+    prior = model.priors.get(side)
+    return problem if prior is None else drawn_to(problem, prior.means(last=True))

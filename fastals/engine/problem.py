@@ -14,6 +14,7 @@ import numpy as np
 WEIGHT, BACKGROUND = 0, 1
 RIDGE = 2
 OFFSET = 2
+PRIOR = 3  # of rows: where the mean that a row is drawn to begins, if the rows have one
 
 # Sizes that kernels can count. int32 numbers rows and columns, int64 all else: entries, and positions in panels, whose
 # products tests/test_problem.py computes for these sizes. Numba multiplies smaller integers as int64.
@@ -92,15 +93,22 @@ class CellRule(NamedTuple):
 class RowProblem(NamedTuple):
     """One side's row problem: for each row minimise over x
 
-        sum_observed [ w (x.y)^2 - 2 b (x.y) ]  +  background_row x'Gx  +  ridge |x|^2,  G = sum_j background_j y_j y_j'
+        sum_observed [ w (x.y)^2 - 2 b (x.y) ]  +  background_row x'Gx  +  ridge |x - p|^2,
+        G = sum_j background_j y_j y_j'
 
-    with b = confidence * target and w = confidence - background_row * background_column.
+    with b = confidence * target and w = confidence - background_row * background_column. The row's prior mean p is 0
+    unless the row has features, see `engine.features`. A row without entries is p.
     """  # noqa: D400 - the formula is the summary
 
     cells: Cells
     rule: CellRule
-    rows: np.ndarray  # T (n_rows, 3): weight, background, ridge
+    rows: np.ndarray  # T (n_rows, 3): weight, background, ridge; or (n_rows, 3 + kp): then the prior mean
     columns: np.ndarray  # T (n_columns, 3), or (1, 3) where all are alike: weight, background, offset
+
+
+def drawn_to(problem: RowProblem, means: np.ndarray) -> RowProblem:
+    """Return a problem whose rows have these prior means, T (n_rows, kp), in the basis of the fixed panel."""
+    return problem._replace(rows=np.concatenate([problem.rows[:, :PRIOR], means], axis=1))
 
 
 def widened(problem: RowProblem) -> RowProblem:
@@ -115,17 +123,6 @@ def in_float64(problem: RowProblem, rows: np.ndarray) -> RowProblem:
     cells = problem.cells.only(rows)
     values, weights = (part.astype(np.float64) for part in (cells.values, cells.weights))
     return widened(problem._replace(cells=cells._replace(values=values, weights=weights), rows=problem.rows[rows]))
-
-
-class Model(NamedTuple):
-    """Both sides of a factorisation: the row problems, and the panels that a fit overwrites."""
-
-    users: RowProblem
-    items: RowProblem
-    X: np.ndarray  # T (n_users, kp)
-    Y: np.ndarray  # T (n_items, kp)
-    width: int  # columns in use: the factors, then the bias if there is one
-    bias: int  # column of the bias, -1 if there is none
 
 
 class Unusual(NamedTuple):

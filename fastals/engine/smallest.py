@@ -159,6 +159,7 @@ def _solve_row(
     solution = x[:width].astype(np.float64)
     with one_blas_thread():
         loss = (numbers.confidence * numbers.target**2).sum() + solution @ (found.A @ solution - 2 * found.r)
+        loss += found.ridge * (found.mean @ found.mean)
     if not (np.isfinite(x).all() and np.isfinite(loss)):
         x[:] = 0
         return NOT_FINITE, 0.0

@@ -21,10 +21,12 @@ from .problem import (
     NOT_FINITE,
     NOT_POSITIVE,
     OK,
+    PRIOR,
     UNSURE,
     Cells,
     RowProblem,
     Unusual,
+    drawn_to,
     in_float64,
 )
 from .rows.blocked_rows import (
@@ -239,6 +241,11 @@ def _solve_in_float64(
     panel = as_panel(Y[:, used].astype(np.float64))
     fixed = fix(panel, wide.columns[:, BACKGROUND], len(used), n_threads)
     x = np.zeros((len(rows), panel.shape[1]))
+    if wide.rows.shape[1] > PRIOR:
+        means = aligned_copy(x)
+        means[:, : len(used)] = wide.rows[:, PRIOR + used]
+        rotate(means, fixed.rotation, n_threads)
+        wide = drawn_to(wide, means)
     exact = plan_for("cholesky", x.dtype, bool(fixed.g.any()), warm=False, last=plan.finish)
     found = half_step(wide, fixed.panel, fixed.g, len(used), x, exact, n_threads, eps=float(np.finfo(Y.dtype).eps))
     back = None if fixed.rotation is None else fixed.rotation.T

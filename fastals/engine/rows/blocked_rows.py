@@ -18,11 +18,11 @@ import numpy as np
 from ..cells import gather_cells
 from ..jit import inner, kernel, next_block
 from ..plan import CACHED, CHEAPEST, Plan, primal_cost
-from ..problem import BACKGROUND, IMPRECISE, NOT_FINITE, OK, RIDGE
+from ..problem import BACKGROUND, IMPRECISE, NOT_FINITE, OK, PRIOR, RIDGE
 from ..simd.kernels import cg_direction, dot, gather_axpys, gather_residual
 from ..simd.target import aligned_empty
 from .cg import advance
-from .diagonal import set_diagonal, sketch_scale
+from .diagonal import set_diagonal, set_linear, sketch_scale
 from .precision import doubtful, holds
 from .workspace import clear, is_finite
 
@@ -134,7 +134,10 @@ def solve_batches(
 
 @inner
 def _start(problem, rows, g, width, x, plan, ws, batch):
-    """Set p = x, the start, and q = -D p. Adding the sums over the entries makes q the first residual."""
+    """Set p = x, the start, and q = -D p. Adding the sums over the entries makes q the first residual.
+
+    A prior mean adds its linear term to q, and twice its product with x to the gain.
+    """
     kp = len(g)
     for i in range(len(rows)):
         u, p, q, before = rows[i], batch.p[i], batch.q[i], batch.before[i]
@@ -146,6 +149,13 @@ def _start(problem, rows, g, width, x, plan, ws, batch):
             x[u * kp + c] = p[c]
         batch.gain[i] = batch.constant[i] = batch.weight[i] = 0.0
         batch.active[i], batch.negative[i] = True, 0
+        if problem.rows.shape[1] > PRIOR and not plan.sketch:
+            batch.constant[i], gain = set_linear(problem.rows, u, ws), 0.0
+            for c in range(kp):
+                q[c] += ws.linear[c]
+            for c in range(kp):
+                gain += np.float64(2 * ws.linear[c] * p[c])
+            batch.gain[i] = gain
 
 
 @inner

@@ -4,7 +4,7 @@ import numpy as np
 
 from ..jit import inlined, inner
 from ..simd.kernels import AHEAD, cg_advance, cg_direction, dot, gather_residual
-from .diagonal import right_hand_side
+from .diagonal import add_linear, right_hand_side
 from .workspace import clear
 
 # Entries of a row by which the number of its steps is predicted.
@@ -51,7 +51,7 @@ def add_squares(total, w, Y, j):
 
 
 @inner
-def conjugate_gradients(Y, indices, begin, m, x, o, plan, ws):  # -> converged, gain, gained from x on
+def conjugate_gradients(Y, indices, begin, m, x, o, drawn, plan, ws):  # -> converged, gain, gained from x on
     """Take steps of conjugate gradients, preconditioned by e = 1 / d, from x or from 0.
 
     The gain is what the objective has fallen, compared with x = 0. Each step adds alpha r.z to it, with z = r / d. What
@@ -62,10 +62,15 @@ def conjugate_gradients(Y, indices, begin, m, x, o, plan, ws):  # -> converged, 
     gain, first = 0.0, np.nan
     # From 0, m steps solve a row of m entries, because D^-1/2 A D^-1/2 is I plus a matrix of rank m. From elsewhere it
     # takes one more step, and a pass over the entries for the residual.
-    if plan.warm and m > plan.steps:
-        # r = sum_j (b_j - w_j s_j) y_j - d x with s_j = x.y_j, and gain = 2 sum_j b_j s_j - x.A x
+    if plan.warm and (m > plan.steps or drawn):
+        # r = sum_j (b_j - w_j s_j) y_j - d x with s_j = x.y_j, and gain = 2 sum_j b_j s_j - x.A x; a prior mean adds
+        # its linear term to r, and twice its product with x to the gain
         for i in range(kp):
             ws.r[i] = -ws.d[i] * x[o + i]
+        if drawn:
+            add_linear(ws)
+            for i in range(kp):
+                gain += np.float64(ws.linear[i] * x[o + i])
         for i in range(kp):
             gain += np.float64(ws.r[i] * x[o + i])
         gather_residual(ws.r, 0, ws.s, ws.b, ws.w, 0, Y, kp, indices, begin, m, x, o, AHEAD)
@@ -75,6 +80,8 @@ def conjugate_gradients(Y, indices, begin, m, x, o, plan, ws):  # -> converged, 
     else:
         clear(x, o, kp)
         right_hand_side(Y, indices, begin, m, ws)
+        if drawn:
+            add_linear(ws)
     clear(ws.b, 0, m)
     for i in range(kp):
         ws.e[i] = 1 / ws.d[i]

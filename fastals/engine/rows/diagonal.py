@@ -3,7 +3,8 @@
 import numpy as np
 
 from ..jit import inlined, inner
-from ..simd.kernels import dot, gather_axpys
+from ..problem import PRIOR, RIDGE
+from ..simd.kernels import dot, gather_axpys, gather_dots
 from .workspace import clear
 
 
@@ -38,11 +39,59 @@ def right_hand_side(Y, indices, begin, m, ws):
     gather_axpys(ws.r, 0, ws.b, 0, Y, Y.shape[1], indices, begin, m)
 
 
+@inner
+def set_linear(rows, u, ws):  # -> ridge |p|^2
+    """Set the linear term of a row with a prior mean p: ridge p, which is part of the right-hand side."""
+    ridge, total = rows[u, RIDGE], 0.0
+    for i in range(len(ws.linear)):
+        ws.linear[i] = ridge * rows[u, PRIOR + i]
+    for i in range(len(ws.linear)):
+        total += np.float64(ws.linear[i] * rows[u, PRIOR + i])
+    return total
+
+
+@inner
+def add_linear(ws):
+    """Add the linear term to r."""
+    for i in range(len(ws.linear)):
+        ws.r[i] += ws.linear[i]
+
+
+@inner
+def to_centre(Y, indices, begin, m, x, o, ws):  # -> gain of the centre
+    """Move the origin to the centre D^-1 (ridge p). There the row has no linear term, and b - w y.centre for b.
+
+    So what solves a row from its entries alone solves a row with a prior mean too; `from_centre` moves x back.
+    """
+    kp, gain = len(ws.linear), 0.0
+    for i in range(kp):
+        ws.e[i] = ws.linear[i] / ws.d[i]
+    for i in range(kp):
+        x[o + i] -= ws.e[i]
+    for i in range(kp):
+        gain += np.float64(ws.linear[i] * ws.e[i])
+    gather_dots(ws.s, 0, Y, kp, indices, begin, m, ws.e, 0)
+    for i in range(m):
+        gain += np.float64((2 * ws.b[i] - ws.w[i] * ws.s[i]) * ws.s[i])
+    for i in range(m):
+        ws.b[i] -= ws.w[i] * ws.s[i]
+    return gain
+
+
+@inner
+def from_centre(x, o, ws):
+    """Add the centre to x."""
+    for i in range(len(ws.linear)):
+        x[o + i] += ws.linear[i] / ws.d[i]
+
+
 @inlined
-def solve_diagonal(Y, indices, begin, m, x, o, ws):  # -> gain
+def solve_diagonal(Y, indices, begin, m, x, o, drawn, ws):  # -> gain
     """Solve a row whose w are all 0: x = r / d."""
     kp = Y.shape[1]
     right_hand_side(Y, indices, begin, m, ws)
+    if drawn:
+        add_linear(ws)
     for i in range(kp):
         x[o + i] = ws.r[i] / ws.d[i]
     dot(ws.s, 0, x, o, ws.r, 0, kp)

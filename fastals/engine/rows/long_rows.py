@@ -13,7 +13,7 @@ from ..blas import one_blas_thread
 from ..cells import gather_cells
 from ..jit import kernel, next_block
 from ..plan import Plan
-from ..problem import BACKGROUND, IMPRECISE, NOT_FINITE, NOT_POSITIVE, OK, RIDGE, RowProblem
+from ..problem import BACKGROUND, IMPRECISE, NOT_FINITE, NOT_POSITIVE, OK, PRIOR, RIDGE, RowProblem
 from ..threads import spread
 from .diagonal import right_hand_side, sketch_scale
 from .precision import PIVOTS
@@ -52,7 +52,9 @@ def solve_long_row(
         x[:width] = r
         return OK, float((r**2).sum())
     A = np.triu(sums.sum(axis=0, dtype=np.float64).reshape(kp, kp)[:width, :width])
-    d = problem.rows[u, BACKGROUND] * g[:width] + problem.rows[u, RIDGE]
+    ridge, mean = problem.rows[u, RIDGE], problem.rows[u, PRIOR:][:width].astype(np.float64)
+    d = problem.rows[u, BACKGROUND] * g[:width] + ridge
+    r[: len(mean)] += ridge * mean
     A += np.triu(A, 1).T + np.diag(d)
     with one_blas_thread():
         try:
@@ -61,7 +63,7 @@ def solve_long_row(
             x[:] = 0
             return NOT_POSITIVE, 0.0
         solution = np.linalg.solve(A, r)
-        loss = float(constants.sum() - solution @ r)
+        loss = float(constants.sum() - solution @ r + ridge * (mean**2).sum())
         if plan.beyond > 0:  # as `solve_row` does
             way = plan.beyond * (solution - x[:width])
             solution += way

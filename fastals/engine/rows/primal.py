@@ -5,17 +5,20 @@ import numpy as np
 from ..cholesky import gram_add_between, solve, unfold_gram
 from ..jit import inlined, inner
 from ..simd.kernels import dot, gather_gram, gather_panel, lanes_of
+from .diagonal import add_linear
 from .workspace import CHUNK, clear
 
 
 @inner
-def solve_primal(Y, indices, begin, m, negative, doubt, x, o, ws):  # -> solved, gain, loss of digits
+def solve_primal(Y, indices, begin, m, negative, doubt, x, o, drawn, ws):  # -> solved, gain, loss of digits
     """Sum the equations and solve them by Cholesky.
 
     The largest ratio of what a pivot is a difference of to the pivot is told where there is a doubt, else 0.
     """
     kp = Y.shape[1]
     sum_equations(Y, indices, begin, m, negative, ws)
+    if drawn:
+        add_linear(ws)
     for i in range(kp):
         ws.q[i] = ws.r[i]
     if doubt:

@@ -12,8 +12,9 @@ import numpy as np
 from ..cells import gather_cells
 from ..cholesky import solve
 from ..jit import kernel
-from ..problem import BACKGROUND, OFFSET, RIDGE, Cells, RowProblem, widened
+from ..problem import BACKGROUND, OFFSET, PRIOR, RIDGE, Cells, RowProblem, widened
 from ..simd.target import aligned_empty
+from .diagonal import add_linear, set_linear
 from .precision import PIVOTS
 from .primal import sum_equations
 from .workspace import workspace
@@ -92,6 +93,9 @@ def _solve(
     for i in range(kp):
         ws.d[i] = problem.rows[0, RIDGE] if i < width else 1.0
     sum_equations(Y, problem.cells.indices, 0, m, negative, ws)
+    if problem.rows.shape[1] > PRIOR:
+        set_linear(problem.rows, 0, ws)
+        add_linear(ws)
     background = problem.rows[0, BACKGROUND]
     for i in range(len(G)):
         for j in range(i, len(G)):

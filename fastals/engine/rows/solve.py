@@ -5,10 +5,10 @@ import numpy as np
 from ..cells import gather_cells
 from ..jit import inlined, inner
 from ..plan import CG, CHEAPEST, DUAL, cheaper_exactly, choose
-from ..problem import BACKGROUND, IMPRECISE, NOT_FINITE, NOT_POSITIVE, OK, RIDGE, UNSURE
+from ..problem import BACKGROUND, IMPRECISE, NOT_FINITE, NOT_POSITIVE, OK, PRIOR, RIDGE, UNSURE
 from ..simd.kernels import FEW, dot, gather_axpys, gather_dots, go_beyond, solve_few
 from .cg import SAMPLED, conjugate_gradients, expected_steps
-from .diagonal import set_diagonal, sketch_scale, solve_diagonal
+from .diagonal import from_centre, set_diagonal, set_linear, sketch_scale, solve_diagonal, to_centre
 from .dual import solve_dual
 from .precision import PIVOTS, doubtful, holds
 from .primal import solve_primal
@@ -30,8 +30,12 @@ def solve_row(
     """Solve one row."""
     kp = Y.shape[1]
     o, begin, m = u * kp, problem.cells.indptr[u], problem.cells.indptr[u + 1] - problem.cells.indptr[u]
+    drawn = problem.rows.shape[1] > PRIOR  # to a mean other than 0
     if m == 0:
         clear(x, o, kp)
+        if drawn:
+            for i in range(kp):
+                x[o + i] = problem.rows[u, PRIOR + i]
         return OK, 0.0
     indices = problem.cells.indices
     constant, weight, negative, zero = gather_cells(problem, u, begin, m, ws.w, ws.b)
@@ -46,6 +50,8 @@ def solve_row(
         return OK, np.float64(ws.s[0])
     set_diagonal(ws.d, background, g, ridge, width)
     least = background * lowest + ridge
+    if drawn:
+        constant += set_linear(problem.rows, u, ws)
     doubt, unsure = doubtful(problem, u, m, weight, negative, least, plan.bounds)
     ratio = np.inf
     # Without a background many entries may be as good as a ridge. With one, a row that they determine is held as well,
@@ -56,14 +62,22 @@ def solve_row(
     # dual solution within 1e-3 may be worse than 0. In float32 such a row is solved again.
     outweighed = unsure and plan.bounds.losses < 1
     few = m <= min(FEW, width) and plan.only == CHEAPEST and negative == 0 and least > 0 and not outweighed
-    if few and solve_few(ws.s, 0, x, o, ws.w, ws.b, ws.d, plan.beyond, Y, kp, indices, begin, m) == 0:
-        gain, gained = np.float64(ws.s[0]), np.float64(ws.s[1])
+    of_centre = 0.0
+    if few and drawn:
+        of_centre = to_centre(Y, indices, begin, m, x, o, ws)
+    failed = not few or solve_few(ws.s, 0, x, o, ws.w, ws.b, ws.d, plan.beyond, Y, kp, indices, begin, m) != 0
+    if few and drawn:
+        from_centre(x, o, ws)
+        if failed:
+            gather_cells(problem, u, begin, m, ws.w, ws.b)
+    if not failed:
+        gain, gained = of_centre + np.float64(ws.s[0]), np.float64(ws.s[1])
     else:
         if plan.beyond > 0:
             for i in range(kp):
                 ws.before[i] = x[o + i]
         solved, gain, gained, ratio = _solve(
-            problem, u, Y, indices, begin, m, negative, zero, least, by_pivots, not outweighed, x, o, plan, ws
+            problem, u, Y, indices, begin, m, negative, zero, least, by_pivots, not outweighed, x, o, drawn, plan, ws
         )
         if not solved:
             return NOT_POSITIVE, 0.0
@@ -86,7 +100,7 @@ def solve_row(
 
 @inlined
 def _solve(
-    problem, u, Y, indices, begin, m, negative, zero, least, by_pivots, dual, x, o, plan, ws
+    problem, u, Y, indices, begin, m, negative, zero, least, by_pivots, dual, x, o, drawn, plan, ws
 ):  # -> solved, gain, gained, loss of digits
     """Solve A x = r.
 
@@ -96,23 +110,29 @@ def _solve(
     kp = Y.shape[1]
     positive = negative == 0 and zero == 0 and least > 0
     if least > 0 and zero == m:
-        return True, solve_diagonal(Y, indices, begin, m, x, o, ws), np.nan, np.inf
+        return True, solve_diagonal(Y, indices, begin, m, x, o, drawn, ws), np.nan, np.inf
     steps = np.float64(plan.expected)
     if plan.finish and plan.cg and plan.cholesky and m > 4 * SAMPLED:
         steps = expected_steps(Y, indices, begin, m, plan, ws)
     way = choose(m, kp, steps, plan)
     if way == CG:
         if least > 0:
-            converged, gain, gained = conjugate_gradients(Y, indices, begin, m, x, o, plan, ws)
+            converged, gain, gained = conjugate_gradients(Y, indices, begin, m, x, o, drawn, plan, ws)
             # Where steps gain nothing, r.z or the curvature may be beyond the dtype.
             if (gain != 0 or plan.steps == 0) and (converged or not plan.finish):
                 return True, gain, gained, np.inf
             gather_cells(problem, u, begin, m, ws.w, ws.b)  # the steps have used up b
         way = cheaper_exactly(m, kp)
     if way == DUAL and dual and positive and m <= kp:
+        of_centre = 0.0
+        if drawn:
+            of_centre = to_centre(Y, indices, begin, m, x, o, ws)
         solved, gain = solve_dual(Y, indices, begin, m, x, o, ws)
+        if drawn:
+            from_centre(x, o, ws)
+            gain += of_centre
         return solved, gain, np.nan, np.inf
-    solved, gain, ratio = solve_primal(Y, indices, begin, m, negative, by_pivots, x, o, ws)
+    solved, gain, ratio = solve_primal(Y, indices, begin, m, negative, by_pivots, x, o, drawn, ws)
     return solved, gain, np.nan, ratio
 
 

@@ -28,6 +28,7 @@ class Workspace(NamedTuple):
     q: np.ndarray  # T (kp,)  -A p
     inv: np.ndarray  # T (kp,)  reciprocals of the factor's diagonal
     before: np.ndarray  # T (kp,)  previous x; then the step from it
+    linear: np.ndarray  # T (kp,)  ridge * prior mean, where rows have one
     A: np.ndarray  # T (kp * kp,)
     panel: np.ndarray  # T (kp in whole strips * max(kp, CHUNK),)
 
@@ -35,8 +36,8 @@ class Workspace(NamedTuple):
 def workspace(kp: int, longest: int, dtype: np.dtype) -> Workspace:
     """Return memory for rows of up to `longest` entries and `kp` padded factors."""
     m = padded(longest, dtype)
-    sizes = 3 * [m] + 7 * [kp] + [kp * kp, in_strips(kp, dtype) * max(kp, CHUNK)]
-    # One allocation: twelve take as long as 200 short rows. Each part is a multiple of W long, hence aligned.
+    sizes = 3 * [m] + 8 * [kp] + [kp * kp, in_strips(kp, dtype) * max(kp, CHUNK)]
+    # One allocation: thirteen take as long as 200 short rows. Each part is a multiple of W long, hence aligned.
     memory = aligned_empty(sum(sizes), dtype)
     ends = list(accumulate(sizes))
     return Workspace(*map(memory.__getitem__, map(slice, [0, *ends], ends)))

@@ -1,0 +1,137 @@
+"""Features of users and items on their way into a fit, and out of it into the fitted record."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from .data.encoder import FeatureEncoder
+from .data.features import read_features
+from .data.ids import Ids
+from .data.interactions import Interactions
+from .data.types import Columns, column_names, is_frame
+from .engine.features import Prior
+from .engine.model import Model
+from .engine.problem import Cells, RowProblem, drawn_to
+from .fitted import Features, Fitted, Rows, Side, SideName
+from .objectives import Objective
+
+__all__ = ["Given", "check_given", "drawn", "given_to_fit", "priors_of", "side_of"]
+
+SIDES: tuple[SideName, SideName] = ("user", "item")
+
+
+class Given(NamedTuple):
+    """The features of one side, as they were given to a fit."""
+
+    cells: Cells
+    n_features: int
+    encoder: FeatureEncoder | None
+
+
+def given_to_fit(
+    features: tuple[Any, Any], R: Interactions, dtype: np.dtype, columns: Columns
+) -> dict[SideName, Given]:
+    """Return the features of each side that has some, checked.
+
+    `features` are those of users and of items, `columns` the names of columns that the fit was given for R.
+    """
+    found: dict[SideName, Given] = {}
+    for side, given, n_rows, ids in zip(SIDES, features, R.shape, (R.user_ids, R.item_ids), strict=True):
+        if given is None:
+            continue
+        argument, encoder = f"{side}_features", None
+        if is_frame(given):
+            names = [str(name) for name in column_names(given) or []]
+            key = next((str(name) for name in (columns.get(side), side) if str(name) in names), None)
+            if key is None and ids is not None:
+                raise ValueError(
+                    f"{argument} has no column with the ids of the {side}s: name it {str(columns.get(side, side))!r}; "
+                    f"it has {', '.join(map(repr, names))}"
+                )
+            encoder = FeatureEncoder(key).fit(given)
+            given = encoder.transform(given, None if key is None else np.arange(n_rows) if ids is None else ids.values)
+        found[side] = Given(read_features(argument, given, n_rows, dtype), np.shape(given)[1], encoder)
+    return found
+
+
+def priors_of(
+    given: Mapping[SideName, Given], objective: Objective, model: Model, plain: bool, n_threads: int
+) -> dict[str, Prior]:
+    """Return what a fit learns of the features of each side."""
+    if given and objective.nonnegative:
+        raise ValueError(
+            "features and nonnegative=True do not go together, as what features say may be negative: leave out one of "
+            "them"
+        )
+    priors: dict[str, Prior] = {}
+    for side, (cells, n_features, _) in given.items():
+        axis = SIDES.index(side)
+        problem = (model.users, model.items)[axis]
+        mu = objective.mu(axis, problem)
+        if not 0 < mu < np.inf:
+            raise ValueError(
+                f"{side}_features count through the regularization of the {side}s, which draws them to what their "
+                f"features say: it must be above 0, got {objective.regularization[axis]}"
+            )
+        priors[side] = Prior(cells, n_features, problem, mu, model.width, plain, n_threads)
+    return priors
+
+
+def side_of(
+    model: Model,
+    name: SideName,
+    panel: np.ndarray,
+    ids: Ids | None,
+    given: Mapping[SideName, Given],
+    plain: bool,
+    n_threads: int,
+) -> Side:
+    """Return a side of a fit, whose panel this is, for the fitted record.
+
+    Rows without interactions become their prior means: what the features say has changed since they were solved.
+    """
+    prior, biased, features = model.priors.get(name), model.bias >= 0, None
+    if prior is not None:
+        features = Features(prior.panel, model.width, prior.mu, Rows(prior.features), given[name].encoder)
+        problem = model.users if name == "user" else model.items
+        cold = np.flatnonzero(problem.cells.counts == 0)
+        if len(cold):
+            panel[cold] = features.means(prior.features.only(cold), plain, n_threads)
+    return Side(panel, model.width - biased, biased, ids, features=features)
+
+
+def check_given(fitted: Fitted, name: SideName, given: Any, n_rows: int | None, ids: Any = None) -> Cells | None:
+    """Return the features of new rows of a side, checked.
+
+    `n_rows` is None where there are as many as features. `ids` are those of the rows, by which a table is ordered if it
+    has a column of them.
+    """
+    if given is None:
+        return None
+    own, argument = fitted.side(name).features, f"{name}_features"
+    if own is None:
+        raise ValueError(f"{argument} are given, and the model was fitted without: fit it with {argument}= first")
+    if is_frame(given):
+        if own.encoder is None:
+            raise TypeError(
+                f"{argument} is a {type(given).__name__}, and the model was fitted with a matrix of features: give one "
+                "with the same columns"
+            )
+        named = own.encoder.key in [str(name) for name in column_names(given) or []]
+        given = own.encoder.transform(given, ids if named else None)
+    if n_rows is None:
+        n_rows = np.shape(given)[0] if np.ndim(given) else 0
+    return read_features(argument, given, n_rows, fitted.dtype, len(own.panel))
+
+
+def drawn(
+    fitted: Fitted, name: SideName, problem: RowProblem, features: Cells | None, plain: bool, n_threads: int
+) -> RowProblem:
+    """Return the problem of rows with these features; without any their prior mean is 0."""
+    own = fitted.side(name).features
+    if own is None or features is None:
+        return problem
+    return drawn_to(problem, own.means(features, plain, n_threads))
