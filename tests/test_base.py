@@ -308,12 +308,14 @@ def test_an_unknown_parameter():
 @every_model
 def test_fold_in_of_the_wrong_width(cls):
     model = fitted(cls, R=example())
-    columns = r"R has shape \(4, 7\): columns are items and the model has 20 of them, got 7; .*"
-    turned = r"R has shape \(20, 4\): columns are items and the model has 20 of them, got 4 \(is it transposed\?\); .*"
+    columns = r"R_new has shape \(4, 7\): columns are items and the model has 20 of them, got 7; .*"
+    turned = (
+        r"R_new has shape \(20, 4\): columns are items and the model has 20 of them, got 4 \(is it transposed\?\); .*"
+    )
     rows = r"R has shape \(20, 30\): rows are users and the model has 30 of them, got 20 \(is it transposed\?\); .*"
     refused(columns, ValueError, model, np.ones((4, 7)), method="fold_in_users")
     refused(turned, ValueError, model, np.ones((20, 4)), method="fold_in_users")
-    refused(rows, ValueError, model, stored(example()).T, method="fold_in_items")
+    refused(rows.replace("R has", "R_new has"), ValueError, model, stored(example()).T, method="fold_in_items")
     refused(rows, ValueError, model, stored(example()).T, method="loss")
 
 
@@ -321,7 +323,7 @@ def test_triplets_are_as_wide_as_the_model():
     model = fitted()
     assert same_bits(model.fold_in_users([(0, 3, 1.0)]), model.fold_in_users(np.eye(1, 20, 3)))
     assert same_bits(model.fold_in_items([(3, 0, 1.0)]), model.fold_in_items(np.eye(30, 1, -3)))
-    sentence = r"R\[0\]: the model has 20 items, numbered from 0, got 20"
+    sentence = r"R_new\[0\]: the model has 20 items, numbered from 0, got 20"
     refused(sentence, ValueError, model, [(0, 20, 1.0)], method="fold_in_users")
 
 

@@ -158,7 +158,7 @@ def test_a_user_folded_in_gets_what_it_had(cls):
         ({"exclude_seen": 1}, TypeError, "exclude_seen must be True or False"),
         ({"fold_in": 1}, TypeError, "fold_in must be True or False"),
         ({"users": None, "fold_in": True}, ValueError, "users must be the new users' interactions"),
-        ({"users": np.ones((1, 3)), "fold_in": True}, ValueError, r"R has shape \(1, 3\): columns are items"),
+        ({"users": np.ones((1, 3)), "fold_in": True}, ValueError, r"users has shape \(1, 3\): columns are items"),
     ],
 )
 def test_wrong_requests(request_, error, sentence):

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from scipy import sparse
 
-from ..engine.fallback import is_plain
+from ..engine.jit import compiles
 from ..engine.problem import MOST_ROWS, Cells
 from ..engine.threads import chosen, in_parts
 from ..engine.transposition import transposed
@@ -135,7 +135,7 @@ def csr_of(cells: Cells, data: np.ndarray, shape: Shape) -> sparse.csr_array:
 
 def transpose(cells: Cells, shape: Shape) -> Cells:
     """Return the entries column by column."""
-    if not is_plain("auto"):
+    if compiles():
         return transposed(cells, shape[1], chosen())
     one_value, one_weight = len(cells.values) == 1, len(cells.weights) == 1
     # One number for all needs no carrying over; a byte an entry is what SciPy then still moves.

@@ -85,6 +85,11 @@ COMPILING = compiler_lock()
 forks.hold(COMPILING.acquire, COMPILING.release)
 
 
+def compiles() -> bool:
+    """Whether functions are compiled; with NUMBA_DISABLE_JIT they are plain Python, which `next_block` is not."""
+    return not config.DISABLE_JIT
+
+
 def kernel(function: Callable) -> Any:
     """Compile ``function``, on its first call, as an entry from Python."""
     return _cached(function, KERNEL_OPTIONS)

@@ -1,14 +1,11 @@
 """The engine as a textbook has it, to read from top to bottom and to step through with a debugger.
 
-Alternating least squares solves one side's rows for the other side's factors Y, then the sides change places. Rows do
-not depend on each other, so `numba.prange` spreads them over threads. Each is a k x k system:
+Rows do not depend on each other, so `numba.prange` spreads them over threads. Each is a k x k system:
 
     A = background G + ridge I + sum_j w_j y_j y_j' ,   r = ridge p + sum_j b_j y_j ,   A x = r ,   G = Y' diag(q) Y
 
-The entries that are not observed are all in G, which is summed once for all rows; an observed entry j adds what it
-weighs on top of that (`problem` says what these numbers are, `objectives` what they are for each model). Rows are
-solved in float64 whatever the dtype of the factors is, and rounded.
-
+G has the entries that are not observed, and is summed once; an observed entry j adds what it weighs on top (`problem`
+says what these numbers are, `objectives` what they are for each model). All is in float64; x is rounded to the dtype.
 It runs with `solver="plain"`, where vector kernels cannot be compiled, and with NUMBA_DISABLE_JIT=1 in plain Python.
 """
 
@@ -115,10 +112,9 @@ def sum_row(cells, rule, rows, columns, u, Y, G, A, r, size):  # -> sum of confi
         weight = cells.weights[min(i, len(cells.weights) - 1)] * rows[u, WEIGHT]
         w, b, part = cell(rule, value, weight, background, columns, min(j, len(columns) - 1))
         constant += np.float64(part)
-        y = Y[j, :k]
-        add(r, b, y)
+        add(r, b, Y[j, :k])
         for p in range(k):
-            add(A[p, p:], w * y[p], y[p:])
+            add(A[p, p:], w * Y[j, p], Y[j, p:k])
     for p in range(k):
         size[p] = max(background * G[p, p] + rows[u, RIDGE], A[p, p])
     return constant
