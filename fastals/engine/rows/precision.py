@@ -20,6 +20,10 @@ from .cg import add_squares
 # the pivots of a Cholesky factor, which are lower bounds.
 BOUND, PIVOTS = 2.0**-4, 2.0**-9
 
+# Entries of less confidence than unobserved ones are taken off the background, number by number. Such rows are off by
+# up to 3 times the product.
+TAKEN_OFF = 2.0**-4
+
 # The same bound for a loss: the dual way gives it with an error of up to eps times the condition, as a share of the sum
 # of confidence * target^2. Beyond, it is computed from the factors.
 LOSSES = {4: BOUND, 8: 2.0**-26}
@@ -62,7 +66,9 @@ def doubtful(problem, u, m, weight, negative, least, bounds):  # -> whether a ro
     bound = max(bounds.per_background * background, bounds.per_ridge * np.float64(least))
     if negative > 0:
         taken = background * bounds.most  # by an entry of confidence 0
-        doubt = not ((weight + m * taken) * taken <= bound * bounds.floor * np.float64(problem.rows[u, WEIGHT]))
+        doubt = not (
+            (weight + (m + 1) * taken) * taken <= TAKEN_OFF * bound * bounds.floor * np.float64(problem.rows[u, WEIGHT])
+        )
         return doubt, doubt
     return not weight <= bound, not weight <= bound * bounds.losses
 
@@ -92,7 +98,7 @@ def holds(
             add_squares(sums, w[i], Y, j)
         elif w[i] < 0:
             taken = background * np.float64(columns[min(j, np.uintp(len(columns) - 1)), BACKGROUND])
-            left = min(left, (taken + np.float64(w[i])) / taken)
+            left = min(left, TAKEN_OFF * (taken + np.float64(w[i])) / taken)
     largest, total = 0.0, 1.0
     for i in range(width):
         d = background * np.float64(g[i]) + ridge
