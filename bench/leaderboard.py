@@ -23,12 +23,13 @@ from typing import Any, NamedTuple
 import numpy as np
 import scipy.sparse as sp
 
+from bench.bench_quality import clipped_rmse
 from bench.problems import ROOT
 from bench.report import _table, fill
 from bench.spaces import IALS, ITERATIONS, RATING_ITERATIONS, implicit_candidates, rating_candidates
 from fastals import ExplicitALS, ImplicitALS
 from fastals.datasets import Interactions, read_ratings, read_split, split_new_users, split_random
-from fastals.evaluation import EASE, ItemKNN, Popularity, evaluate, evaluate_new_users, evaluate_sampled, rmse
+from fastals.evaluation import EASE, ItemKNN, Popularity, evaluate, evaluate_new_users, evaluate_sampled
 from fastals.tuning import grid_search, successive_halving
 
 SEEDS = range(5)
@@ -318,7 +319,7 @@ def rating_board(
                     begun = time.perf_counter()
                     model = ExplicitALS(**parameters | {"random_state": seed}).fit(R)
                     seconds.append(time.perf_counter() - begun)
-                    errors.append(_clipped(model, test.matrix()))
+                    errors.append(-clipped_rmse(model, test.matrix()))
                 found[name].append((float(np.mean(errors)), float(np.median(seconds))))
                 print(name, found[name][-1], flush=True)
         rows = [(known.model, known.figures[0] or np.nan, "", known.source) for known in published]
@@ -339,19 +340,9 @@ def _settle_ratings(train: Interactions, factors: tuple[int, ...], every: int) -
         for place, candidate in enumerate(rating_candidates(RATING_CANDIDATES, splits[0]))
     ][::every]
     model = ExplicitALS(iterations=RATING_ITERATIONS, random_state=0)
-
-    def metric(fitted: Any, held_out: Any) -> float:
-        return -_clipped(fitted, held_out)
-
-    found = successive_halving(model, candidates, splits, metric, min_iterations=3, refit=False)
+    found = successive_halving(model, candidates, splits, clipped_rmse, min_iterations=3, refit=False)
     print(found.best_parameters, f"{-found.best_score:.4f} on validation", flush=True)
     return found.best_parameters
-
-
-def _clipped(model: Any, held_out: Any) -> float:
-    """Return the error of predictions within the scale, as Surprise makes them."""
-    cells = held_out.csr.tocoo() if isinstance(held_out, Interactions) else sp.coo_array(held_out)
-    return rmse(cells.data, np.clip(model.predict(cells.row, cells.col), 1, 5))
 
 
 # --- the boards ------------------------------------------------------------------------------------------------------

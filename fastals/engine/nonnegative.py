@@ -21,15 +21,13 @@ from __future__ import annotations
 import numpy as np
 from numba import prange
 
-from .cells import gather_cells
 from .equations import gram
 from .jit import kernel, next_block, parallel_kernel, strict
 from .launch import launch
 from .panel import aligned_zeros
 from .plain import add, cholesky_solve, sum_row
-from .problem import BACKGROUND, IMPRECISE, NOT_FINITE, OK, RIDGE, RowProblem, widened
-from .rows.primal import sum_equations
-from .rows.single_row import gathered
+from .problem import BACKGROUND, IMPRECISE, NOT_FINITE, OK, RowProblem, widened
+from .rows.single_row import gathered, sum_densely
 from .rows.workspace import workspace
 from .simd.target import padded
 from .sweep import Outcome
@@ -135,15 +133,11 @@ def _solve(
         begin, m = problem.cells.indptr[u], problem.cells.indptr[u + 1] - problem.cells.indptr[u]
         constant = 0.0
         if m > 0:
-            constant, _, negative, _ = gather_cells(problem, u, begin, m, ws.w, ws.b)
-            for p in range(kp):
-                ws.d[p] = problem.rows[u, RIDGE] if p < k else 1.0
-            sum_equations(Y, problem.cells.indices, begin, m, negative, ws)
-            background = problem.rows[u, BACKGROUND]
+            constant = sum_densely(problem, u, begin, m, Y, G, k, ws)
             for p in range(k):
                 r[p] = ws.r[p]
                 for q in range(p, k):
-                    A[p, q] = ws.A[p * kp + q] + background * G[p, q]
+                    A[p, q] = ws.A[p * kp + q]
         status[u], losses[u] = _finish(m, constant, A, bias, square[1], numbers, X[u])
 
 

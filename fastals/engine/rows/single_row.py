@@ -11,7 +11,7 @@ import numpy as np
 
 from ..cells import gather_cells
 from ..cholesky import solve
-from ..jit import kernel
+from ..jit import inlined, kernel
 from ..problem import BACKGROUND, OFFSET, PRIOR, RIDGE, Cells, RowProblem, widened
 from ..simd.target import aligned_empty
 from .diagonal import add_linear, set_linear
@@ -89,17 +89,7 @@ def _solve(
 ):  # -> largest ratio of what a pivot is a difference of to the pivot; infinite where one is not positive
     """Sum the equations, add the background, and solve."""
     m, kp = Y.shape
-    _, _, negative, _ = gather_cells(problem, 0, 0, m, ws.w, ws.b)
-    for i in range(kp):
-        ws.d[i] = problem.rows[0, RIDGE] if i < width else 1.0
-    sum_equations(Y, problem.cells.indices, 0, m, negative, ws)
-    if problem.rows.shape[1] > PRIOR:
-        set_linear(problem.rows, 0, ws)
-        add_linear(ws)
-    background = problem.rows[0, BACKGROUND]
-    for i in range(len(G)):
-        for j in range(i, len(G)):
-            ws.A[i * kp + j] += background * G[i, j]
+    sum_densely(problem, 0, 0, m, Y, G, width, ws)
     for i in range(kp):
         ws.q[i] = ws.r[i]
         ws.e[i] = ws.A[i * kp + i]
@@ -109,3 +99,30 @@ def _solve(
     for i in range(kp):
         ratio = max(ratio, ws.e[i] * ws.inv[i] ** 2)
     return ratio
+
+
+@inlined
+def sum_densely(
+    problem,  # in    RowProblem, float64
+    u,  # in    intp
+    begin,  # in    intp              first entry
+    m,  # in    intp              number of entries, above 0
+    Y,  # in    float64 (n_columns, kp)
+    G,  # in    float64 (width, width), or (0, 0) for none
+    width,  # in    intp
+    ws,  # inout Workspace         out: A, its upper triangle, and r
+):  # -> sum of confidence * target^2
+    """Sum the equations of a row whose background is dense."""
+    kp = Y.shape[1]
+    constant, _, negative, _ = gather_cells(problem, u, begin, m, ws.w, ws.b)
+    for i in range(kp):
+        ws.d[i] = problem.rows[u, RIDGE] if i < width else 1.0
+    sum_equations(Y, problem.cells.indices, begin, m, negative, ws)
+    if problem.rows.shape[1] > PRIOR:
+        set_linear(problem.rows, u, ws)
+        add_linear(ws)
+    background = problem.rows[u, BACKGROUND]
+    for i in range(len(G)):
+        for j in range(i, len(G)):
+            ws.A[i * kp + j] += background * G[i, j]
+    return constant
