@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 import fastals
-from fastals.engine import jit
+from fastals.engine import jit, linked
 
 ROOT = Path(__file__).parent.parent
 
@@ -36,6 +36,10 @@ def divide(x, y):
     return x / y
 
 
+def power(x):
+    return x * x
+
+
 @jit.kernel
 def call_divide(x, y):
     return divide(x, y)
@@ -57,12 +61,33 @@ def test_flags(function):
     assert options["fastmath"] == {"arcp", "contract", "nsz", "reassoc"}
     assert options.get("boundscheck") is None
     assert "parallel" not in options
-    assert function._cache.cache_path  # the on-disk cache
+
+
+def test_a_kernel_has_an_on_disk_cache():
+    assert draw._cache.cache_path
+
+
+def machine_code_of_an_inner_function():
+    """Call one from jitted code; return the address of its own machine code."""
+    square = jit.inner(power)
+    assert numba.njit(lambda x: square(x))(3.0) == 9.0
+    (compiled,) = square.overloads.values()
+    return compiled.library.get_pointer_to_function(compiled.fndesc.llvm_func_name)
+
+
+def test_an_inner_function_is_compiled_with_its_callers_alone():
+    assert machine_code_of_an_inner_function() == 0
+
+
+def test_a_numba_with_other_libraries_compiles_an_inner_function_by_itself_too(monkeypatch):
+    monkeypatch.setattr(linked, "Library", object)
+    assert linked.options() == {}
+    assert machine_code_of_an_inner_function() != 0
 
 
 def test_only_a_kernel_releases_the_gil_and_has_wrappers_for_python():
     assert draw.targetoptions["nogil"]
-    assert not draw.targetoptions.keys() & {"no_cpython_wrapper", "no_cfunc_wrapper"}
+    assert not draw.targetoptions.keys() & {"no_cpython_wrapper"}
     assert "nogil" not in divide.targetoptions
     assert divide.targetoptions["no_cpython_wrapper"]
     assert divide.targetoptions["no_cfunc_wrapper"]

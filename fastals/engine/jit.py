@@ -23,7 +23,7 @@ from numba.core import cgutils, cpu
 from numba.core.errors import TypingError
 from numba.extending import intrinsic
 
-from . import cache_folder, forks
+from . import cache_folder, forks, linked
 
 config: Any = numba.config
 
@@ -61,6 +61,7 @@ OPTIONS = {
 
 KERNEL_OPTIONS = {
     **OPTIONS,
+    "no_cfunc_wrapper": True,  # nobody but Python calls a kernel
     "nogil": True,  # the threads of one fit run kernels at the same time
 }
 
@@ -97,23 +98,22 @@ def kernel(function: Callable) -> Any:
 
 def inner(function: Callable) -> Any:
     """Compile ``function``, when first needed, for callers that are jitted themselves."""
-    return _cached(function, INNER_OPTIONS)
+    return _linked(function)
 
 
 def fused(function: Callable) -> Any:
     """Compile ``function``, when first needed, and have LLVM put it into the machine code of each caller.
 
-    An ``inner`` function that is called has two machine codes: its own, and the one compiled with a caller. A process
-    that compiles runs the one, a process that loads the cache has only the other. Where sums may be reassociated, the
-    two may differ in the last bits.
+    An ``inner`` function may have a machine code in each kernel that calls it, of which a process takes the first that
+    it compiles or loads. Where sums may be reassociated, they may differ in the last bits.
     """
-    return _cached(function, {**INNER_OPTIONS, "forceinline": True})
+    return _linked(function, forceinline=True)
 
 
 def inlined(function: Callable) -> Any:
     """Compile ``function`` into the body of its jitted callers, as if it were written there.
 
-    Without a cache, as it is never compiled by itself.
+    For a few lines: Numba copies the function once for each of its blocks and calls.
     """
     return numba.njit(**INNER_OPTIONS, inline="always")(function)
 
@@ -139,6 +139,13 @@ def parallel_kernel(function: Callable) -> ParallelKernel:
 def strict(function: Callable) -> Any:
     """Compile ``function``, when first needed, for a ``parallel_kernel``."""
     return _cached(function, STRICT_OPTIONS)
+
+
+def _linked(function: Callable, **options: Any) -> Any:
+    """Decorate without a cache where callers have all there is of the function."""
+    only = linked.options()
+    options = {**INNER_OPTIONS, **options}
+    return numba.njit(**options, **only)(function) if only else _cached(function, options)
 
 
 def _cached(function: Callable, options: dict[str, Any]) -> Any:

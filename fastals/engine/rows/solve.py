@@ -3,7 +3,7 @@
 import numpy as np
 
 from ..cells import gather_cells
-from ..jit import inlined, inner
+from ..jit import fused, inner
 from ..plan import CG, CHEAPEST, DUAL, cheaper_exactly, choose
 from ..problem import BACKGROUND, IMPRECISE, NOT_FINITE, NOT_POSITIVE, OK, PRIOR, RIDGE, UNSURE
 from ..simd.kernels import FEW, dot, gather_axpys, gather_dots, go_beyond, solve_few
@@ -15,7 +15,7 @@ from .primal import solve_primal
 from .workspace import clear, is_finite
 
 
-@inlined
+@fused
 def solve_row(
     problem,  # in    RowProblem
     u,  # in    intp
@@ -98,7 +98,7 @@ def solve_row(
     return status, constant - gain
 
 
-@inlined
+@fused
 def _solve(
     problem, u, Y, indices, begin, m, negative, zero, least, by_pivots, dual, x, o, drawn, plan, ws
 ):  # -> solved, gain, gained, loss of digits
