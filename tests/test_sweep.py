@@ -93,6 +93,26 @@ def test_bits_do_not_depend_on_threads(solver, dtype):
         assert fits[0].loss_history_ == other.loss_history_
 
 
+def test_bits_do_not_depend_on_what_an_earlier_half_step_has_left_in_memory(monkeypatch):
+    R = stored(example(1, (60, 40), 0.2))
+
+    def factors(kept):
+        solve = sweep.solve_rows
+
+        def solve_rows(*arguments, **named):
+            for ws in named["kept"]:
+                for array in ws:
+                    array[:] = np.nan
+            return solve(*arguments, **{**named, "kept": named["kept"] if kept else None})
+
+        monkeypatch.setattr(sweep, "solve_rows", solve_rows)
+        model = fastals.ImplicitALS(24, iterations=3, random_state=0, n_threads=2).fit(R)
+        monkeypatch.setattr(sweep, "solve_rows", solve)
+        return model.user_factors_.tobytes()
+
+    assert factors(kept=True) == factors(kept=False)
+
+
 def test_bits_do_not_depend_on_where_arrays_lie():
     """A loop that stores and sums asks whether its arrays overlap, in a way that is not always exact (see `jit`)."""
     R = sparse.random(41, 200, 0.1, format="csr", random_state=1)
