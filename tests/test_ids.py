@@ -160,7 +160,7 @@ def test_an_id_that_ends_with_nul_is_refused():
 
 
 def test_missing_ids_are_named_by_their_place():
-    for missing in (None, float("nan"), np.datetime64("NaT")):
+    for missing in (None, float("nan"), np.datetime64("NaT", "s")):
         with pytest.raises(TypeError, match=r"users\[1\] is .*: ids must be all strings or all integers; drop rows"):
             encode("users", ["a", missing])
         with pytest.raises(TypeError, match="column 'who', row 1 is "):
