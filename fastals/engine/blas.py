@@ -83,8 +83,9 @@ def _token_of_this_thread() -> _Token:
         return token
     try:
         with _entering:
-            for thread in [thread for thread, reference in _inside.items() if reference() is None]:
-                del _inside[thread]
+            for thread, reference in list(_inside.items()):
+                if reference() is None:
+                    del _inside[thread]
             token = _Token(_quiet())
             _inside[me] = weakref.ref(token)
         return token
