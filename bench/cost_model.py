@@ -12,7 +12,7 @@ from scipy.optimize import nnls
 from fastals.engine import plan as plans
 from fastals.engine import sweep
 from fastals.engine.panel import as_panel
-from fastals.engine.problem import CellRule, Cells, RowProblem
+from fastals.engine.problem import CellRule, Cells, RowProblem, no_shifts
 
 TURNS = 6  # over all cases, of which the shortest time counts: a shared machine has slow minutes
 LENGTHS = (8, 16, 24, 32, 48, 64, 96, 128, 192, 256, 512, 1024)
@@ -37,7 +37,7 @@ def problem(m: int, n_rows: int, n_columns: int) -> RowProblem:
     cells = Cells(np.arange(n_rows + 1, dtype=np.int64) * m, indices.astype(np.int32), one, one)
     rule = CellRule(*(np.float32(number) for number in (1, 10, 1, 0, 0)))
     numbers = np.ones((n_rows, 3), np.float32)
-    return RowProblem(cells, rule, numbers, np.array([[1, 1, 0]], np.float32))
+    return RowProblem(cells, rule, numbers, np.array([[1, 1, 0]], np.float32), no_shifts(np.dtype(np.float32)))
 
 
 def seconds_a_row(way: str, m: int, k: int, steps: int) -> float:

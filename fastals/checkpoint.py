@@ -295,6 +295,8 @@ def identity_of(
     compared |= {"regularization": list(objective.regularization), "dtype": cells.dtype.name}
     if not features:
         compared.pop("feature_regularization", None)  # checkpoints from before it was there go on
+    if name != "ExplicitALS" and not objective.biases:
+        compared.pop("biases", None)  # likewise
     if "item_weights" in params:
         compared["item_weights"] = _digest(statistics.weight)
     by_user = cells.by_user

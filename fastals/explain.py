@@ -20,7 +20,7 @@ class Explanation(NamedTuple):
     score: float
     """Prediction of the user as folded in, in float64."""
     baseline: float
-    """Mean and item bias, 0 without biases."""
+    """Mean and item bias, and what the biases of unobserved entries take off; 0 without biases."""
     items: np.ndarray
     """The user's items, by falling contribution; shape (n_entries,)."""
     contributions: np.ndarray
@@ -90,7 +90,8 @@ class Explaining(FoldingIn):
         if items.biased:
             baseline, biases = fitted.mean + float(y[items.k]), rows[:, items.k]
             y[items.k] = 1
-        found = equations.row_equations(problem, rows[:, : items.k], biases, fitted.explaining_gram())
+        problem, gram = items.shifted(problem, fitted.explaining_gram())
+        found = equations.row_equations(problem, rows[:, : items.k], biases, gram)
         y = y[: items.width]
         if fitted.objective.nonnegative:
             # The factors that are not 0 solve the equations without the others.
@@ -99,6 +100,8 @@ class Explaining(FoldingIn):
             found, y = found.only(used), y[used]
         contributions = equations.contributions(found, y)
         prior = equations.of_mean(found, y) if found.mean.any() else 0.0
+        if found.unobserved.any():
+            baseline += equations.of_unobserved(found, y)
         if not np.isfinite(contributions).all():
             raise np.linalg.LinAlgError(
                 f"the prediction for item {item!r} cannot be explained: the equations of the user, who has "

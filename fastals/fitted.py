@@ -22,7 +22,8 @@ from .data.matrix import transpose
 from .engine import basis, equations, plain_answers, topk
 from .engine.features import means
 from .engine.panel import aligned_zeros, as_panel, largest_square
-from .engine.problem import Cells
+from .engine.problem import Cells, RowProblem
+from .engine.shifts import shifts_for
 from .engine.topk import Lists
 from .objectives import Objective, Statistics
 from .validation import check_ids
@@ -229,7 +230,7 @@ class Side(Derived):
         What stands in the place of the base's row, or behind its last one.
     size : int
         Number of rows.
-    gram : ndarray of float64, shape (k, k), or None
+    gram : ndarray of float64, shape (k, k), or (k + 2, k + 2) with biases; or None
         The Gram matrix of the background, where it has been carried along from event to event.
     origin : object
         The same for all sides in which a row number means the same user or item.
@@ -361,14 +362,36 @@ class Side(Derived):
         panel[:, self.k] = 1
         return panel
 
-    def fixed(self, background: np.ndarray, n_threads: int) -> basis.Fixed:
-        """Return the regressors in the eigenbasis of their background, whose weights are always the same."""
+    def fixed(self, background: np.ndarray, n_threads: int, shifted: bool = False) -> basis.Fixed:
+        """Return the regressors in the eigenbasis of their background, whose weights are always the same.
+
+        `shifted` says whether the biases are `Shifts` of the rows' targets.
+        """
 
         def make() -> basis.Fixed:
             fixed = basis.fix(self.regressors, background, self.width, n_threads)
-            return fixed._replace(longest=largest_square(fixed.panel))
+            shifts = shifts_for(-self.panel[:, self.k], background, fixed.panel) if shifted else None
+            return fixed._replace(longest=largest_square(fixed.panel), shifts=shifts)
 
         return self._once("fixed", make)
+
+    def background_rows(self, rows: np.ndarray) -> np.ndarray:
+        """Return what of some rows is in the Gram matrix of the background: y, or [y, 1, -b] with a bias b.
+
+        So the last column of the matrix is the linear term of `Shifts`.
+        """
+        if not self.biased:
+            return rows[:, : self.k]
+        return np.column_stack([rows[:, : self.k], np.ones(len(rows), rows.dtype), -rows[:, self.k]])
+
+    def shifted(self, problem: RowProblem, gram: np.ndarray | None) -> tuple[RowProblem, np.ndarray | None]:
+        """Return the problem of one row of the other side with the linear term of its shifts, and G without it."""
+        if gram is None or not self.biased:
+            return problem, gram
+        linear, width = np.zeros(self.base.shape[1]), self.width
+        linear[:width] = gram[:width, width]
+        shifts = problem.shifts._replace(linear=linear, square=float(gram[width, width]))
+        return problem._replace(shifts=shifts), gram[:width, :width]
 
     def numbers(self, name: str, ids: Any, unknown: str = "raise") -> np.ndarray:
         """Return the row numbers of ids, or check row numbers where there are no ids; one becomes an array of one.
@@ -469,8 +492,9 @@ class Fitted(Derived):
 
         def make() -> np.ndarray:
             if plain:
-                return equations.gram(side.factors, weights)
-            return basis.gram(side.panel, weights.astype(self.dtype), side.k, 1)
+                return equations.gram(side.background_rows(side.panel), weights)
+            panel = as_panel(side.background_rows(side.panel)) if side.biased else side.panel
+            return basis.gram(panel, weights.astype(self.dtype), side.k + 2 * side.biased, 1)
 
         return side._once(f"gram, plain={plain}", make)
 
@@ -479,7 +503,8 @@ class Fitted(Derived):
         weights = self.statistics.background
         if not weights.any():
             return None
-        return self._once("explaining gram", lambda: equations.gram(self.items.factors, weights))
+        items = self.items
+        return self._once("explaining gram", lambda: equations.gram(items.background_rows(items.panel), weights))
 
     def popularity(self, plain: bool) -> Columns:
         """Pack the items' numbers of interactions for the top n."""

@@ -13,7 +13,8 @@ from .data.types import Columns, MatrixLike, is_frame
 from .engine import alternation as engine
 from .engine import plain_answers
 from .engine.model import Model
-from .engine.problem import BACKGROUND, OFFSET, Cells, RowProblem, drawn_to, first_failure
+from .engine.problem import BACKGROUND, Cells, RowProblem, drawn_to, first_failure
+from .engine.shifts import on_panel, take_off
 from .errors import solve_error
 from .features import check_given, drawn
 from .fitted import Fitted, SideName
@@ -49,15 +50,18 @@ class FoldingIn(Base):
         """Solve new rows of one side for the factors of the other."""
         problem = drawn(fitted, name, problem, features, self._plain, self._threads)
         other = fitted.items if name == "user" else fitted.users
-        if other.biased:
-            problem.columns[:, OFFSET] = other.biases
         solver = check_option("solver", self.solver, SOLVERS)
         half_step = self._half_step(fitted.objective, other.width)
         if half_step is not None:
-            X = np.zeros((problem.cells.n_rows, other.base.shape[1]), fitted.dtype)
-            status = half_step(problem, other.regressors, X).status
+            X, Y = np.zeros((problem.cells.n_rows, other.base.shape[1]), fitted.dtype), other.regressors
+            if other.biased:
+                take_off(problem, other.panel[:, other.k])
+            status = half_step(on_panel(problem, Y), Y, X).status
         else:
-            fixed = other.fixed(problem.columns[:, BACKGROUND], self._threads)
+            shifted = other.biased and not fitted.objective.offsets
+            if other.biased and not shifted:
+                take_off(problem, other.panel[:, other.k])
+            fixed = other.fixed(problem.columns[:, BACKGROUND], self._threads, shifted)
             X, status = engine.fold_in(problem, fixed, other.width, solver, self._threads)
         failure = first_failure(name, status)
         if failure is not None:

@@ -55,6 +55,9 @@ class ImplicitALS(_ALS):
     popularity_exponent : float, default 0.25
         The exponent e: an unobserved entry of item i weighs `unobserved_weight * p_i`, where `p_i` is proportional to
         (number of interactions of i)^e and has the mean 1.
+    biases : bool, default False
+        Predict `user bias + item bias + x.y`, with biases solved together with the factors, for stored and unobserved
+        entries alike; False: `x.y`. They have the ridge of the factors.
     regularization_exponent : float, default 1.0
         The exponent nu: the ridge of a user or item with n interactions is
         `regularization * (n + unobserved_weight * N)^nu`, where N is the number of items or users. 0: the same ridge
@@ -88,6 +91,11 @@ class ImplicitALS(_ALS):
     user_factors_, item_factors_ : ndarray, shapes (n_users, factors), (n_items, factors)
         The user factors are the solution for the item factors. Users and items without interactions have factors of 0,
         or what their features say.
+    user_biases_, item_biases_ : ndarray, shapes (n_users,), (n_items,)
+        With `biases` only; 0 without interactions.
+    global_mean_ : float
+        With `biases` only. 0: unobserved entries have the target 0, and an item without interactions is predicted so.
+        With a mean above 0 it would be recommended before all items that few have.
     user_feature_factors_, item_feature_factors_ : ndarray, shape (n_features, factors)
         What each feature adds to the factors to which a user or item is drawn; with features only.
     user_feature_encoder_, item_feature_encoder_ : FeatureEncoder or None
@@ -109,7 +117,8 @@ class ImplicitALS(_ALS):
         sum_{stored} (1 + alpha |r|) (t - x_u.y_i)^2 + sum_{others} unobserved_weight p_i (x_u.y_i)^2
             + sum_u ridge_u |x_u|^2 + sum_i ridge_i |y_i|^2
 
-    With features f_u the ridge lies on x_u - A'f_u, and mu |A|^2 comes on top; the same for items.
+    With biases the prediction b_u + b_i + x_u.y_i stands for x_u.y_i, and the ridge lies on the biases too. With
+    features f_u the ridge lies on x_u - A'f_u, and mu |A|^2 comes on top; the same for items.
 
     A stored 0 is an unobserved entry.
 
@@ -146,6 +155,7 @@ class ImplicitALS(_ALS):
         n_threads: int | None = None,
         random_state: Any = None,
         feature_regularization: float | tuple[float, float] = 1.0,
+        biases: bool = False,
     ):
         self.factors = factors
         self.regularization = regularization
@@ -162,6 +172,7 @@ class ImplicitALS(_ALS):
         self.n_threads = n_threads
         self.random_state = random_state
         self.feature_regularization = feature_regularization
+        self.biases = biases
 
     def _objective(self, R: Interactions | None = None) -> Objective:
         alpha = check_number("alpha", self.alpha, 0.0)
@@ -186,6 +197,7 @@ class ImplicitALS(_ALS):
             unobserved_weight=unobserved,
             popularity_exponent=check_number("popularity_exponent", self.popularity_exponent, 0.0),
             regularization_exponent=exponent,
+            biases=check_flag("biases", self.biases),
             nonnegative=check_flag("nonnegative", self.nonnegative),
             regularization_counts=check_option("regularization_counts", self.regularization_counts, COUNTED),
             feature_regularization=check_feature_regularization(self.feature_regularization),
@@ -312,13 +324,15 @@ class WeightedALS(_ALS):
         matrix.
     popularity_exponent, regularization_exponent, regularization_counts, iterations, nonnegative
         As in `ImplicitALS`.
-    solver, dtype, tol, n_threads, random_state, feature_regularization
+    solver, dtype, tol, n_threads, random_state, feature_regularization, biases
         As in `ImplicitALS`.
 
     Attributes
     ----------
     user_factors_, item_factors_, loss_history_, n_iter_, regularization_
         As in `ImplicitALS`.
+    user_biases_, item_biases_, global_mean_
+        With `biases` only. The mean is that of the values where unobserved entries have no weight, and 0 else.
 
     Notes
     -----
@@ -353,6 +367,7 @@ class WeightedALS(_ALS):
         n_threads: int | None = None,
         random_state: Any = None,
         feature_regularization: float | tuple[float, float] = 1.0,
+        biases: bool = False,
     ):
         self.factors = factors
         self.regularization = regularization
@@ -369,6 +384,7 @@ class WeightedALS(_ALS):
         self.n_threads = n_threads
         self.random_state = random_state
         self.feature_regularization = feature_regularization
+        self.biases = biases
 
     def _objective(self, R: Interactions | None = None) -> Objective:
         weights = self.item_weights
@@ -384,6 +400,7 @@ class WeightedALS(_ALS):
             popularity_exponent=check_number("popularity_exponent", self.popularity_exponent, 0.0),
             regularization_exponent=check_number("regularization_exponent", self.regularization_exponent, 0.0),
             item_weights=weights,
+            biases=check_flag("biases", self.biases),
             nonnegative=check_flag("nonnegative", self.nonnegative),
             regularization_counts=check_option("regularization_counts", self.regularization_counts, COUNTED),
             feature_regularization=check_feature_regularization(self.feature_regularization),

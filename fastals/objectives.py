@@ -16,6 +16,9 @@ the weight `a0 p_i` of an unobserved entry, whose target is 0. `p_i` is 1, or gr
 | weighted (WALS)                  | item x entry weight | r                          | unobserved_weight   |
 | weighted, weight 1, a0 = 1       | 1                   | r                          | 1: zeros are data   |
 
+With biases and a0 > 0 the targets of unobserved entries are those of observed ones for r = 0, less the other bias: see
+`engine.shifts`. There is no mean then: an item without interactions has the bias 0, and is to be predicted as 0.
+
 and `ridge_u = regularization (n_u + a0 N)^regularization_exponent` with `n_u` observed entries of the row and `N` rows
 of `Y`; without the `a0 N` where `regularization_counts` is 'observed'. On a side that has features the ridge lies on
 x - A'f, see `engine.features`. There a row without interactions has no unobserved entries either, as nobody has shown
@@ -41,7 +44,7 @@ import numpy as np
 from .data.ids import derived
 from .data.interactions import Interactions
 from .engine.mapped import row_blocks
-from .engine.problem import BACKGROUND, OFFSET, RIDGE, WEIGHT, CellRule, Cells, RowProblem
+from .engine.problem import BACKGROUND, OFFSET, RIDGE, WEIGHT, CellRule, Cells, RowProblem, no_shifts
 from .validation import check_number
 
 __all__ = ["ExponentialWeights", "ItemWeights", "LinearWeights", "Objective", "Statistics"]
@@ -166,7 +169,7 @@ class Objective:
     constant, slope : float
         Confidence of an entry with value r before item and entry weights: `constant + slope |r|`.
     sign_target, value_target : float
-        Target: `sign_target [r > 0] + value_target (r - mean - biases)`.
+        Target: `sign_target [r > 0] + value_target (r - mean)`, less the other bias.
     unobserved_weight : float
         The weight a0 of unobserved entries.
     popularity_exponent, regularization_exponent : float
@@ -202,6 +205,11 @@ class Objective:
     feature_regularization: tuple[float, float] = (1.0, 1.0)
     featured: tuple[bool, bool] = (False, False)
 
+    @property
+    def offsets(self) -> bool:
+        """Whether biases are offsets of the values, as only observed entries count; else `Shifts` of all targets."""
+        return self.biases and self.value_target != 0 and self.unobserved_weight == 0
+
     def learn(self, R: Interactions) -> Statistics:
         """Return what the row problems need from the training data besides the entries."""
         counts = R.by_item.counts
@@ -209,7 +217,7 @@ class Objective:
         total = powers.sum()
         scale = len(counts) / total if total > 0 else 0.0
         return Statistics(
-            mean=_mean(R) if self.biases else 0.0,
+            mean=_mean(R) if self.offsets else 0.0,
             weight=self._item_weights(counts),
             background=self._exposed(self.unobserved_weight * scale * powers, counts, 1),
             popularity_scale=scale,
@@ -219,7 +227,7 @@ class Objective:
     def user_problem(self, cells: Cells, statistics: Statistics) -> RowProblem:
         """Return the problem whose rows are users, old or new, and whose columns are the training items."""
         n_items, columns = len(statistics.weight), statistics.columns(cells.values.dtype)
-        if self.biases:  # each item has its own offset
+        if self.offsets:  # each item has its own
             columns = np.array(np.broadcast_to(columns, (n_items, 3)))
         rows = np.ones((cells.n_rows, 3))
         rows[:, BACKGROUND] = self._exposed(rows[:, BACKGROUND], cells.counts, 0)
@@ -236,7 +244,7 @@ class Objective:
         if new_items:
             weight, background = self._of_new_items(statistics, cells.counts)
         exposed = statistics.user_background
-        columns = np.ones((n_users if self.biases or len(exposed) > 1 else 1, 3))
+        columns = np.ones((n_users if self.offsets or len(exposed) > 1 else 1, 3))
         # Without a background the users are not rotated: a rotation would mix their biases into their factors.
         columns[:, BACKGROUND] = exposed if self.unobserved_weight > 0 else 0
         columns[:, OFFSET] = 0
@@ -341,7 +349,10 @@ class Objective:
         if not (all(map(math.isfinite, rule)) and np.isfinite(rows).all() and np.isfinite(columns).all()):
             remedy = "use smaller ones" if dtype == np.float64 else "use smaller ones or dtype='float64'"
             raise ValueError(f"alpha, regularization or a weight is too large for {dtype}; {remedy}")
-        return RowProblem(cells, rule, rows, columns)
+        shifts = no_shifts(dtype)
+        if self.biases and not self.offsets:
+            shifts = shifts._replace(columns=np.zeros(n_columns, dtype))
+        return RowProblem(cells, rule, rows, columns, shifts)
 
     def _powers(self, counts: np.ndarray) -> np.ndarray:
         """Return f_i^e, which is 0 for an item without interactions where e > 0."""

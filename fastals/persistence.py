@@ -97,10 +97,13 @@ class Saving(Base):
             arrays |= dict(zip(SEEN, fitted.by_user.cells, strict=True))
         params = {name: getattr(self, name) for name in known._param_names()}
         fields = dict(vars(fitted.objective))
+        later = featured or (known.__name__ != "ExplicitALS" and params["biases"])
         if not featured:
             # An older fastals reads it then.
             params = {name: value for name, value in params.items() if name not in FEATURED or value != 1.0}
             fields = {name: value for name, value in fields.items() if name not in FEATURED}
+        if not later and known.__name__ != "ExplicitALS":
+            del params["biases"]
         header = {
             "model": known.__name__,
             "params": _to_json("params", params, arrays),
@@ -113,7 +116,7 @@ class Saving(Base):
             sides = fitted.users.features, fitted.items.features
             header["feature_ridges"] = [None if of is None else of.mu for of in sides]
         _model(known, header["params"], arrays)  # refuses parameters that could not be read again
-        storage.write(path, header, arrays, version=3 if featured else 2)
+        storage.write(path, header, arrays, version=3 if later else 2)
 
 
 def read_model(path: str | os.PathLike[str], models: Mapping[str, type[Model]]) -> Model:
@@ -170,7 +173,7 @@ def _objective(kind: type[Base], given: Any, arrays: dict[str, np.ndarray]) -> O
 
 def _statistics(header: dict[str, Any], arrays: dict[str, np.ndarray], objective: Objective) -> Statistics:
     mean, background = check_number("mean", header["mean"]), arrays["item_background"]
-    limit = float(np.finfo(arrays["item_factors_"].dtype).max) if objective.biases else 0.0
+    limit = float(np.finfo(arrays["item_factors_"].dtype).max) if objective.offsets else 0.0
     if abs(mean) > limit:
         raise ValueError(f"mean is {mean}, wanted are {-limit} to {limit}")
     if objective.unobserved_weight == 0 and background.any():

@@ -294,16 +294,17 @@ class Updating(FoldingIn):
         own = replace(statistics, weight=weight, background=background)
         how = plain, _ = self._plain, objective.nonnegative
         gram_x, gram_y = fitted.gram("user", plain), fitted.gram("item", plain)
+        weight_x, weight_y = _weight(statistics.user_background, user), float(background[0])
         if user == len(users):
-            users = users.with_rows(np.array([user]), np.zeros((1, users.width)), gram_x, user_ids)
+            users, gram_x = _with_new(users, user, gram_x, weight_x, user_ids)
+            old_weights = weight_x, old_weights[1]
         problem = _drawn(objective.item_problem(of_item.cells, own, len(users)), items, item)
         if item == len(items):
-            items = items.with_rows(np.array([item]), np.zeros((1, items.width)), gram_y, item_ids)
-        weights = old_weights[1], float(background[0])
-        items = _solved("item", item, items, problem, users, gram_x, gram_y, weights, *how)
+            items, gram_y = _with_new(items, item, gram_y, weight_y, item_ids)
+            old_weights = old_weights[0], weight_y
+        items = _solved("item", item, items, problem, users, gram_x, gram_y, (old_weights[1], weight_y), *how)
         problem = _drawn(objective.user_problem(of_user.cells, statistics), users, user)
-        weights = old_weights[0], _weight(statistics.user_background, user)
-        users = _solved("user", user, users, problem, items, items.gram, gram_x, weights, *how)
+        users = _solved("user", user, users, problem, items, items.gram, gram_x, (old_weights[0], weight_x), *how)
         return replace(
             fitted,
             users=users,
@@ -402,6 +403,7 @@ def _solved(
     """Return a side with one row solved for the other side; `weights` are its own in its Gram matrix, old and new."""
     rows, bias = fixed.rows(problem.cells.indices), fixed.k if fixed.biased else -1
     solution = None
+    problem, gram = fixed.shifted(problem, gram)
     if nonnegative:
         solution = solve_nonnegative(problem, rows, fixed.width, bias, gram, plain)
     elif not plain:
@@ -417,16 +419,26 @@ def _solved(
             f"{name} {number} with {len(problem.cells.indices)} interactions cannot be solved in {new.dtype}: its "
             "solution is not finite; raise regularization, or rescale the values"
         )
-    return side.with_rows(np.array([number]), new[None], _exchange(own_gram, weights, old, new), side.ids)
+    return side.with_rows(np.array([number]), new[None], _exchange(side, own_gram, weights, old, new), side.ids)
+
+
+def _with_new(side: Side, number: int, gram: np.ndarray | None, weight: float, ids: Ids | None) -> Any:
+    """Return a side with a row of zeros behind the last one, and the Gram matrix of its background."""
+    row = np.zeros((1, side.width), side.base.dtype)
+    if gram is not None and side.biased:  # the row counts, though it is 0: its column for biases is 1
+        gram = _exchange(side, gram, (0.0, weight), row[0], row[0])
+    return side.with_rows(np.array([number]), row, gram, ids), gram
 
 
 def _exchange(
-    gram: np.ndarray | None, weights: tuple[float, float], old: np.ndarray, new: np.ndarray
+    side: Side, gram: np.ndarray | None, weights: tuple[float, float], old: np.ndarray, new: np.ndarray
 ) -> np.ndarray | None:
-    """Return the Gram matrix after one of its rows has changed."""
+    """Return the Gram matrix after one row of a side has changed."""
     if gram is None:
         return None
     old, new = old.astype(np.float64), new.astype(np.float64)
+    if side.biased:
+        old, new = side.background_rows(np.stack([old, new]))
     if weights[0] == weights[1]:
         return gram + weights[1] * (new[:, None] * new - old[:, None] * old)
     return gram + weights[1] * (new[:, None] * new) - weights[0] * (old[:, None] * old)

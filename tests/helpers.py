@@ -26,7 +26,7 @@ from fastals.engine import plan as plans
 from fastals.engine import sweep
 from fastals.engine.model import Model
 from fastals.engine.panel import aligned_zeros, as_panel
-from fastals.engine.problem import CellRule, Cells, RowProblem
+from fastals.engine.problem import CellRule, Cells, RowProblem, no_shifts
 from fastals.engine.simd.target import padded
 from tests.reference import Explicit, Implicit, Objective, Weighted
 
@@ -108,6 +108,12 @@ CASES = {
         Implicit,
         {"regularization": 0.3, "regularization_exponent": 1.0, "regularization_counts": "observed"},
     ),
+    "implicit, biases": Case(fastals.ImplicitALS, Implicit, {"regularization": 0.1, "biases": True}),
+    "implicit, biases, everything": Case(
+        fastals.ImplicitALS,
+        Implicit,
+        {"alpha": 10.0, "unobserved_weight": 0.25, "popularity_exponent": 0.5, "biases": True, **EVERYTHING},
+    ),
     "explicit": Case(fastals.ExplicitALS, Explicit),
     "explicit, no biases": Case(fastals.ExplicitALS, Explicit, {"biases": False}),
     "explicit, everything": Case(fastals.ExplicitALS, Explicit, EVERYTHING),
@@ -122,6 +128,12 @@ CASES = {
     ),
     "weighted, array": Case(fastals.WeightedALS, Weighted, {"item_weights": "array"}),
     "weighted, cells": Case(fastals.WeightedALS, Weighted, {}, cell_weights=True),
+    "weighted, biases, everything": Case(
+        fastals.WeightedALS,
+        Weighted,
+        {"item_weights": "array", "unobserved_weight": 0.5, "popularity_exponent": 0.7, "biases": True, **EVERYTHING},
+        cell_weights=True,
+    ),
     "weighted, everything": Case(
         fastals.WeightedALS,
         Weighted,
@@ -286,7 +298,9 @@ def one_row(m, k, dtype, seed=0, lowest=0.1):
     # w = confidence - background. With a background of 2 for each column any w above -2 has a positive confidence.
     cells = Cells(np.array([0, m]), indices, targets, weights + dtype(2) if m else np.ones(1, dtype))
     rule = CellRule(*(dtype(number) for number in (1, 0, 0, 1, 0)))
-    problem = RowProblem(cells, rule, np.array([[1, 1, 0.5]], dtype), np.array([[1, 2, 0]], dtype))
+    problem = RowProblem(
+        cells, rule, np.array([[1, 1, 0.5]], dtype), np.array([[1, 2, 0]], dtype), no_shifts(np.dtype(dtype))
+    )
     exact = Y[indices, :k].astype(np.float64)
     confidence = cells.weights[:m].astype(np.float64)
     A = np.diag(g[:k].astype(np.float64) + 0.5) + (exact * (confidence - 2)[:, None]).T @ exact

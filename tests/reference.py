@@ -90,13 +90,18 @@ class Objective:
         """Ridge of each user and of each item."""
         raise NotImplementedError
 
+    biases: bool = False
+
     def mean(self, R: Array) -> float:
         """The constant in every prediction."""
         return 0.0
 
     def regressors(self, other: Array) -> tuple[Array, Array]:
         """Split a fixed side into the columns that a row of the free side multiplies and the part already known."""
-        return other, np.zeros(len(other))
+        if not self.biases:
+            return other, np.zeros(len(other))
+        factors, bias = other[:, :-1], other[:, -1]
+        return np.column_stack([factors, np.ones(len(other))]), bias
 
     def predict(self, R: Array, X: Array, Y: Array) -> Array:
         columns, known = self.regressors(Y)
@@ -139,9 +144,10 @@ class Implicit(Objective):
     """Implicit feedback (Hu, Koren & Volinsky 2008): preference 1 with confidence 1 + alpha r where r > 0.
 
     r < 0 is a dislike: preference 0 with confidence 1 + alpha |r|. r = 0 is not observed, as NaN is. A cell that is not
-    observed has preference 0 and confidence a0 p_i; a0 = 1 and p = 1 is the paper.
+    observed has preference 0 and confidence a0 p_i; a0 = 1 and p = 1 is the paper. With biases P = b_u + b_i + x.y.
     """
 
+    biases: bool = False
     alpha: float = 1.0
     regularization: float | tuple[float, float] = 0.01
     regularization_exponent: float = 0.0
@@ -185,12 +191,6 @@ class Explicit(Objective):
     def mean(self, R: Array) -> float:
         return float(np.nanmean(R)) if self.biases and self.observed(R).any() else 0.0
 
-    def regressors(self, other: Array) -> tuple[Array, Array]:
-        if not self.biases:
-            return super().regressors(other)
-        factors, bias = other[:, :-1], other[:, -1]
-        return np.column_stack([factors, np.ones(len(other))]), bias
-
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Weighted(Objective):
@@ -198,9 +198,11 @@ class Weighted(Objective):
 
     W_ui = item weight (a number, an array, or a function of the items' counts) times `weights`, one number per cell.
     a0 = 0 is WALS; weights 1 and a0 = 1 are plain regularised ALS on the full matrix; a popularity exponent is eALS
-    (He et al. 2016).
+    (He et al. 2016). With biases P = mean + b_u + b_i + x.y; the mean is that of all observed cells where a0 = 0, and 0
+    where unobserved cells are data.
     """
 
+    biases: bool = False
     item_weights: ArrayLike | ItemWeights = 1.0
     weights: ArrayLike = 1.0
     regularization: float | tuple[float, float] = 0.1
@@ -217,6 +219,10 @@ class Weighted(Objective):
         # Whatever `weights` holds at a cell that is not observed is not looked at.
         cell_weights = np.where(observed, self.weights, 0.0)
         return np.where(observed, item_weights * cell_weights, missing), np.nan_to_num(R)
+
+    def mean(self, R: Array) -> float:
+        counted = self.biases and self.unobserved_weight == 0.0 and self.observed(R).any()
+        return float(np.nanmean(R)) if counted else 0.0
 
     def ridges(self, R: Array) -> tuple[Array, Array]:
         unobserved = self.unobserved_weight if self.regularization_counts == "all" else 0.0

@@ -8,8 +8,9 @@ from fastals.engine import sweep
 from fastals.engine.jit import kernel
 from fastals.engine.panel import as_panel
 from fastals.engine.plan import CACHED, CG, plan_for
-from fastals.engine.problem import NOT_FINITE, OK, CellRule, Cells, RowProblem
+from fastals.engine.problem import NOT_FINITE, OK, CellRule, Cells, RowProblem, no_shifts
 from fastals.engine.rows import blocked_rows
+from fastals.engine.shifts import shifts_for
 from tests.helpers import example, same_bits, stored
 
 FEW = 30
@@ -41,7 +42,7 @@ def problem(dtype, kind="each its own", n_rows=40, n_columns=150, k=12, seed=0):
     indptr = np.concatenate(([0], np.cumsum(counts))).astype(np.int64)
     values, weights = (rng.random(len(indices)).astype(dtype) + dtype(offset) for offset in (-0.5, 0.5))
     rule = CellRule(*(dtype(number) for number in (1, 2, 0.3, 1, 0.1)))
-    if kind not in ("each its own", "drawn to a mean"):
+    if kind not in ("each its own", "drawn to a mean", "shifted"):
         values, weights = values[:1], np.ones(1, dtype)
     if kind == "none above the background":
         rule = rule._replace(slope=dtype(0))
@@ -55,7 +56,10 @@ def problem(dtype, kind="each its own", n_rows=40, n_columns=150, k=12, seed=0):
         means = np.zeros((n_rows, Y.shape[1]), dtype)
         means[:, :k] = rng.standard_normal((n_rows, k))
         numbers = np.hstack([numbers, means])
-    return RowProblem(Cells(indptr, indices, values, weights), rule, numbers, np.ones((1, 3), dtype)), Y, g
+    shifts = no_shifts(np.dtype(dtype))
+    if kind == "shifted":
+        shifts = shifts_for(rng.standard_normal(n_columns).astype(dtype), np.ones(1, dtype), Y)
+    return RowProblem(Cells(indptr, indices, values, weights), rule, numbers, np.ones((1, 3), dtype), shifts), Y, g
 
 
 def without(problem, rows):
@@ -97,7 +101,9 @@ def test_the_first_cell_of_a_block_is_found():
                 assert first_from(columns, begin, end, column) == wanted
 
 
-@pytest.mark.parametrize("kind", ["each its own", "all alike", "none above the background", "drawn to a mean"])
+@pytest.mark.parametrize(
+    "kind", ["each its own", "all alike", "none above the background", "drawn to a mean", "shifted"]
+)
 @pytest.mark.parametrize(("warm", "beyond"), [(False, 0.0), (True, 0.0), (True, 0.7)])
 @pytest.mark.parametrize("steps", [0, 1, 4, 60])
 def test_a_row_is_what_it_is_by_itself(kind, warm, beyond, steps, calls):

@@ -46,6 +46,7 @@ def path(tmp_path) -> Path:
 KINDS = {
     "implicit": (ImplicitALS, {}),
     "implicit, only observed": (ImplicitALS, {"unobserved_weight": 0.0, "regularization": 1.0}),
+    "implicit, biases": (ImplicitALS, {"biases": True}),
     "explicit": (ExplicitALS, {}),
     "explicit, no biases": (ExplicitALS, {"biases": False}),
     "weighted": (WeightedALS, {"item_weights": fastals.LinearWeights(), "unobserved_weight": 0.5}),

@@ -23,6 +23,7 @@ CASES = {
     "implicit": (ImplicitALS, {}, "float32"),
     "implicit, all confidences 1": (ImplicitALS, {"unobserved_weight": 0.1, "popularity_exponent": 0.5}, "float32"),
     "implicit, conjugate gradients": (ImplicitALS, {"solver": "cg"}, "float64"),
+    "implicit, biases": (ImplicitALS, {"biases": True}, "float32"),
     "explicit": (ExplicitALS, {}, "float32"),
     "explicit, Cholesky": (ExplicitALS, {"solver": "cholesky", "biases": False}, "float64"),
     "weighted": (WeightedALS, {"item_weights": fastals.LinearWeights(), "unobserved_weight": 0.5}, "float32"),

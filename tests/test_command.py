@@ -67,6 +67,12 @@ def test_fit_takes_options_of_the_table_and_of_the_model(orders, tmp_path, capsy
     assert facts["events"] == len(table) and facts["loss"] == wanted.loss_history_[-1] and model.random_state == 7
 
 
+def test_flags_are_set_and_taken_back(orders, tmp_path, capsys):
+    for flag in ("--biases", "--no-biases"):
+        said(capsys, "fit", orders, *COLUMNS, flag, "--factors", "2", "-o", str(tmp_path / "m"))
+        assert fastals.load(tmp_path / "m.npz").biases == (flag == "--biases")
+
+
 def test_kinds_of_events_and_positions_are_taken(tmp_path, capsys):
     path, out = tmp_path / "events.txt", str(tmp_path / "m.npz")
     path.write_text("ann|tea|buy\nann|cup|view\nbob|tea|view\n")

@@ -5,7 +5,9 @@ import pytest
 
 import fastals
 from fastals.engine import equations
+from fastals.engine.panel import as_panel
 from fastals.engine.problem import BACKGROUND
+from fastals.engine.shifts import shifts_for
 from tests.helpers import CASES, Case, assert_rows_close, example, half_step, rounding, stored
 from tests.reference import Explicit, Implicit
 
@@ -31,14 +33,26 @@ def fixed_side(reference, n: int, k: int = 4):
     return factors, biases, factors if biases is None else np.column_stack([factors, biases])
 
 
-def gram_of(problem, factors):
+def regressors(factors, biases):
+    return factors if biases is None else np.column_stack([factors, np.ones(len(factors))])
+
+
+def gram_of(problem, factors, biases=None):
     background = problem.columns[:, BACKGROUND]
-    return equations.gram(factors, background) if background.any() else None
+    return equations.gram(regressors(factors, biases), background) if background.any() else None
+
+
+def shifted(problem, factors, biases):
+    """The problem with the linear term of its shifts."""
+    if len(problem.shifts.columns) == 0:
+        return problem
+    shifts = shifts_for(-biases, problem.columns[:, BACKGROUND], as_panel(regressors(factors, biases)))
+    return problem._replace(shifts=shifts)
 
 
 def equations_of(row, factors, biases, gram):
     """The equations of a problem of one row, of the whole fixed side."""
-    entries = row.cells.indices
+    entries, row = row.cells.indices, shifted(row, factors, biases)
     return equations.row_equations(row, factors[entries], None if biases is None else biases[entries], gram)
 
 
@@ -49,7 +63,7 @@ def test_each_row_is_solved_as_the_reference_has_it(case: Case):
     problem, reference = problem_of(case, R)
     factors, biases, both = fixed_side(reference, R.shape[1])
     wanted, bounds, _ = half_step(reference, R, both, "user", np.float64)
-    gram = gram_of(problem, factors)
+    gram = gram_of(problem, factors, biases)
     systems = [equations_of(one_row(problem, u), factors, biases, gram) for u in range(len(R))]
     assert_rows_close(np.array([equations.solve(system) for system in systems]), wanted, bounds)
 
@@ -64,11 +78,13 @@ def test_contributions_add_up_to_the_prediction(case: Case):
     y = reference.regressors(both)[0][5]
     for u in range(len(R)):
         row = one_row(problem, u)
-        system = equations_of(row, factors, biases, gram_of(problem, factors))
+        system = equations_of(row, factors, biases, gram_of(problem, factors, biases))
         parts = equations.contributions(system, y)
+        unobserved = equations.of_unobserved(system, y)
         assert parts.shape == (len(row.cells.indices),)
-        error = abs(parts.sum() - equations.solve(system) @ y)
-        assert error <= 2 * bounds[u] * np.linalg.norm(y) + rounding(np.float64, len(parts), np.abs(parts).sum())
+        error = abs(parts.sum() + unobserved - equations.solve(system) @ y)
+        size = np.abs(parts).sum() + abs(unobserved)
+        assert error <= 2 * bounds[u] * np.linalg.norm(y) + rounding(np.float64, len(parts), size)
 
 
 def test_numbers_of_entries_worked_by_hand():

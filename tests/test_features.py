@@ -31,8 +31,10 @@ from tests.test_reference import slope
 
 few = settings(max_examples=10)
 BIASED = "explicit, everything"
+SHIFTED = "implicit, biases, everything"
 every_case = pytest.mark.parametrize(
-    "case", [CASES[name] for name in ("implicit, everything", "weighted, everything", BIASED, "weighted, plain")]
+    "case",
+    [CASES[name] for name in ("implicit, everything", SHIFTED, "weighted, everything", BIASED, "weighted, plain")],
 )
 every_solver = pytest.mark.parametrize("solver", ["auto", "cholesky", "cg", "plain"])
 

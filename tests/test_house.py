@@ -57,7 +57,7 @@ LAYERS = [
     {"engine.transposition", "engine.whitening"},
     {"engine.rows.precision"},
     {"engine.rows.primal", "engine.rows.dual", "engine.rows.cg"},
-    {"engine.rows.diagonal", "engine.basis", "engine.equations", "engine.fallback"},
+    {"engine.rows.diagonal", "engine.basis", "engine.equations", "engine.fallback", "engine.shifts"},
     {"engine.rows.workspace", "engine.cholesky", "engine.cells", "engine.plan", "engine.mapped"},
     {
         "engine.panel",

@@ -16,16 +16,18 @@ from fastals.engine import loss, sweep
 from fastals.engine import mapped as module
 from fastals.engine.mapped import in_turn, is_mapped, row_blocks
 from fastals.engine.plan import plan_for
-from fastals.engine.problem import OK, CellRule, Cells, RowProblem
+from fastals.engine.problem import OK, CellRule, Cells, RowProblem, no_shifts
 from fastals.engine.rows import blocked_rows
 from fastals.engine.rows.workspace import workspace
 from fastals.engine.simd.target import padded
 from tests.helpers import holes_are_free, in_file, mapped, same_bits, same_model
 
 FLOAT32 = np.dtype(np.float32)
+NO_SHIFTS = no_shifts(np.dtype(np.float32))
 MODELS = {
     "implicit": (fastals.ImplicitALS, {"alpha": 5.0}),
     "popularity": (fastals.ImplicitALS, {"unobserved_weight": 0.1, "popularity_exponent": 0.5}),
+    "biases": (fastals.ImplicitALS, {"unobserved_weight": 0.1, "biases": True}),
     "explicit": (fastals.ExplicitALS, {}),
     "no ridge": (fastals.WeightedALS, {"unobserved_weight": 0.5, "regularization": 0.0}),
     "weighted": (fastals.WeightedALS, {"unobserved_weight": 0.1, "item_weights": fastals.LinearWeights()}),
@@ -217,7 +219,7 @@ def test_numbers_beyond_32_bits_find_their_rows_and_columns(tmp_path, panels):
     wanted = np.zeros((1, kp), np.float32)
     own = Cells(np.array([0, m]), np.arange(20, 40, dtype=np.int32), np.ones(1, np.float32), np.ones(1, np.float32))
     columns = np.ones((1, 3), np.float32)
-    outcome = sweep.half_step(RowProblem(own, rule, rows[:1], columns), small, g, 4, wanted, plan, 1)
+    outcome = sweep.half_step(RowProblem(own, rule, rows[:1], columns, NO_SHIFTS), small, g, 4, wanted, plan, 1)
 
     names = ("indptr", "indices", "rows", "Y", "x", "losses", "status")
     shapes = (n + 1, first + m, (n, 3), (n, kp), n * kp, n, n)
@@ -227,7 +229,7 @@ def test_numbers_beyond_32_bits_find_their_rows_and_columns(tmp_path, panels):
     u = n - 1
     indptr[u : u + 2], indices[first:], many[u] = (first, first + m), np.arange(n - m, n), rows[0]
     Y[n - m :], status[u] = small[20:], 9
-    problem = RowProblem(own._replace(indptr=indptr, indices=indices), rule, many, columns)
+    problem = RowProblem(own._replace(indptr=indptr, indices=indices), rule, many, columns, NO_SHIFTS)
     order, blocks = np.array([u], np.int32), np.array([0, 1])
     results = x, plan, losses, status, workspace(kp, m, FLOAT32)
     sweep._solve_blocks(np.zeros(1, np.int64), order, blocks, problem, Y, g, g[:4].min(), 4, *results)
@@ -240,7 +242,7 @@ def test_numbers_beyond_32_bits_find_their_rows_and_columns(tmp_path, panels):
     per_row = np.asarray(in_file(tmp_path / "per_row", n, np.float64))
     loss._observed(np.array([block]), problem, X, Y, per_row, workspace(kp, m, FLOAT32))
     alone = np.zeros(1)
-    small_problem = RowProblem(own, rule, rows[:1], columns)
+    small_problem = RowProblem(own, rule, rows[:1], columns, NO_SHIFTS)
     loss._observed(np.zeros(1, np.int64), small_problem, wanted, small, alone, workspace(kp, m, FLOAT32))
     assert per_row[u] == alone[0] != 0
 
@@ -262,7 +264,7 @@ def test_a_row_of_ten_million_entries(panels):
     one = np.ones(1, np.float32)
     cells = Cells(np.array([0, m, m + 3]), np.append(indices, np.arange(3, dtype=np.int32)), one, one)
     X = np.zeros((2, Y.shape[1]), np.float32)
-    problem = RowProblem(cells, rule, rows, np.ones((1, 3), np.float32))
+    problem = RowProblem(cells, rule, rows, np.ones((1, 3), np.float32), NO_SHIFTS)
     outcome = sweep.half_step(problem, Y, g, 4, X, plan_for("auto", FLOAT32, True, warm=False, last=True), 2)
     assert outcome.status.tolist() == [OK, OK]
     y = Y[:, :4].astype(np.float64)

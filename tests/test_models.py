@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 import fastals
 from fastals import ImplicitALS, WeightedALS, warmup
-from fastals.engine import basis, loss, sweep, transposition
+from fastals.engine import alternation, basis, loss, sweep, transposition
 from fastals.engine.alternation import Alternation
 from tests.helpers import (
     CASES,
@@ -90,10 +90,11 @@ def test_whole_fit_follows_the_reference(case: Case, monkeypatch):
     users come from the start, which is not visible either, and their first half-step is that of the second iteration.
     """
     monkeypatch.setattr(basis, "balance", lambda ours, theirs: (np.eye(len(ours)), np.eye(len(ours)), theirs))
+    monkeypatch.setattr(alternation, "level", lambda *sides: None)
     starts, known = [], []
 
     def alternate(self, begin, *others):
-        starts.append(self.model.X[:, :3].copy())
+        starts.append(self.model.X[:, : self.model.width].copy())
         known.append(begin.users != "absent")
         return fit(self, begin, *others)
 

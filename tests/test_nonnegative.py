@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 import fastals
 from fastals.engine.nonnegative import EPS, ROUNDINGS, minimise
 from tests.helpers import CASES, example, stored
-from tests.reference import Explicit
 
 NAMES = ["implicit", "implicit, everything", "explicit", "explicit, no biases", "weighted", "weighted, everything"]
+NAMES += ["implicit, biases, everything"]
 
 
 def solve(A, r, bias=-1):
@@ -55,7 +55,7 @@ def test_the_users_of_a_fit_meet_the_conditions(name, dtype, solver):
     model.fit(stored(R, dtype), **given_)
     X, Y = model.user_factors_.astype(float), model.item_factors_.astype(float)
     assert (X >= 0).all() and (Y >= 0).all() and X.any()
-    biased = isinstance(reference, Explicit) and reference.biases
+    biased = reference.biases
     if biased:
         X, Y = (np.column_stack([F, b]) for F, b in ((X, model.user_biases_), (Y, model.item_biases_)))
     C, T = reference.cells(R)

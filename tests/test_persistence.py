@@ -347,7 +347,7 @@ def put(**entries):
         (put(objective=3), "objective is 3, not a JSON object"),
         (put(objective__constant=2.0), "constant of its objective is 2.0, WeightedALS has 1.0"),
         (put(objective__slope=1.0), "slope of its objective is 1.0, WeightedALS has 0.0"),
-        (put(objective__biases=True), "biases of its objective is True, WeightedALS has False"),
+        (put(objective__biases=True), "it lacks user_biases_"),
         (put(objective__unobserved_weight=-1), "unobserved_weight must be at least 0, got -1"),
         (put(objective__unobserved_weight=0.0), "item_background is not 0, and unobserved_weight is"),
         (put(objective__item_weights=[1.0] * 19), "item_weights of its objective are 19, wanted are 20"),

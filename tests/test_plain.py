@@ -14,13 +14,13 @@ from hypothesis import strategies as st
 
 import fastals
 from fastals.engine import basis, fallback, launch, plain, plain_answers, sweep
-from fastals.engine.alternation import biases_as_offsets
 from fastals.engine.fallback import PlainEngineWarning
 from fastals.engine.jit import ParallelKernel
 from fastals.engine.model import Model
 from fastals.engine.panel import aligned_zeros
 from fastals.engine.plan import plan_for
 from fastals.engine.problem import BACKGROUND, MINIMUM_NORM, NOT_FINITE, OK
+from fastals.engine.shifts import biases_as_offsets, on_panel
 from fastals.engine.simd.target import padded
 from fastals.errors import SingularRowsWarning
 from tests.helpers import (
@@ -77,11 +77,11 @@ def test_a_half_step_is_the_reference_and_the_fast_one_is_this(case: Case, dtype
     slow, fast = (aligned_zeros((n, Y.shape[1]), Y.dtype) for _ in range(2))
     slow[...] = np.pi  # what was there does not count
     with biases_as_offsets(problem, Y, model.bias):
-        outcome = plain.half_step(problem, Y, width, slow, 1)
+        outcome = plain.half_step(on_panel(problem, Y), Y, width, slow, 1)
         background = problem.columns[:, BACKGROUND]
         fixed = basis.fix(Y, background, width, 1)
         plan = plan_for("cholesky", Y.dtype, bool(background.any()), warm=False, last=True)
-        theirs = sweep.half_step(problem, fixed.panel, fixed.g, width, fast, plan, 1)
+        theirs = sweep.half_step(on_panel(problem, fixed.panel), fixed.panel, fixed.g, width, fast, plan, 1)
     if fixed.rotation is not None:
         basis.rotate(fast, fixed.rotation.T, 1)
     assert not outcome.status.any()

@@ -50,8 +50,12 @@ OBJECTIVES: dict[str, Objective] = {
         popularity_exponent=0.5,
     ),
     "plain": Weighted(unobserved_weight=1.0),
+    "implicit, biases": Implicit(
+        biases=True, alpha=2.0, regularization=(0.1, 0.3), unobserved_weight=0.2, popularity_exponent=0.7
+    ),
+    "weighted, biases": Weighted(biases=True, item_weights=linear_weights, unobserved_weight=0.3, regularization=0.2),
 }
-# Each example of these is 30 to 60 losses of each of 8 objectives.
+# Each example of these is 30 to 60 losses of each of 10 objectives.
 few = settings(max_examples=15)
 every_objective = pytest.mark.parametrize("objective", OBJECTIVES.values(), ids=OBJECTIVES.keys())
 cells = st.sampled_from([NAN, NAN, NAN, -2.0, 0.0, 0.5, 1.0, 3.0])

@@ -31,7 +31,7 @@ def test_steps_of_conjugate_gradients_lower_the_loss_that_they_report(m, k, step
 @kernel
 def expected_steps(problem, Y, g, plan, ws):
     """Call the rule for row 0, as `solve_row` does."""
-    gather_cells(problem, 0, 0, problem.cells.indptr[1], ws.w, ws.b)
+    gather_cells(problem, 0, 0, problem.cells.indptr[1], ws.w, ws.b, ws.s)
     set_diagonal(ws.d, problem.rows[0, 1], g, problem.rows[0, 2], len(g))
     return cg.expected_steps(Y, problem.cells.indices, 0, problem.cells.indptr[1], plan, ws)
 

@@ -65,10 +65,11 @@ def extremes(draw):
     ridge = draw(st.sampled_from([0.0, 1e-12, 1e-8, 1e-4, 0.1, 1.0, 1e3]))
     confidence = 10.0 ** draw(st.integers(-6, 12))
     weight = draw(st.sampled_from([0.0, 1e-4, 1.0, 10.0, 1e3, 1e6]))
-    kind = draw(st.sampled_from(["implicit", "explicit", "explicit, biases", "weighted"]))
+    kind = draw(st.sampled_from(["implicit", "implicit, biases", "explicit", "explicit, biases", "weighted"]))
     settings = {"regularization": ridge}
-    if kind == "implicit":
+    if "implicit" in kind:
         settings = CLASSIC[fastals.ImplicitALS] | settings | {"alpha": confidence, "unobserved_weight": weight}
+        settings |= {"biases": "biases" in kind}
         return fastals.ImplicitALS, Implicit(**settings), settings, R, {}
     if kind == "weighted":
         weights = confidence * np.random.default_rng(seed).choice([0.1, 1.0, 3.0], R.shape)

@@ -7,10 +7,11 @@ from fastals.engine.panel import as_panel
 from fastals.engine.rows.single_row import _solve, solve_single
 from fastals.engine.rows.workspace import CHUNK
 from tests.helpers import CASES, assert_rows_close, example, half_step
-from tests.test_equations import equations_of, fixed_side, gram_of, one_row, problem_of
+from tests.test_equations import equations_of, fixed_side, gram_of, one_row, problem_of, shifted
 
 
 def solved(row, factors, biases, gram):
+    row = shifted(row, factors, biases)
     panel, width = as_panel(factors, biases), factors.shape[1] + (biases is not None)
     return solve_single(row, panel[row.cells.indices], width, -1 if biases is None else width - 1, gram)
 
@@ -23,7 +24,7 @@ def test_each_row_is_solved_as_the_reference_has_it(case, k):
     problem, reference = problem_of(case, R)
     factors, biases, both = fixed_side(reference, R.shape[1], k)
     wanted, bounds, _ = half_step(reference, R, both, "user", np.float64)
-    gram = gram_of(problem, factors)
+    gram = gram_of(problem, factors, biases)
     found = [solved(one_row(problem, u), factors, biases, gram) for u in range(len(R))]
     held = np.array([x is not None for x in found])
     assert held.any()

@@ -277,6 +277,7 @@ def test_sizes_are_translated():
         (lambda: translate.from_cmfrec_explicit(lambda_=[1.0] * 6), "one ridge for factors and biases"),
         (lambda: translate.from_spark(implicitPrefs=True).cells(data(-1)), "Spark with implicitPrefs, as translated"),
         (lambda: translate.to_irspack(classic(nonnegative=True)), "irspack cannot express nonnegative=True"),
+        (lambda: translate.to_cmfrec(classic(biases=True)), "cmfrec cannot express biases=True: set it to False"),
         (lambda: translate.to_implicit(classic(regularization_counts="observed")), "regularization_counts='observed'"),
         (lambda: translate.to_spark(classic()), "Spark cannot express regularization_exponent=0.0: set it to 1"),
         (

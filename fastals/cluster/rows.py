@@ -51,7 +51,9 @@ class Rows:
     ) -> sweep.Outcome:
         """Solve every row, as `sweep.solve_rows` does."""
         together = sweep.in_batches(problem, g[:width].min(), Y.shape[1], plan, self._sections)
-        asked = tasks.Asked(Y, None, len(Y), problem.columns, g, width, None, plan, self._typical, together)
+        asked = tasks.Asked(
+            Y, None, len(Y), problem.columns, problem.shifts, g, width, None, plan, self._typical, together
+        )
         losses, status = np.zeros(len(X)), np.zeros(len(X), np.int8)
         missing = [(0, len(X))]
         for attempt in range(ATTEMPTS):

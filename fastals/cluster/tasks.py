@@ -16,7 +16,7 @@ from ..data.matrix import unlocked
 from ..engine import sweep
 from ..engine.panel import aligned_copy, aligned_zeros
 from ..engine.plan import Plan
-from ..engine.problem import CellRule, Cells, RowProblem
+from ..engine.problem import CellRule, Cells, RowProblem, Shifts
 from ..engine.simd.target import target
 
 
@@ -44,6 +44,7 @@ class Asked(NamedTuple):
     touched: np.ndarray | None  # int64: which rows of the panel these are; None for all
     n_columns: int
     columns: np.ndarray  # see `RowProblem`
+    shifts: Shifts
     g: np.ndarray
     width: int
     X: np.ndarray | None  # T (n_rows, kp): where the plan starts; None if it does not read it
@@ -90,7 +91,8 @@ def solve(block: Block, asked: Asked, n_threads: int) -> tuple[np.ndarray, np.nd
         Y = aligned_zeros((asked.n_columns, Y.shape[1]), Y.dtype)
         Y[asked.touched] = asked.Y
     X = aligned_zeros((block.cells.n_rows, Y.shape[1]), Y.dtype) if asked.X is None else aligned_copy(asked.X)
-    problem = RowProblem(block.cells, block.rule, block.rows, aligned_copy(asked.columns))
+    shifts = Shifts(aligned_copy(asked.shifts.columns), aligned_copy(asked.shifts.linear), asked.shifts.square)
+    problem = RowProblem(block.cells, block.rule, block.rows, aligned_copy(asked.columns), shifts)
     sections = block.sections(Y, asked.typical, n_threads)
     g = aligned_copy(asked.g)
     losses, status = sweep.solve_rows(

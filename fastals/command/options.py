@@ -77,7 +77,7 @@ def add_model(parser: argparse.ArgumentParser) -> None:
     for name, default in parameters().items():
         flag, told = FLAGS.get(name, name).replace("_", "-"), MEANINGS[name].replace("`", "")
         if isinstance(default, bool):
-            group.add_argument(f"--no-{flag}", action="store_const", const=False, dest=name, help=f"do not {told}")
+            group.add_argument(f"--{flag}", action=argparse.BooleanOptionalAction, default=None, dest=name, help=told)
         else:
             kind = pair if name == "regularization" else type_of(default)
             group.add_argument(f"--{flag}", type=kind, dest=name, metavar=METAVARS[kind], help=told)

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -16,7 +15,6 @@ from .panel import aligned_copy
 from .plan import Plan, plan_for
 from .problem import (
     BACKGROUND,
-    OFFSET,
     OK,
     PRIOR,
     RIDGE,
@@ -27,6 +25,7 @@ from .problem import (
     drawn_to,
     first_failure,
 )
+from .shifts import biases_as_offsets, level, on_panel
 from .whitening import whitening
 
 # How far half-steps go beyond their solution at most, as a share of the step. The loss after 4 iterations is 0.5 to 1%
@@ -177,9 +176,14 @@ class Alternation:
         `settled` panels are balanced well enough, and solved without an eigenproblem if possible.
         """
         problem, _, _, Y = self.sides(side)
+        drawn = any(prior.factors.any() for prior in self.model.priors.values())
+        if balance and len(problem.shifts.columns) and not drawn:
+            level(*self.model[:4], self.model.bias)
         with biases_as_offsets(problem, Y, self.model.bias):
             outcome = self._solve_whitened(side, plan) if settled and self.background[side] else None
-            if outcome is None:
+            if outcome is None and len(problem.shifts.columns):
+                outcome = self._solve_with_biases(side, plan, balance and not settled)
+            elif outcome is None:
                 if self.background[side]:
                     g = self._to_eigenbasis(side, balance and not settled, plan.reads_start)
                 if plan.finish or not self.background[side]:
@@ -240,12 +244,28 @@ class Alternation:
             return model.users, model.items, model.X, model.Y
         return model.items, model.users, model.Y, model.X
 
-    def solve_rows(self, side: str, Y: np.ndarray, g: np.ndarray, plan: Plan, *, mend: bool = True) -> sweep.Outcome:
-        """Solve the rows of a side for the fixed panel `Y`, whose background has the eigenvalues `g`."""
+    def solve_rows(
+        self,
+        side: str,
+        Y: np.ndarray,
+        g: np.ndarray,
+        plan: Plan,
+        *,
+        mend: bool = True,
+        rotation: np.ndarray | None = None,
+    ) -> sweep.Outcome:
+        """Solve the rows of a side for the fixed panel `Y`, whose background has the eigenvalues `g`.
+
+        `rotation` is that of a panel which is a rotated copy.
+        """
         problem, _, X, _ = self.sides(side)
         prior = self.model.priors.get(side)
-        if prior is not None and prior.factors.any() and not plan.sketch:
-            problem = drawn_to(problem, prior.means(last=plan.finish))
+        if not plan.sketch:
+            problem = on_panel(problem, Y)
+            if prior is not None and prior.factors.any():
+                means = prior.means(last=plan.finish)
+                basis.rotate(means, rotation, self.n_threads)
+                problem = drawn_to(problem, means)
         if side not in self._solve:
             typical = self._plan(side, warm=True)
             self._solve[side] = self._where(problem.cells, Y, typical, self.n_threads)
@@ -274,6 +294,45 @@ class Alternation:
         outcome = self.solve_rows(side, white, basis.pad(np.full(width, found.g), Y), plan, mend=False)
         basis.rotate(X, found.inverse, n_threads, LOWER)
         return outcome if (outcome.status == OK).all() else None
+
+    def _solve_with_biases(self, side: str, plan: Plan, balance: bool) -> sweep.Outcome:
+        """Solve the rows of a side for a panel with a column of 1, in an eigenbasis that both sides are in meanwhile.
+
+        A rotation mixes the 1, and the bias of a row, into the factors. So it is taken back, as in `fold_in`, whose
+        bits the last half-step has. Only factors are balanced.
+        """
+        problem, _, X, Y = self.sides(side)
+        width, n_threads, weights = self.model.width, self.n_threads, problem.columns[:, BACKGROUND]
+        if balance:
+            self._balance_factors(side, plan.reads_start)
+        self._ridges.pop(side, None)
+        fixed = basis.fix(Y, weights, width, n_threads)
+        if plan.reads_start:
+            basis.rotate(X, fixed.rotation, n_threads)
+        outcome = self.solve_rows(side, fixed.panel, fixed.g, plan, rotation=fixed.rotation)
+        basis.rotate(X, None if fixed.rotation is None else fixed.rotation.T, n_threads)
+        return outcome
+
+    def _balance_factors(self, side: str, needed: bool) -> None:
+        """Balance the factors of both panels, and leave the biases as they are. X is rotated only if it is `needed`."""
+        problem, other, X, Y = self.sides(side)
+        width, n_threads = self.model.width, self.n_threads
+        k = width - 1
+        ridge_x, ridge_y = (
+            basis.gram(panel, of.rows[:, RIDGE], k, n_threads)
+            if name not in self._ridges
+            else self._ridges[name][:k, :k]
+            for name, of, panel in ((side, problem, X), (OTHER[side], other, Y))
+        )
+        if not (0 < ridge_x.trace() < np.inf and 0 < ridge_y.trace() < np.inf):
+            return
+        ours, theirs = np.eye(width), np.eye(width)
+        ours[:k, :k], theirs[:k, :k], _ = basis.balance(ridge_x, ridge_y)
+        basis.rotate(Y, theirs, n_threads)
+        self._turn(OTHER[side], theirs)
+        self._turn(side, ours)
+        if needed:
+            basis.rotate(X, ours, n_threads)
 
     def _to_eigenbasis(self, side: str, balance: bool, needed: bool) -> np.ndarray:
         """Balance the panels and rotate them so that the background of Y is diagonal. Return its eigenvalues.
@@ -359,6 +418,8 @@ def fold_in(
         means = aligned_copy(problem.rows[:, PRIOR:])
         basis.rotate(means, fixed.rotation, n_threads)
         problem = drawn_to(problem, means)
+    if fixed.shifts is not None:
+        problem = problem._replace(shifts=fixed.shifts)
     plan = plan_for(solver, X.dtype, bool(fixed.g.any()), warm=False, last=True)
     outcome = sweep.half_step(problem, fixed.panel, fixed.g, width, X, plan, n_threads, longest=fixed.longest)
     if fixed.rotation is not None:
@@ -372,20 +433,3 @@ def loss(model: Model, n_threads: int) -> float:
     with biases_as_offsets(model.users, model.Y, model.bias):
         total += cells_and_background(model.users, model.X, model.Y, model.width, n_threads)
     return total
-
-
-@contextmanager
-def biases_as_offsets(problem: RowProblem, Y: np.ndarray, bias: int) -> Iterator[None]:
-    """Within the context, turn the biases of the fixed side into offsets of the targets, and set their column to 1.
-
-    The bias of a row is then one more unknown of the same system.
-    """
-    if bias < 0:
-        yield
-        return
-    problem.columns[:, OFFSET] = Y[:, bias]
-    Y[:, bias] = 1
-    try:
-        yield
-    finally:
-        Y[:, bias] = problem.columns[:, OFFSET]

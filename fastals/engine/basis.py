@@ -15,6 +15,7 @@ from .blas import eigh, one_blas_thread
 from .cholesky import gram_add, unfold_gram
 from .jit import inner, kernel, next_block
 from .panel import aligned_copy
+from .problem import Shifts
 from .simd.kernels import multiply, scaled, strip_of
 from .simd.target import aligned_empty, in_strips, target
 from .threads import in_parts, spread
@@ -42,6 +43,7 @@ class Fixed(NamedTuple):
     g: np.ndarray  # T (kp,), eigenvalues of the background, 0 in the padding
     rotation: np.ndarray | None  # float64 (width, width): panel = original @ rotation; None if not rotated
     longest: np.floating | None = None  # T, as of `largest_square`, where it is kept for many half-steps
+    shifts: Shifts | None = None  # those of the rows' targets, where there are some
 
 
 def gram(panel: np.ndarray, weights: np.ndarray, width: int, n_threads: int) -> np.ndarray:

@@ -2,7 +2,7 @@
 
 A row's factors x are the solution of A x = r, for the row problem of `problem.RowProblem`:
 
-    A = background G + ridge I + sum_j w_j y_j y_j' ,    r = sum_j b_j y_j + ridge p
+    A = background G + ridge I + sum_j w_j y_j y_j' ,    r = sum_j b_j y_j + ridge p + background l
 
 `rows.single_row` solves the same equations by the vector kernels, where Cholesky holds them.
 """
@@ -27,15 +27,22 @@ class Entries(NamedTuple):
     confidence: np.ndarray
     target: np.ndarray
     w: np.ndarray  # confidence less the background: what the entry weighs on top of it
+    shift: np.ndarray  # by how much the entry's target is shifted, and would be if it were unobserved
 
     @property
     def b(self) -> np.ndarray:
         """Right-hand coefficients."""
-        return self.confidence * self.target
+        return self.confidence * self.target + self.w * self.shift
+
+    @property
+    def constant(self) -> np.ndarray:
+        """What each entry adds to the objective at x = 0."""
+        observed = self.confidence * self.target
+        return observed * self.target + (2 * observed + self.w * self.shift) * self.shift
 
 
 class Equations(NamedTuple):
-    """A x = r with r = Y'b + ridge p."""
+    """A x = r with r = Y'b + ridge p + background l."""
 
     A: np.ndarray  # float64 (k, k)
     r: np.ndarray  # float64 (k,)
@@ -46,13 +53,14 @@ class Equations(NamedTuple):
     background: np.ndarray | None  # float64 (k, k): background G; None where there is none
     eps: float  # of the dtype in which the fixed rows came
     mean: np.ndarray  # float64 (k,): the prior mean p, 0 where the row has none
+    unobserved: np.ndarray  # float64 (k,): background l, 0 without shifts
 
     def only(self, unknowns: np.ndarray) -> Equations:
         """Return the equations where all unknowns but some are 0."""
         square = np.ix_(unknowns, unknowns)
         background = None if self.background is None else self.background[square]
-        rest = {"r": self.r[unknowns], "Y": self.Y[:, unknowns], "mean": self.mean[unknowns]}
-        return self._replace(A=self.A[square], background=background, **rest)
+        rest = {name: getattr(self, name)[unknowns] for name in ("r", "mean", "unobserved")}
+        return self._replace(A=self.A[square], Y=self.Y[:, unknowns], background=background, **rest)
 
     @property
     def noise(self) -> float:
@@ -68,16 +76,20 @@ def entries(problem: RowProblem, offsets: np.ndarray | None = None) -> Entries:
     ----------
     problem : RowProblem
     offsets : ndarray, shape (n_entries,), optional
-        Stand for those of the problem.
+        Biases that stand for the offsets, or for the shifts, of the problem.
     """
-    cells, rule, rows, columns = problem
+    cells, rule, rows, columns, shifts = problem
     row = rows[0] if len(rows) == 1 else np.repeat(rows[:, :PRIOR], cells.counts, axis=0).T
     column = (columns if len(columns) == 1 else columns[cells.indices]).astype(np.float64)
-    offset = column[:, OFFSET] if offsets is None else offsets.astype(np.float64)
+    offset, shift = column[:, OFFSET], np.zeros(len(cells.indices))
+    if len(shifts.columns):
+        shift += shifts.columns[cells.indices] if offsets is None else -offsets
+    elif offsets is not None:
+        offset = offsets.astype(np.float64)
     values = cells.all_values.astype(np.float64)
     confidence = (rule.constant + rule.slope * np.abs(values)) * cells.all_weights * row[WEIGHT] * column[:, WEIGHT]
     target = rule.sign_target * (values > 0) + rule.value_target * (values - rule.mean - offset)
-    return Entries(confidence, target, confidence - row[BACKGROUND] * column[:, BACKGROUND])
+    return Entries(confidence, target, confidence - row[BACKGROUND] * column[:, BACKGROUND], shift)
 
 
 def row_equations(
@@ -88,6 +100,7 @@ def row_equations(
     Parameters
     ----------
     problem : RowProblem
+        Where targets are shifted, with the linear term of the shifts.
     Y : ndarray, shape (m, k)
         The fixed rows of its entries.
     offsets : ndarray, shape (m,), optional
@@ -113,11 +126,15 @@ def row_equations(
     if problem.rows.shape[1] > PRIOR:
         mean += problem.rows[0, PRIOR:][: len(mean)]
         r += ridge * mean
+    unobserved = np.zeros(Y.shape[1])
+    if len(problem.shifts.linear):
+        unobserved += float(problem.rows[0, BACKGROUND]) * problem.shifts.linear[: len(unobserved)].astype(np.float64)
+        r += unobserved
     A += ridge * np.eye(Y.shape[1])
     background = None if gram is None else problem.rows[0, BACKGROUND] * gram
     if background is not None:
         A += background
-    return Equations(A, r, Y, b, w, ridge, background, eps, mean)
+    return Equations(A, r, Y, b, w, ridge, background, eps, mean, unobserved)
 
 
 def solve(equations: Equations) -> np.ndarray:
@@ -127,10 +144,10 @@ def solve(equations: Equations) -> np.ndarray:
 
 def smallest(equations: Equations) -> tuple[np.ndarray, bool]:
     """Return x as `solve`, and whether it is the only solution."""
-    _, r, Y, b, w, ridge, background, _, mean = equations
+    _, r, Y, b, w, ridge, background, _, mean, unobserved = equations
     if len(b) == 0:
         return mean, True
-    if not w.any() and not b.any() and not (ridge * mean).any():
+    if not w.any() and not b.any() and not (ridge * mean + unobserved).any():
         return np.zeros(len(r)), False
     if ridge == 0 and background is None and len(b) < len(r):
         # Fewer entries than unknowns: x = Z'(Z Z')^-1 q with Z = sqrt(W) Y costs less than singular vectors.
@@ -150,6 +167,14 @@ def of_mean(equations: Equations, y: np.ndarray) -> float:
         return float((equations.mean * y).sum())
     turned, _ = _inverse_times(equations, y)
     return float(equations.ridge * (equations.mean * turned).sum())
+
+
+def of_unobserved(equations: Equations, y: np.ndarray) -> float:
+    """Return what the shifts of the background add to the prediction x.y: background l' A^+ y."""
+    if len(equations.b) == 0:
+        return 0.0
+    turned, _ = _inverse_times(equations, y)
+    return float((equations.unobserved * turned).sum())
 
 
 def contributions(equations: Equations, y: np.ndarray) -> np.ndarray:
@@ -216,7 +241,7 @@ def _inverse_times(equations: Equations, v: np.ndarray) -> tuple[np.ndarray, boo
 
 def _pseudoinverse_times(equations: Equations, v: np.ndarray) -> np.ndarray:
     """Return A^+ v. What is 0 without the ridge counts as 0 also with it: no right-hand side reaches there."""
-    _, _, Y, _, w, ridge, background, eps, _ = equations
+    _, _, Y, _, w, ridge, background, eps, _, _ = equations
     with one_blas_thread():
         Z = Y * np.sqrt(np.maximum(w, 0))[:, None]
         if background is not None:

@@ -9,6 +9,7 @@ from .equations import gram
 from .jit import kernel, next_block
 from .problem import BACKGROUND, PRIOR, RIDGE, RowProblem, widened
 from .rows.workspace import workspace
+from .shifts import on_panel
 from .threads import in_parts, spread
 
 BLOCK = 256  # rows that a thread takes at a time
@@ -28,13 +29,28 @@ def cells_and_background(problem: RowProblem, X: np.ndarray, Y: np.ndarray, widt
 
     Notes
     -----
-    The background sums over all entries: sum_ij c_i q_j (x_i.y_j)^2 = <sum_i c_i x_i x_i', sum_j q_j y_j y_j'>.
+    The background sums over all entries: sum_ij c_i q_j (x_i.y_j)^2 = <sum_i c_i x_i x_i', sum_j q_j y_j y_j'>. Shifted
+    by s_j, it has the linear term of `problem.Shifts` as well.
     """
     total = _of_entries(widened(problem), X, Y, n_threads).sum()
     background = problem.columns[:, BACKGROUND]
     if background.any():
         total += (gram(Y[:, :width], background) * gram(X[:, :width], problem.rows[:, BACKGROUND])).sum()
-    return float(total)
+    return float(total + of_shifts(on_panel(widened(problem), Y), X))
+
+
+def of_shifts(problem: RowProblem, X: np.ndarray) -> float:
+    """Return what the shifts add to the background: sum_i c_i (sum_j q_j s_j^2 - 2 l.x_i)."""
+    return float(_shifts_of_rows(problem, X).sum())
+
+
+def _shifts_of_rows(problem: RowProblem, X: np.ndarray) -> np.ndarray:
+    """Return what the shifts add to each row's objective, float64 (n_rows,)."""
+    shifts, background = problem.shifts, problem.rows[:, BACKGROUND].astype(np.float64)
+    if len(shifts.linear) == 0:
+        return np.zeros(len(X))
+    products = np.einsum("nk,k->n", X, shifts.linear[: X.shape[1]], dtype=np.float64)
+    return background * (shifts.square - 2 * products)
 
 
 def of_rows(problem: RowProblem, X: np.ndarray, Y: np.ndarray, g: np.ndarray, n_threads: int) -> np.ndarray:
@@ -59,7 +75,7 @@ def of_rows(problem: RowProblem, X: np.ndarray, Y: np.ndarray, g: np.ndarray, n_
         own = background * X**2 + ridge * (X - mean) ** 2
     else:
         own = (background + ridge) * X**2
-    return np.asarray(np.maximum(total + own.sum(axis=1), 0))
+    return np.asarray(np.maximum(total + own.sum(axis=1) + _shifts_of_rows(problem, X), 0))
 
 
 def _of_entries(problem: RowProblem, X: np.ndarray, Y: np.ndarray, n_threads: int) -> np.ndarray:
@@ -94,7 +110,7 @@ def _observed(
     per_row,  # inout float64 (n_rows,)    in: zeros; out: the sums, 0 for rows without entries
     ws,  # work  Workspace             float64
 ):
-    """Sum w (x.y)^2 - 2 b (x.y) + confidence * target^2 over the entries of each row."""
+    """Sum w (x.y)^2 - 2 b (x.y) over the entries of each row, and add the constant of its objective."""
     indptr, indices = problem.cells.indptr, problem.cells.indices
     while True:
         start = next_block(counter) * BLOCK
@@ -104,7 +120,7 @@ def _observed(
             begin, m = indptr[u], indptr[u + 1] - indptr[u]
             if m == 0:
                 continue
-            per_row[u], _, _, _ = gather_cells(problem, u, begin, m, ws.w, ws.b)
+            per_row[u], _, _, _ = gather_cells(problem, u, begin, m, ws.w, ws.b, ws.s)
             for i in range(m):
                 y = Y[indices[begin + i]]
                 prediction = 0.0

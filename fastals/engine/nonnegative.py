@@ -131,7 +131,7 @@ def _solve(
             return
         u = order[block]
         begin, m = problem.cells.indptr[u], problem.cells.indptr[u + 1] - problem.cells.indptr[u]
-        constant = 0.0
+        constant = problem.rows[u, BACKGROUND] * problem.shifts.square
         if m > 0:
             constant = sum_densely(problem, u, begin, m, Y, G, k, ws)
             for p in range(k):
@@ -147,6 +147,7 @@ def _solve_plainly(
     rule,  # in float64
     rows,
     columns,
+    shifts,
     Y,  # in    T (n_columns, kp)
     G,  # in    float64 (k, k)
     bias,  # in    intp
@@ -158,7 +159,7 @@ def _solve_plainly(
     for u in prange(len(X)):
         k = len(G)
         A, C, numbers = np.zeros((k, k)), np.empty((k, k)), np.zeros((5, k))
-        constant = sum_row(cells, rule, rows, columns, u, Y, G, A, numbers[0], numbers[1])
+        constant = sum_row(cells, rule, rows, columns, shifts, u, Y, G, A, numbers[0], numbers[1])
         m = cells.indptr[u + 1] - cells.indptr[u]
         status[u], losses[u] = _finish(m, constant, A, bias, C, numbers, X[u])
 
@@ -169,7 +170,7 @@ def _finish(m, constant, A, bias, C, numbers, x):  # -> status, objective of the
     k = len(A)
     x[:] = 0
     if m == 0:
-        return OK, 0.0
+        return OK, constant
     r, found, gradient = numbers[0], numbers[1], numbers[2]
     for p in range(k):
         for q in range(p):

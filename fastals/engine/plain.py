@@ -1,12 +1,11 @@
 """The engine as a textbook has it, to read from top to bottom and to step through with a debugger.
 
-Rows do not depend on each other, so `numba.prange` spreads them over threads. Each is a k x k system:
+Rows do not depend on each other, so `numba.prange` spreads them over threads. Each is a k x k system A x = r:
 
-    A = background G + ridge I + sum_j w_j y_j y_j' ,   r = ridge p + sum_j b_j y_j ,   A x = r ,   G = Y' diag(q) Y
+    A = background G + ridge I + sum_j w_j y_j y_j' ,   r = ridge p + background l + sum_j b_j y_j ,   G = Y' diag(q) Y
 
-G has the entries that are not observed, and is summed once; an observed entry j adds what it weighs on top (`problem`
-says what these numbers are, `objectives` what they are for each model). All is in float64; x is rounded to the dtype.
-It runs with `solver="plain"`, where vector kernels cannot be compiled, and with NUMBA_DISABLE_JIT=1 in plain Python.
+G has the entries that are not observed; an observed one adds what it weighs on top (`problem`, `objectives`). All is in
+float64; x is rounded. It serves `solver="plain"`, CPUs without vector kernels, and NUMBA_DISABLE_JIT=1.
 """
 
 from __future__ import annotations
@@ -15,12 +14,13 @@ import numpy as np
 from numba import prange
 
 from .blas import one_blas_thread
-from .cells import cell
+from .cells import cell, shifted
 from .equations import gram, range_of
 from .jit import parallel_kernel, strict
 from .launch import launch
 from .problem import BACKGROUND, MINIMUM_NORM, NOT_FINITE, NOT_POSITIVE, OK, PRIOR, RIDGE, WEIGHT, RowProblem, widened
 from .rows.precision import PIVOTS
+from .shifts import on_panel
 from .smallest import solve_again, without_ridge
 from .sweep import Outcome
 
@@ -35,10 +35,10 @@ def half_step(problem: RowProblem, Y: np.ndarray, width: int, X: np.ndarray, n_t
     outcome = _launched(problem, Y, G, X, n_threads)
     if axes is not None:
         # The same problem with fewer factors: what they are along the axes.
-        x = np.zeros((len(X), axes.shape[1]), X.dtype)
+        x, within = np.zeros((len(X), axes.shape[1]), X.dtype), problem._replace(rows=problem.rows[:, :PRIOR])
         with one_blas_thread():
             along, G_along = (Y[:, :width].astype(np.float64) @ axes).astype(Y.dtype), axes.T @ G @ axes
-        losses, status = _launched(problem._replace(rows=problem.rows[:, :PRIOR]), along, G_along, x, n_threads)
+        losses, status = _launched(on_panel(within, along), along, G_along, x, n_threads)
         status[status == OK] = MINIMUM_NORM
         with one_blas_thread():  # row by row, so that the bits do not depend on other rows
             X[free, :width] = (x[free, None] @ axes.T)[:, 0]
@@ -59,6 +59,7 @@ def _solve_rows(
     rule,  # in float64
     rows,
     columns,
+    shifts,
     Y,  # in    T (n_columns, kp)
     G,  # in    float64 (k, k)
     X,  # out   T (n_rows, kp)
@@ -68,19 +69,19 @@ def _solve_rows(
     """Solve each row on its own; what a thread needs for that is made as it goes along."""
     for u in prange(len(X)):
         A, r, size = np.empty(G.shape), np.zeros(len(G)), np.empty(len(G))
-        status[u], losses[u] = _solve_row(cells, rule, rows, columns, u, Y, G, A, r, size, X[u])
+        status[u], losses[u] = _solve_row(cells, rule, rows, columns, shifts, u, Y, G, A, r, size, X[u])
 
 
 @strict
-def _solve_row(cells, rule, rows, columns, u, Y, G, A, r, size, x):  # -> status, objective of the row
+def _solve_row(cells, rule, rows, columns, shifts, u, Y, G, A, r, size, x):  # -> status, objective of the row
     """Solve A x = r."""
     x[:], constant = 0, 0.0
     for p in range(min(len(r), rows.shape[1] - PRIOR)):
         x[p], r[p] = rows[u, PRIOR + p], rows[u, RIDGE] * rows[u, PRIOR + p]
         constant += r[p] * rows[u, PRIOR + p]
     if cells.indptr[u] == cells.indptr[u + 1]:
-        return OK, 0.0  # and x is its prior mean
-    constant += sum_row(cells, rule, rows, columns, u, Y, G, A, r, size)
+        return OK, rows[u, BACKGROUND] * shifts.square  # and x is its prior mean
+    constant += sum_row(cells, rule, rows, columns, shifts, u, Y, G, A, r, size)
     solved, gain = cholesky_solve(A, r, size)
     if not solved:
         return NOT_POSITIVE, 0.0
@@ -98,20 +99,20 @@ def _solve_row(cells, rule, rows, columns, u, Y, G, A, r, size, x):  # -> status
 
 
 @strict
-def sum_row(cells, rule, rows, columns, u, Y, G, A, r, size):  # -> sum of confidence * target^2
+def sum_row(cells, rule, rows, columns, shifts, u, Y, G, A, r, size):  # -> constant of the row's objective
     """Write out A and r; `size` is what the pivots of A are differences of."""
     k, background = len(G), rows[u, BACKGROUND]
-    for p in range(k):  # of A, which is symmetric, the upper triangle will do
-        for q in range(p, k):
-            A[p, q] = background * G[p, q]
+    A[:] = background * G  # of A, which is symmetric, the upper triangle counts
+    for p in range(k):
         A[p, p] += rows[u, RIDGE]
-    constant = 0.0
+    constant = background * shifts.square
+    add(r, background, shifts.linear[:k])
     for i in range(cells.indptr[u], cells.indptr[u + 1]):
         j = cells.indices[i]
         value = cells.values[min(i, len(cells.values) - 1)]  # one value, weight or column may stand for all
         weight = cells.weights[min(i, len(cells.weights) - 1)] * rows[u, WEIGHT]
         w, b, part = cell(rule, value, weight, background, columns, min(j, len(columns) - 1))
-        constant += np.float64(part)
+        b, constant = shifted(shifts.columns, j, w, b, constant + np.float64(part))
         add(r, b, Y[j, :k])
         for p in range(k):
             add(A[p, p:], w * Y[j, p], Y[j, p:k])

@@ -6,12 +6,12 @@ from typing import NamedTuple
 
 import numpy as np
 
-from .alternation import biases_as_offsets
 from .blas import one_blas_thread
 from .equations import BLOCK, entries, gram
-from .loss import ridge
+from .loss import of_shifts, ridge
 from .model import Model
-from .problem import BACKGROUND
+from .problem import BACKGROUND, widened
+from .shifts import biases_as_offsets, on_panel
 from .topk import Lists
 
 
@@ -23,11 +23,12 @@ def loss(model: Model) -> float:
         for start in range(0, len(X), BLOCK):
             end = min(start + BLOCK, len(X))
             part = problem._replace(cells=problem.cells.part(start, end), rows=problem.rows[start:end])
-            confidence, target, w = entries(part)
+            found = entries(part)
             x, y = np.repeat(X[start:end], part.cells.counts, axis=0), Y[part.cells.indices]
             predicted = np.einsum("nk,nk->n", x, y, dtype=np.float64)
-            total += (confidence * target * (target - 2 * predicted) + w * predicted**2).sum()
+            total += (found.constant + (found.w * predicted - 2 * found.b) * predicted).sum()
         background = gram(X, problem.rows[:, BACKGROUND]) * gram(Y, problem.columns[:, BACKGROUND])
+        total += of_shifts(on_panel(widened(problem), Y), X)
     return float(total + background.sum())
 
 

@@ -6,10 +6,11 @@ from collections.abc import Callable
 
 import numpy as np
 
-from .alternation import Begin, Reached, biases_as_offsets
+from .alternation import Begin, Reached
 from .loss import ridge
 from .model import Model
 from .problem import Failure, RowProblem, Unusual, drawn_to, first_failure
+from .shifts import biases_as_offsets, on_panel
 from .sweep import Outcome
 
 # Solves all rows of a side for the other: (problem, Y, X) -> Outcome.
@@ -77,7 +78,7 @@ def _solve_side(
     unusual: dict[str, Unusual],
 ) -> tuple[Failure | None, float]:
     with biases_as_offsets(problem, Y, model.bias):
-        outcome = half_step(_drawn(side, problem, model), Y, X)
+        outcome = half_step(on_panel(_drawn(side, problem, model), Y), Y, X)
     unusual[side] = outcome.unusual
     return first_failure(side, outcome.status), outcome.loss
 

@@ -90,20 +90,39 @@ class CellRule(NamedTuple):
     mean: np.floating
 
 
+class Shifts(NamedTuple):
+    """By how much the targets of each column are shifted, those of unobserved entries from 0.
+
+    A column's bias b is no part of the product x.y, so all its targets are shifted by -b. `engine.shifts` fills this
+    for a fixed panel. Where nothing is shifted, the arrays are empty.
+    """
+
+    columns: np.ndarray  # T (n_columns,): s
+    linear: np.ndarray  # T (kp,): l = sum_j background_j s_j y_j, in the basis of the fixed panel
+    square: float  # sum_j background_j s_j^2
+
+
+def no_shifts(dtype: np.dtype) -> Shifts:
+    """Return the shifts of a problem that has none."""
+    return Shifts(np.zeros(0, dtype), np.zeros(0, dtype), 0.0)
+
+
 class RowProblem(NamedTuple):
     """One side's row problem: for each row minimise over x
 
-        sum_observed [ w (x.y)^2 - 2 b (x.y) ]  +  background_row x'Gx  +  ridge |x - p|^2,
+        sum_observed [ w (x.y)^2 - 2 b (x.y) ]  +  background_row (x'Gx - 2 l.x)  +  ridge |x - p|^2,
         G = sum_j background_j y_j y_j'
 
-    with b = confidence * target and w = confidence - background_row * background_column. The row's prior mean p is 0
-    unless the row has features, see `engine.features`. A row without entries is p.
+    with w = confidence - background_row * background_column and b = confidence * target + w s. The row's prior mean p
+    is 0 unless the row has features, see `engine.features`. The shifts s and l are 0 unless the model has biases and a
+    background, see `Shifts`. A row without entries is p.
     """  # noqa: D400 - the formula is the summary
 
     cells: Cells
     rule: CellRule
     rows: np.ndarray  # T (n_rows, 3): weight, background, ridge; or (n_rows, 3 + kp): then the prior mean
     columns: np.ndarray  # T (n_columns, 3), or (1, 3) where all are alike: weight, background, offset
+    shifts: Shifts
 
 
 def drawn_to(problem: RowProblem, means: np.ndarray) -> RowProblem:
@@ -115,7 +134,10 @@ def widened(problem: RowProblem) -> RowProblem:
     """Return a problem whose numbers are float64, but for those of the cells."""
     wide = np.dtype(np.float64)
     rule = CellRule(*map(wide.type, problem.rule))
-    return RowProblem(problem.cells, rule, problem.rows.astype(wide), problem.columns.astype(wide))
+    shifts = problem.shifts._replace(
+        columns=problem.shifts.columns.astype(wide), linear=problem.shifts.linear.astype(wide)
+    )
+    return RowProblem(problem.cells, rule, problem.rows.astype(wide), problem.columns.astype(wide), shifts)
 
 
 def in_float64(problem: RowProblem, rows: np.ndarray) -> RowProblem:

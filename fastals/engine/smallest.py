@@ -158,8 +158,8 @@ def _solve_row(
     x[:width], unique = smallest(found)
     solution = x[:width].astype(np.float64)
     with one_blas_thread():
-        loss = (numbers.confidence * numbers.target**2).sum() + solution @ (found.A @ solution - 2 * found.r)
-        loss += found.ridge * (found.mean @ found.mean)
+        loss = numbers.constant.sum() + solution @ (found.A @ solution - 2 * found.r)
+        loss += found.ridge * (found.mean @ found.mean) + float(problem.rows[u, BACKGROUND]) * problem.shifts.square
     if not (np.isfinite(x).all() and np.isfinite(loss)):
         x[:] = 0
         return NOT_FINITE, 0.0

@@ -42,6 +42,7 @@ from .rows.long_rows import LONG, solve_long_row
 from .rows.precision import bounds_for, is_uniform
 from .rows.solve import solve_row
 from .rows.workspace import Workspace, workspace
+from .shifts import on_panel
 from .simd.kernels import AHEAD, prefetch_rows
 from .smallest import almost_free, solve_again, weak_directions, without_ridge
 from .threads import spread
@@ -124,6 +125,7 @@ def half_step(
     Parameters
     ----------
     problem : RowProblem
+        With what its shifts make of the fixed panel.
     Y : ndarray, shape (n_columns, kp)
         The fixed panel, in the eigenbasis of its background.
     g : ndarray, shape (kp,)
@@ -189,7 +191,8 @@ def _solve_in_range(
     # With nothing in these columns their g does not count: it only has to be positive.
     reduced, x = aligned_copy(Y), aligned_copy(X)
     reduced[:, null] = x[:, null] = 0
-    outcome = _solve_and_mend(problem, reduced, np.where(null, g.max(), g), width, x, plan, n_threads, solve, longest)
+    within = on_panel(problem, reduced)
+    outcome = _solve_and_mend(within, reduced, np.where(null, g.max(), g), width, x, plan, n_threads, solve, longest)
     outcome.status[(outcome.status == OK) & free] = MINIMUM_NORM
     if not free.all():
         others = _solve_and_mend(problem, Y, g, width, X, plan, n_threads, solve, longest)
@@ -250,6 +253,7 @@ def _solve_in_float64(
         means[:, : len(used)] = wide.rows[:, PRIOR + used]
         rotate(means, fixed.rotation, n_threads)
         wide = drawn_to(wide, means)
+    wide = on_panel(wide, fixed.panel)
     exact = plan_for("cholesky", x.dtype, bool(fixed.g.any()), warm=False, last=plan.finish)
     found = half_step(wide, fixed.panel, fixed.g, len(used), x, exact, n_threads, eps=float(np.finfo(Y.dtype).eps))
     back = None if fixed.rotation is None else fixed.rotation.T

@@ -314,6 +314,8 @@ def _in_numbers(model: Any, wanted: type | tuple[type, ...], peer: str, *, nonne
     params = own.get_params()
     if not nonnegative:
         _require(peer, "nonnegative", params["nonnegative"], False)
+    if not isinstance(model, ExplicitALS):
+        _require(peer, "biases", params["biases"], False)
     if not isinstance(model, ExplicitALS) and peer != "Spark":
         _require(peer, "regularization_counts", params["regularization_counts"], "all")
     left = [name for name in ("regularization", "unobserved_weight") if is_auto(name, params.get(name, 0.0))]

@@ -18,11 +18,11 @@ import numpy as np
 from ..cells import gather_cells
 from ..jit import inner, kernel, next_block
 from ..plan import CACHED, CHEAPEST, Plan, primal_cost
-from ..problem import BACKGROUND, IMPRECISE, NOT_FINITE, OK, PRIOR, RIDGE
+from ..problem import BACKGROUND, IMPRECISE, NOT_FINITE, OK, RIDGE
 from ..simd.kernels import cg_direction, dot, gather_axpys, gather_residual
 from ..simd.target import aligned_empty
 from .cg import advance
-from .diagonal import set_diagonal, set_linear, sketch_scale
+from .diagonal import has_linear, set_diagonal, set_linear, sketch_scale
 from .precision import doubtful, holds
 from .workspace import clear, is_finite
 
@@ -136,7 +136,7 @@ def solve_batches(
 def _start(problem, rows, g, width, x, plan, ws, batch):
     """Set p = x, the start, and q = -D p. Adding the sums over the entries makes q the first residual.
 
-    A prior mean adds its linear term to q, and twice its product with x to the gain.
+    A linear term is added to q, and twice its product with x to the gain.
     """
     kp = len(g)
     for i in range(len(rows)):
@@ -149,8 +149,8 @@ def _start(problem, rows, g, width, x, plan, ws, batch):
             x[u * kp + c] = p[c]
         batch.gain[i] = batch.constant[i] = batch.weight[i] = 0.0
         batch.active[i], batch.negative[i] = True, 0
-        if problem.rows.shape[1] > PRIOR and not plan.sketch:
-            batch.constant[i], gain = set_linear(problem.rows, u, ws), 0.0
+        if has_linear(problem) and not plan.sketch:
+            batch.constant[i], gain = set_linear(problem.rows, problem.shifts, u, ws), 0.0
             for c in range(kp):
                 q[c] += ws.linear[c]
             for c in range(kp):
@@ -174,7 +174,7 @@ def _sum_cells(problem, rows, Y, columns, whole, plan, ws, batch):
             begin = batch.at[i]
             end = _first_from(indices, begin, indptr[rows[i] + 1], start + columns)
             batch.at[i], m = end, end - begin
-            constant, weight, negative, _ = gather_cells(problem, rows[i], begin, m, ws.w, ws.b)
+            constant, weight, negative, _ = gather_cells(problem, rows[i], begin, m, ws.w, ws.b, ws.s)
             if not whole:
                 clear(ws.b, 0, m)
             p, q = batch.p[i], batch.q[i]
@@ -285,6 +285,6 @@ def _end(problem, rows, Y, g, width, x, plan, losses, status, ws, batch):
         least = np.float64(problem.rows[u, BACKGROUND]) * lowest + np.float64(problem.rows[u, RIDGE])
         doubt, _ = doubtful(problem, u, m, batch.weight[i], batch.negative[i], least, plan.bounds)
         if doubt:
-            gather_cells(problem, u, begin, m, ws.w, ws.b)
+            gather_cells(problem, u, begin, m, ws.w, ws.b, ws.s)
             if not holds(problem, u, begin, m, Y, g, width, ws.w, ws.e, plan.bounds):
                 status[u] = IMPRECISE

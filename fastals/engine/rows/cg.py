@@ -63,8 +63,8 @@ def conjugate_gradients(Y, indices, begin, m, x, o, drawn, plan, ws):  # -> conv
     # From 0, m steps solve a row of m entries, because D^-1/2 A D^-1/2 is I plus a matrix of rank m. From elsewhere it
     # takes one more step, and a pass over the entries for the residual.
     if plan.warm and (m > plan.steps or drawn):
-        # r = sum_j (b_j - w_j s_j) y_j - d x with s_j = x.y_j, and gain = 2 sum_j b_j s_j - x.A x; a prior mean adds
-        # its linear term to r, and twice its product with x to the gain
+        # r = sum_j (b_j - w_j s_j) y_j - d x with s_j = x.y_j, and gain = 2 sum_j b_j s_j - x.A x; a linear term
+        # is added to r, and twice its product with x to the gain
         for i in range(kp):
             ws.r[i] = -ws.d[i] * x[o + i]
         if drawn:

@@ -3,7 +3,7 @@
 import numpy as np
 
 from ..jit import inlined, inner
-from ..problem import PRIOR, RIDGE
+from ..problem import BACKGROUND, PRIOR, RIDGE
 from ..simd.kernels import dot, gather_axpys, gather_dots
 from .workspace import clear
 
@@ -39,14 +39,27 @@ def right_hand_side(Y, indices, begin, m, ws):
     gather_axpys(ws.r, 0, ws.b, 0, Y, Y.shape[1], indices, begin, m)
 
 
+@inlined
+def has_linear(problem):
+    """Tell whether the rows have a linear term: a prior mean other than 0, or shifts."""
+    return problem.rows.shape[1] > PRIOR or len(problem.shifts.linear) > 0
+
+
 @inner
-def set_linear(rows, u, ws):  # -> ridge |p|^2
-    """Set the linear term of a row with a prior mean p: ridge p, which is part of the right-hand side."""
-    ridge, total = rows[u, RIDGE], 0.0
-    for i in range(len(ws.linear)):
-        ws.linear[i] = ridge * rows[u, PRIOR + i]
-    for i in range(len(ws.linear)):
-        total += np.float64(ws.linear[i] * rows[u, PRIOR + i])
+def set_linear(rows, shifts, u, ws):  # -> what the term is without x
+    """Set the linear term of a row, a part of the right-hand side: ridge p + background l."""
+    ridge, background, total = rows[u, RIDGE], rows[u, BACKGROUND], 0.0
+    if rows.shape[1] > PRIOR:
+        for i in range(len(ws.linear)):
+            ws.linear[i] = ridge * rows[u, PRIOR + i]
+        for i in range(len(ws.linear)):
+            total += np.float64(ws.linear[i] * rows[u, PRIOR + i])
+    else:
+        clear(ws.linear, 0, len(ws.linear))
+    if len(shifts.linear) > 0:
+        for i in range(len(ws.linear)):
+            ws.linear[i] += background * shifts.linear[i]
+        total += background * shifts.square
     return total
 
 
@@ -59,9 +72,9 @@ def add_linear(ws):
 
 @inner
 def to_centre(Y, indices, begin, m, x, o, ws):  # -> gain of the centre
-    """Move the origin to the centre D^-1 (ridge p). There the row has no linear term, and b - w y.centre for b.
+    """Move the origin to the centre D^-1 linear. There the row has no linear term, and b - w y.centre for b.
 
-    So what solves a row from its entries alone solves a row with a prior mean too; `from_centre` moves x back.
+    So what solves a row from its entries alone solves a row with a linear term too; `from_centre` moves x back.
     """
     kp, gain = len(ws.linear), 0.0
     for i in range(kp):

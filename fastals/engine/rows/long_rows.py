@@ -53,8 +53,11 @@ def solve_long_row(
         return OK, float((r**2).sum())
     A = np.triu(sums.sum(axis=0, dtype=np.float64).reshape(kp, kp)[:width, :width])
     ridge, mean = problem.rows[u, RIDGE], problem.rows[u, PRIOR:][:width].astype(np.float64)
-    d = problem.rows[u, BACKGROUND] * g[:width] + ridge
+    background, shifts = problem.rows[u, BACKGROUND], problem.shifts
+    d = background * g[:width] + ridge
     r[: len(mean)] += ridge * mean
+    if len(shifts.linear):
+        r += background * shifts.linear[:width].astype(np.float64)
     A += np.triu(A, 1).T + np.diag(d)
     with one_blas_thread():
         try:
@@ -63,7 +66,7 @@ def solve_long_row(
             x[:] = 0
             return NOT_POSITIVE, 0.0
         solution = np.linalg.solve(A, r)
-        loss = float(constants.sum() - solution @ r + ridge * (mean**2).sum())
+        loss = float(constants.sum() - solution @ r + ridge * (mean**2).sum() + background * shifts.square)
         if plan.beyond > 0:  # as `solve_row` does
             way = plan.beyond * (solution - x[:width])
             solution += way
@@ -84,7 +87,7 @@ def _sum_parts(
     Y,  # in    T (n_columns, kp)
     sums,  # inout T (n_parts, kp * kp)    in: zeros; out: upper triangles of sum_j w_j y_j y_j'; (n_parts, 0): skip
     right,  # out   T (n_parts, kp)        sum_j b_j y_j
-    constants,  # out   float64 (n_parts,)  sum of confidence * target^2
+    constants,  # out   float64 (n_parts,)  of the objective
     weights,  # out   float64 (n_parts,)  sum of w
     ws,  # work  Workspace
 ):
@@ -97,7 +100,7 @@ def _sum_parts(
         if part >= len(constants):
             return
         begin, m = indptr[part], indptr[part + 1] - indptr[part]
-        constants[part], weights[part], negative, _ = gather_cells(problem, part, begin, m, ws.w, ws.b)
+        constants[part], weights[part], negative, _ = gather_cells(problem, part, begin, m, ws.w, ws.b, ws.s)
         if sums.shape[1] == 0:
             right_hand_side(Y, indices, begin, m, ws)
         else:

@@ -12,9 +12,9 @@ import numpy as np
 from ..cells import gather_cells
 from ..cholesky import solve
 from ..jit import inlined, kernel
-from ..problem import BACKGROUND, OFFSET, PRIOR, RIDGE, Cells, RowProblem, widened
+from ..problem import BACKGROUND, OFFSET, RIDGE, Cells, RowProblem, widened
 from ..simd.target import aligned_empty
-from .diagonal import add_linear, set_linear
+from .diagonal import add_linear, has_linear, set_linear
 from .precision import PIVOTS
 from .primal import sum_equations
 from .workspace import workspace
@@ -32,6 +32,7 @@ def solve_single(
     Parameters
     ----------
     problem : RowProblem
+        Where targets are shifted, `shifts` has their linear term; the shifts themselves follow from the biases.
     Y : ndarray, shape (m, kp)
         The fixed rows of its entries, from a panel.
     width : int
@@ -66,17 +67,20 @@ def gathered(problem: RowProblem, Y: np.ndarray, bias: int) -> tuple[RowProblem,
     problem, Y, bias
         As in `solve_single`.
     """
-    m, columns, panel = len(Y), problem.columns, aligned_empty(Y.shape, WIDE)
+    m, columns, shifts, panel = len(Y), problem.columns, problem.shifts, aligned_empty(Y.shape, WIDE)
     panel[...] = Y
     if len(columns) > 1:
         columns = columns[problem.cells.indices]
-    if bias >= 0:
+    if bias >= 0 and len(shifts.columns):
+        shifts = shifts._replace(columns=-panel[:, bias])
+    elif bias >= 0:
         columns = np.array(np.broadcast_to(columns, (m, 3)))
         columns[:, OFFSET] = panel[:, bias]
+    if bias >= 0:
         panel[:, bias] = 1
     values, weights = (part.astype(WIDE, order="C") for part in (problem.cells.values, problem.cells.weights))
     cells = Cells(np.array([0, m]), np.arange(m, dtype=np.int32), values, weights)
-    return problem._replace(cells=cells, columns=columns), panel
+    return problem._replace(cells=cells, columns=columns, shifts=shifts), panel
 
 
 @kernel
@@ -111,15 +115,15 @@ def sum_densely(
     G,  # in    float64 (width, width), or (0, 0) for none
     width,  # in    intp
     ws,  # inout Workspace         out: A, its upper triangle, and r
-):  # -> sum of confidence * target^2
+):  # -> constant of the row's objective
     """Sum the equations of a row whose background is dense."""
     kp = Y.shape[1]
-    constant, _, negative, _ = gather_cells(problem, u, begin, m, ws.w, ws.b)
+    constant, _, negative, _ = gather_cells(problem, u, begin, m, ws.w, ws.b, ws.s)
     for i in range(kp):
         ws.d[i] = problem.rows[u, RIDGE] if i < width else 1.0
     sum_equations(Y, problem.cells.indices, begin, m, negative, ws)
-    if problem.rows.shape[1] > PRIOR:
-        set_linear(problem.rows, u, ws)
+    if has_linear(problem):
+        constant += set_linear(problem.rows, problem.shifts, u, ws)
         add_linear(ws)
     background = problem.rows[u, BACKGROUND]
     for i in range(len(G)):

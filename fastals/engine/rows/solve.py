@@ -8,7 +8,7 @@ from ..plan import CG, CHEAPEST, DUAL, cheaper_exactly, choose
 from ..problem import BACKGROUND, IMPRECISE, NOT_FINITE, NOT_POSITIVE, OK, PRIOR, RIDGE, UNSURE
 from ..simd.kernels import FEW, dot, gather_axpys, gather_dots, go_beyond, solve_few
 from .cg import SAMPLED, conjugate_gradients, expected_steps
-from .diagonal import from_centre, set_diagonal, set_linear, sketch_scale, solve_diagonal, to_centre
+from .diagonal import from_centre, has_linear, set_diagonal, set_linear, sketch_scale, solve_diagonal, to_centre
 from .dual import solve_dual
 from .precision import PIVOTS, doubtful, holds
 from .primal import solve_primal
@@ -30,15 +30,15 @@ def solve_row(
     """Solve one row."""
     kp = Y.shape[1]
     o, begin, m = u * kp, problem.cells.indptr[u], problem.cells.indptr[u + 1] - problem.cells.indptr[u]
-    drawn = problem.rows.shape[1] > PRIOR  # to a mean other than 0
+    drawn = has_linear(problem)
     if m == 0:
         clear(x, o, kp)
-        if drawn:
+        if problem.rows.shape[1] > PRIOR:
             for i in range(kp):
                 x[o + i] = problem.rows[u, PRIOR + i]
-        return OK, 0.0
+        return OK, problem.rows[u, BACKGROUND] * problem.shifts.square
     indices = problem.cells.indices
-    constant, weight, negative, zero = gather_cells(problem, u, begin, m, ws.w, ws.b)
+    constant, weight, negative, zero = gather_cells(problem, u, begin, m, ws.w, ws.b, ws.s)
     background, ridge = problem.rows[u, BACKGROUND], problem.rows[u, RIDGE]
     if plan.sketch:
         scale = x.dtype.type(sketch_scale(background, g[0], ridge, weight, width))
@@ -51,7 +51,7 @@ def solve_row(
     set_diagonal(ws.d, background, g, ridge, width)
     least = background * lowest + ridge
     if drawn:
-        constant += set_linear(problem.rows, u, ws)
+        constant += set_linear(problem.rows, problem.shifts, u, ws)
     doubt, unsure = doubtful(problem, u, m, weight, negative, least, plan.bounds)
     ratio = np.inf
     # Without a background many entries may be as good as a ridge. With one, a row that they determine is held as well,
@@ -69,7 +69,7 @@ def solve_row(
     if few and drawn:
         from_centre(x, o, ws)
         if failed:
-            gather_cells(problem, u, begin, m, ws.w, ws.b)
+            gather_cells(problem, u, begin, m, ws.w, ws.b, ws.s)
     if not failed:
         gain, gained = of_centre + np.float64(ws.s[0]), np.float64(ws.s[1])
     else:
@@ -90,7 +90,7 @@ def solve_row(
     # Where the solution is not finite, the gain is not finite either.
     status = OK if is_finite(gain) else NOT_FINITE
     if doubt and not (by_pivots and ratio <= PIVOTS / np.finfo(x.dtype).eps):
-        gather_cells(problem, u, begin, m, ws.w, ws.b)
+        gather_cells(problem, u, begin, m, ws.w, ws.b, ws.s)
         if status == OK and not holds(problem, u, begin, m, Y, g, width, ws.w, ws.e, plan.bounds):
             status = IMPRECISE
     if status == OK and ((unsure and not ratio < np.inf) or not is_finite(constant)):
@@ -121,7 +121,7 @@ def _solve(
             # Where steps gain nothing, r.z or the curvature may be beyond the dtype.
             if (gain != 0 or plan.steps == 0) and (converged or not plan.finish):
                 return True, gain, gained, np.inf
-            gather_cells(problem, u, begin, m, ws.w, ws.b)  # the steps have used up b
+            gather_cells(problem, u, begin, m, ws.w, ws.b, ws.s)  # the steps have used up b
         way = cheaper_exactly(m, kp)
     if way == DUAL and dual and positive and m <= kp:
         of_centre = 0.0

@@ -28,7 +28,7 @@ class Workspace(NamedTuple):
     q: np.ndarray  # T (kp,)  -A p
     inv: np.ndarray  # T (kp,)  reciprocals of the factor's diagonal
     before: np.ndarray  # T (kp,)  previous x; then the step from it
-    linear: np.ndarray  # T (kp,)  ridge * prior mean, where rows have one
+    linear: np.ndarray  # T (kp,)  linear term, where rows have one
     A: np.ndarray  # T (kp * kp,)
     panel: np.ndarray  # T (kp in whole strips * max(kp, CHUNK),)
 
