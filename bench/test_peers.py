@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import scipy.sparse as sp
 
+import fastals
 from bench.objective import Factors, gradient, loss
 from bench.peers import CONTENDERS, PEERS, Contender, IrspackCholesky, Textbook
 from bench.problems import Problem
@@ -62,6 +63,27 @@ def test_cg_of_cmfrec_solves_another_system(problem: Problem) -> None:
     right = w @ Y
     assert np.linalg.norm(left - right) < 1e-4 * np.linalg.norm(right)  # it stops a row at a residual of 1e-4
     assert _distance(problem, X, Y) > 0.1
+
+
+def test_biases_with_zeros_as_data_are_those_of_cmfrec() -> None:
+    cmfrec = pytest.importorskip("cmfrec")
+    rng = np.random.default_rng(0)
+    R = rng.random((60, 2)) @ rng.random((2, 40)) * 5 * (rng.random((60, 40)) < 0.4)
+    model = fastals.WeightedALS(
+        3, regularization=2.0, unobserved_weight=1.0, biases=True, iterations=300, dtype="float64", random_state=0
+    ).fit(sp.csr_matrix(R))
+    options = {"user_bias": True, "item_bias": True, "center": False, "NA_as_zero": True, "scale_lam": False}
+    options |= {"method": "als", "use_cg": False, "use_float": False, "verbose": False, "nthreads": 1}
+    theirs = cmfrec.CMF(k=3, lambda_=2.0, niter=300, **options).fit(sp.coo_matrix(R))
+    ours = model.user_factors_, model.item_factors_, model.user_biases_, model.item_biases_
+
+    def objective(X: Any, Y: Any, users: Any, items: Any) -> float:
+        errors = R - X @ Y.T - users[:, None] - items
+        return float((errors**2).sum() + 2 * sum((part**2).sum() for part in (X, Y, users, items)))
+
+    assert objective(*ours) == pytest.approx(
+        objective(theirs.A_, theirs.B_, theirs.user_bias_, theirs.item_bias_), rel=1e-9
+    )
 
 
 def test_final_cholesky_of_cmfrec_solves_the_users(problem: Problem) -> None:
