@@ -392,8 +392,9 @@ class Base(Stateful):
         cells = self._interactions(R, dtype, weights=weights, **columns)
         if cells.nnz == 0:
             raise ValueError(f"R of shape {cells.shape} has no entries to learn from: at least one is wanted")
-        given = given_to_fit(features, cells, dtype, columns)
-        objective = replace(self._objective(cells), featured=("user" in given, "item" in given))
+        objective = self._objective(cells)
+        given = given_to_fit(features, cells, dtype, columns, objective.implicit_features)
+        objective = replace(objective, featured=("user" in given, "item" in given))
         return cells, given, objective, objective.learn(cells)
 
     def _loop(

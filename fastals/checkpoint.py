@@ -297,6 +297,8 @@ def identity_of(
         compared.pop("feature_regularization", None)  # checkpoints from before it was there go on
     if name != "ExplicitALS" and not objective.biases:
         compared.pop("biases", None)  # likewise
+    if not objective.implicit_features:
+        compared.pop("implicit_features", None)
     if "item_weights" in params:
         compared["item_weights"] = _digest(statistics.weight)
     by_user = cells.by_user
@@ -371,7 +373,8 @@ def _differences(made: dict[str, Any], wanted: dict[str, Any]) -> list[str]:
     if made["shape"] != wanted["shape"]:
         found.append(f"it was made with R of shape {tuple(made['shape'])!s:.40}, this R has {tuple(wanted['shape'])}")
     else:
-        other = [name for name, value in wanted["data"].items() if made["data"].get(name) != value]
+        names = dict.fromkeys((*wanted["data"], *made["data"]))
+        other = [name for name in names if made["data"].get(name) != wanted["data"].get(name)]
         if other:
             found.append(f"it was made with another R, of which {' and '.join(other)} differ")
     if made["start"] != wanted["start"]:

@@ -76,7 +76,8 @@ class Explaining(FoldingIn):
             cells = seen[number].cells
             if user_features is not None:
                 raise ValueError("user_features are those of a new user: pass the user's interactions as R_new too")
-            features = None if fitted.users.features is None else fitted.users.features.rows[number].cells
+            own = fitted.users.features
+            features = None if own is None or own.rows is None else own.rows[number].cells
         else:
             cells = self._new_users(fitted, R_new)
             features = check_given(fitted, "user", user_features, cells.n_rows)

@@ -8,11 +8,12 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from .data.encoder import FeatureEncoder
-from .data.features import read_features
+from .data.features import implicit_features, read_features
 from .data.ids import Ids
 from .data.interactions import Interactions
 from .data.types import Columns, column_names, is_frame
 from .engine.features import Prior
+from .engine.mapped import is_mapped
 from .engine.model import Model
 from .engine.problem import Cells, RowProblem, drawn_to
 from .fitted import Features, Fitted, Rows, Side, SideName
@@ -28,17 +29,21 @@ class Given(NamedTuple):
 
     cells: Cells
     n_features: int
-    encoder: FeatureEncoder | None
+    encoder: FeatureEncoder | None = None
+    implicit: bool = False  # whether they are what each row has interactions with
 
 
 def given_to_fit(
-    features: tuple[Any, Any], R: Interactions, dtype: np.dtype, columns: Columns
+    features: tuple[Any, Any], R: Interactions, dtype: np.dtype, columns: Columns, implicit: bool
 ) -> dict[SideName, Given]:
     """Return the features of each side that has some, checked.
 
-    `features` are those of users and of items, `columns` the names of columns that the fit was given for R.
+    `features` are those of users and of items, `columns` the names of columns that the fit was given for R. If
+    `implicit`, the users' features are the items that each of them has.
     """
     found: dict[SideName, Given] = {}
+    if implicit:
+        found["user"] = _implicit(features[0], R)
     for side, given, n_rows, ids in zip(SIDES, features, R.shape, (R.user_ids, R.item_ids), strict=True):
         if given is None:
             continue
@@ -57,6 +62,20 @@ def given_to_fit(
     return found
 
 
+def _implicit(user_features: Any, R: Interactions) -> Given:
+    if user_features is not None:
+        raise ValueError(
+            "implicit_features=True makes features of the items that each user has, and user_features are given too: "
+            "leave out one of them"
+        )
+    if is_mapped(R.by_user.indices):
+        raise ValueError(
+            "implicit_features=True holds all interactions in memory, and these are mapped from files: read them "
+            "first, or leave it out"
+        )
+    return Given(implicit_features(R.by_user, R.shape[1]), R.shape[1], implicit=True)
+
+
 def priors_of(
     given: Mapping[SideName, Given], objective: Objective, model: Model, plain: bool, n_threads: int
 ) -> dict[str, Prior]:
@@ -67,7 +86,7 @@ def priors_of(
             "them"
         )
     priors: dict[str, Prior] = {}
-    for side, (cells, n_features, _) in given.items():
+    for side, (cells, n_features, *_) in given.items():
         axis = SIDES.index(side)
         problem = (model.users, model.items)[axis]
         mu = objective.mu(axis, problem)
@@ -95,7 +114,8 @@ def side_of(
     """
     prior, biased, features = model.priors.get(name), model.bias >= 0, None
     if prior is not None:
-        features = Features(prior.panel, model.width, prior.mu, Rows(prior.features), given[name].encoder)
+        rows = None if given[name].implicit else Rows(prior.features)
+        features = Features(prior.panel, model.width, prior.mu, rows, given[name].encoder)
         problem = model.users if name == "user" else model.items
         cold = np.flatnonzero(problem.cells.counts == 0)
         if len(cold):
@@ -114,6 +134,11 @@ def check_given(fitted: Fitted, name: SideName, given: Any, n_rows: int | None, 
     own, argument = fitted.side(name).features, f"{name}_features"
     if own is None:
         raise ValueError(f"{argument} are given, and the model was fitted without: fit it with {argument}= first")
+    if own.rows is None:
+        raise ValueError(
+            f"{argument} are given, and the model was fitted with implicit_features=True: they follow from the "
+            f"interactions of each {name}, so leave them out"
+        )
     if is_frame(given):
         if own.encoder is None:
             raise TypeError(
@@ -130,8 +155,13 @@ def check_given(fitted: Fitted, name: SideName, given: Any, n_rows: int | None, 
 def drawn(
     fitted: Fitted, name: SideName, problem: RowProblem, features: Cells | None, plain: bool, n_threads: int
 ) -> RowProblem:
-    """Return the problem of rows with these features; without any their prior mean is 0."""
+    """Return the problem of rows with these features; without any their prior mean is 0.
+
+    Implicit features follow from the interactions in the problem.
+    """
     own = fitted.side(name).features
+    if own is not None and own.rows is None:
+        features = implicit_features(problem.cells, len(own.panel))
     if own is None or features is None:
         return problem
     return drawn_to(problem, own.means(features, plain, n_threads))

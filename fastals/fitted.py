@@ -17,6 +17,7 @@ from typing import Any, Literal, NamedTuple, TypeAlias, TypeVar
 import numpy as np
 
 from .data.encoder import FeatureEncoder
+from .data.features import implicit_features
 from .data.ids import Ids
 from .data.matrix import transpose
 from .engine import basis, equations, plain_answers, topk
@@ -168,8 +169,9 @@ class Features(Derived):
         Number of columns in use.
     mu : float
         The ridge of these factors.
-    rows : Rows
-        The features of each row; a row that is not there has none.
+    rows : Rows or None
+        The features of each row; a row that is not there has none. None: implicit features, which follow from the
+        interactions of each row.
     encoder : FeatureEncoder or None
         What makes features of a table; None where a matrix was given.
     """
@@ -177,7 +179,7 @@ class Features(Derived):
     panel: np.ndarray
     width: int
     mu: float
-    rows: Rows
+    rows: Rows | None
     encoder: FeatureEncoder | None = None
     _derived: dict[str, Any] = field(default_factory=dict, init=False, repr=False)
 
@@ -185,24 +187,27 @@ class Features(Derived):
         """Return the prior means of rows with these features, shape (n_rows, kp)."""
         return means(cells, self.panel, plain, n_threads)
 
-    def all_means(self, n_rows: int, plain: bool, n_threads: int) -> np.ndarray:
-        """Return the prior means of all rows of a side that has so many."""
-        return self.means(self.cells(n_rows), plain, n_threads)
-
-    def cells(self, n_rows: int) -> Cells:
-        """Return the features of all rows of a side that has so many."""
+    def cells(self, n_rows: int) -> Cells | None:
+        """Return the features of all rows of a side that has so many; None for implicit ones."""
+        if self.rows is None:
+            return None
         cells = self.rows.cells
         added = np.full(n_rows - cells.n_rows, cells.indptr[-1])
         return cells._replace(indptr=np.concatenate([cells.indptr, added]))
 
     def with_rows(self, numbers: np.ndarray, cells: Cells) -> Features:
         """Return these features with those of some rows replaced, or added."""
+        if self.rows is None:
+            return self
         new = Rows(cells)
         return replace(self, rows=self.rows.with_rows({int(number): new[i] for i, number in enumerate(numbers)}))
 
-    def mean(self, number: int) -> np.ndarray:
-        """Return the prior mean of a known row, float64 (width,)."""
-        row = self.rows[number]
+    def mean(self, number: int, interactions: Cells) -> np.ndarray:
+        """Return the prior mean of a known row with these interactions, float64 (width,)."""
+        if self.rows is None:
+            row = Rows(implicit_features(interactions, len(self.panel)))[0]
+        else:
+            row = self.rows[number]
         factors = self.panel[row.columns, : self.width].astype(np.float64)
         return np.asarray((row.values.astype(np.float64)[:, None] * factors).sum(axis=0))
 

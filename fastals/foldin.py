@@ -13,10 +13,10 @@ from .data.types import Columns, MatrixLike, is_frame
 from .engine import alternation as engine
 from .engine import plain_answers
 from .engine.model import Model
-from .engine.problem import BACKGROUND, Cells, RowProblem, drawn_to, first_failure
+from .engine.problem import BACKGROUND, Cells, RowProblem, first_failure
 from .engine.shifts import on_panel, take_off
 from .errors import solve_error
-from .features import check_given, drawn
+from .features import SIDES, check_given, drawn
 from .fitted import Fitted, SideName
 from .validation import Unknown, check_option, check_unknown
 
@@ -208,8 +208,9 @@ class FoldingIn(Base):
         penalty = 0.0
         for axis, side in enumerate((users, items)):
             if side.features is not None:
-                means = side.features.all_means(len(side), self._plain, self._threads)
-                problems[axis], penalty = drawn_to(problems[axis], means), penalty + side.features.penalty
+                own = side.features.cells(len(side))
+                problems[axis] = drawn(fitted, SIDES[axis], problems[axis], own, self._plain, self._threads)
+                penalty += side.features.penalty
         model = Model(
             problems[0],
             problems[1],

@@ -228,6 +228,9 @@ class ExplicitALS(_ALS):
         The exponent nu: the ridge of a user or item with n ratings is `regularization * n^nu`.
     iterations, nonnegative, solver, dtype, tol, n_threads, random_state, feature_regularization
         As in `ImplicitALS`.
+    implicit_features : bool, default False
+        Whether a user's factors are drawn to what the items that the user has rated at all say, whatever the ratings
+        (the idea of SVD++). Not together with `user_features`. `feature_regularization` counts for them.
 
     Attributes
     ----------
@@ -245,9 +248,13 @@ class ExplicitALS(_ALS):
         sum_{rated} (r - mean - b_u - b_i - x_u.y_i)^2
             + sum_u ridge_u (|x_u|^2 + b_u^2) + sum_i ridge_i (|y_i|^2 + b_i^2)
 
+    With `implicit_features` the ridge of a user lies on (x_u, b_u) - sum_j a_j / sqrt(n_u), where the sum runs over the
+    n_u items that the user has rated, and mu sum_j |a_j|^2 comes on top. `user_feature_factors_` has the a_j.
+
     References
     ----------
     Zhou, Wilkinson, Schreiber, Pan: Large-scale parallel collaborative filtering for the Netflix Prize. AAIM 2008.
+    Koren: Factorization meets the neighborhood: a multifaceted collaborative filtering model. KDD 2008 (SVD++).
 
     Examples
     --------
@@ -274,6 +281,7 @@ class ExplicitALS(_ALS):
         n_threads: int | None = None,
         random_state: Any = None,
         feature_regularization: float | tuple[float, float] = 1.0,
+        implicit_features: bool = False,
     ):
         self.factors = factors
         self.regularization = regularization
@@ -287,6 +295,7 @@ class ExplicitALS(_ALS):
         self.n_threads = n_threads
         self.random_state = random_state
         self.feature_regularization = feature_regularization
+        self.implicit_features = implicit_features
 
     def _objective(self, R: Interactions | None = None) -> Objective:
         exponent = check_number("regularization_exponent", self.regularization_exponent, 0.0)
@@ -305,6 +314,7 @@ class ExplicitALS(_ALS):
             biases=check_flag("biases", self.biases),
             nonnegative=check_flag("nonnegative", self.nonnegative),
             feature_regularization=check_feature_regularization(self.feature_regularization),
+            implicit_features=check_flag("implicit_features", self.implicit_features),
         )
 
 

@@ -188,6 +188,8 @@ class Objective:
         For users and for items: mu is so many times the mean ridge of a row.
     featured : (bool, bool)
         Whether users, and items, have features.
+    implicit_features : bool
+        Whether the users' features are the items that each of them has.
     """
 
     constant: float
@@ -204,6 +206,7 @@ class Objective:
     regularization_counts: RegularizationCounts = "all"
     feature_regularization: tuple[float, float] = (1.0, 1.0)
     featured: tuple[bool, bool] = (False, False)
+    implicit_features: bool = False
 
     @property
     def offsets(self) -> bool:

@@ -28,8 +28,10 @@ HEADER = ("model", "params", "loss_history", "mean", "popularity_scale")
 ALWAYS = ("user_factors_", "item_factors_", "item_weight", "item_background", "item_counts")
 BIASES = ("user_biases_", "item_biases_")
 SEEN = tuple(f"seen_{name}" for name in Cells._fields)
-FEATURED = ("feature_regularization", "featured")  # of an objective, where there are features
-LATER = {"nonnegative", "regularization_counts", *FEATURED}  # of an objective: files of earlier versions lack it
+FEATURED = {"feature_regularization": 1.0, "featured": [False, False]}  # of an objective, where there are features
+IMPLICIT = {"implicit_features": False}  # where they are those that follow from the interactions
+# Of an objective: files of earlier versions lack it.
+LATER = {"nonnegative", "regularization_counts", *FEATURED, *IMPLICIT}
 WEIGHT_ARRAYS = ("item_weight", "params_item_weights", "objective_item_weights")
 FEATURES = ("factors", "indptr", "indices", "values")
 ENCODER = ("key", "labels", "kinds", "counts", "values")
@@ -100,10 +102,13 @@ class Saving(Base):
         later = featured or (known.__name__ != "ExplicitALS" and params["biases"])
         if not featured:
             # An older fastals reads it then.
-            params = {name: value for name, value in params.items() if name not in FEATURED or value != 1.0}
+            params = {name: value for name, value in params.items() if name not in FEATURED or value != FEATURED[name]}
             fields = {name: value for name, value in fields.items() if name not in FEATURED}
         if not later and known.__name__ != "ExplicitALS":
             del params["biases"]
+        params, fields = (
+            {name: value for name, value in part.items() if name not in IMPLICIT or value} for part in (params, fields)
+        )
         header = {
             "model": known.__name__,
             "params": _to_json("params", params, arrays),
@@ -168,6 +173,8 @@ def _objective(kind: type[Base], given: Any, arrays: dict[str, np.ndarray]) -> O
         wanted = getattr(fitted, name)
         if parameter not in kind._param_names() and given[name] != wanted:
             raise ValueError(f"{name} of its objective is {shown(given[name])}, {kind.__name__} has {wanted}")
+    if fitted.implicit_features and not featured[0]:
+        raise ValueError("its objective has implicit_features, and no features of users")
     return replace(fitted, featured=tuple(featured))
 
 
@@ -185,13 +192,12 @@ def _statistics(header: dict[str, Any], arrays: dict[str, np.ndarray], objective
 
 def _features_to_arrays(name: str, features: Features, side: Side) -> dict[str, np.ndarray]:
     """Return what is known of the features of a side as the arrays of a file."""
+    arrays = {f"{name}_features_factors": np.ascontiguousarray(features.panel[:, : side.k])}
     cells = features.cells(len(side))
-    arrays = {
-        f"{name}_features_factors": np.ascontiguousarray(features.panel[:, : side.k]),
-        f"{name}_features_indptr": cells.indptr,
-        f"{name}_features_indices": cells.indices,
-        f"{name}_features_values": cells.values,
-    }
+    if cells is not None:
+        arrays[f"{name}_features_indptr"] = cells.indptr
+        arrays[f"{name}_features_indices"] = cells.indices
+        arrays[f"{name}_features_values"] = cells.values
     if features.encoder is not None:
         arrays |= {f"{name}_encoder_{part}": array for part, array in features.encoder._to_arrays().items()}
     if side.biased:
@@ -216,9 +222,10 @@ def _side(name: str, arrays: dict[str, np.ndarray], biased: bool, mu: float | No
     features, k = None, factors.shape[1]
     if mu is not None:
         parts = {part: arrays.get(f"{name}_features_{part}") for part in (*FEATURES, "biases")}
-        one = np.ones(1, factors.dtype)
-        rows = Rows(Cells(parts["indptr"], parts["indices"], parts["values"], one))  # type: ignore[arg-type]
-        encoder = None
+        rows, encoder = None, None
+        if parts["indptr"] is not None:
+            one = np.ones(1, factors.dtype)
+            rows = Rows(Cells(parts["indptr"], parts["indices"], parts["values"], one))  # type: ignore[arg-type]
         if f"{name}_encoder_key" in arrays:
             encoder = FeatureEncoder._from_arrays({part: arrays[f"{name}_encoder_{part}"] for part in ENCODER})
         features = Features(as_panel(parts["factors"], parts["biases"]), k + biased, mu, rows, encoder)  # type: ignore[arg-type]
@@ -240,10 +247,11 @@ def _check_names(what: str, given: Any, required: Collection[str], optional: Col
 def _check_arrays(arrays: dict[str, np.ndarray], objective: Objective) -> None:
     """Refuse arrays that do not fit together: kernels trust types, shapes, places and finite numbers."""
     seen = SEEN if not arrays.keys().isdisjoint(SEEN) else ()
+    given = objective.featured[0] and not objective.implicit_features, objective.featured[1]
     wanted = [
         f"{name}_features_{part}"
-        for name, there in zip(("user", "item"), objective.featured, strict=True)
-        for part in (*FEATURES, *(("biases",) if objective.biases else ()))
+        for name, there, has_rows in zip(("user", "item"), objective.featured, given, strict=True)
+        for part in (*(FEATURES if has_rows else FEATURES[:1]), *(("biases",) if objective.biases else ()))
         if there
     ]
     others = [name for name in SOMETIMES if name not in FEATURE_ARRAYS]
@@ -274,7 +282,8 @@ def _check_arrays(arrays: dict[str, np.ndarray], objective: Objective) -> None:
             _check_array(f"{name}_features_factors", arrays[f"{name}_features_factors"], dtype, (n_features, k))
             if objective.biases:
                 _check_array(f"{name}_features_biases", arrays[f"{name}_features_biases"], dtype, (n_features,))
-            _check_rows(f"{name}_features", arrays, dtype, n, n_features, {"values": None})
+            if f"{name}_features_indptr" in arrays:
+                _check_rows(f"{name}_features", arrays, dtype, n, n_features, {"values": None})
             if f"{name}_encoder_key" in arrays:
                 _check_encoder(name, arrays, n_features)
     if seen:

@@ -67,7 +67,8 @@ class Updating(FoldingIn):
         """
         fitted = self._state
         for side, of in (("user", fitted.users), ("item", fitted.items)):
-            if of.features is not None and options.get(f"{side}_features") is None:
+            given = of.features is None or of.features.rows is None or options.get(f"{side}_features") is not None
+            if not given:
                 raise ValueError(
                     f"the model was fitted with {side}_features: pass those of all {side}s of R to refit as well; "
                     "fit(R, start=model) goes on without"
@@ -454,14 +455,14 @@ def _drawn(problem: RowProblem, side: Side, number: int) -> RowProblem:
     if side.features is None:
         return problem
     mean = np.zeros((1, side.base.shape[1]), side.base.dtype)
-    mean[0, : side.width] = side.features.mean(number)
+    mean[0, : side.width] = side.features.mean(number, problem.cells)
     return drawn_to(problem, mean)
 
 
 def _features_of(fitted: Fitted, name: SideName, given: Any, numbers: np.ndarray, ids: Any) -> Cells | None:
     """Return the features of some rows: those that are given, else those that are known of them."""
     features = fitted.side(name).features
-    if given is not None or features is None:
+    if given is not None or features is None or features.rows is None:
         return check_given(fitted, name, given, len(numbers), np.atleast_1d(ids))
     rows = [features.rows[int(number)] for number in numbers]
     ends = np.cumsum([0, *(len(row.columns) for row in rows)], dtype=np.int64)

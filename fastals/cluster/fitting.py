@@ -90,6 +90,8 @@ def fit(
         raise ValueError("the plain engine runs in one process: use model.fit, or another solver than 'plain'")
     if not {"user_features", "item_features"}.isdisjoint(columns):
         raise ValueError("fastals.cluster.fit takes no features yet: use model.fit, which takes user_features")
+    if getattr(model, "implicit_features", False):
+        raise ValueError("implicit_features=True is fitted in one process: use model.fit, or implicit_features=False")
     with Workers(client) as workers:
         data = workers.computed(open_store(R) if isinstance(R, (str, os.PathLike)) else R)
         files = checkpoint, checkpoint_every, checkpoint_errors

@@ -10,7 +10,7 @@ from scipy import sparse
 from ..engine.problem import Cells
 from .matrix import read_matrix
 
-__all__ = ["no_features", "read_features"]
+__all__ = ["implicit_features", "no_features", "read_features"]
 
 
 def read_features(name: str, given: Any, n_rows: int, dtype: np.dtype, n_features: int | None = None) -> Cells:
@@ -57,3 +57,18 @@ def read_features(name: str, given: Any, n_rows: int, dtype: np.dtype, n_feature
 def no_features(n_rows: int, dtype: np.dtype) -> Cells:
     """Return rows without any feature."""
     return Cells(np.zeros(n_rows + 1, np.int64), np.zeros(0, np.int32), np.ones(1, dtype), np.ones(1, dtype))
+
+
+def implicit_features(cells: Cells, n_features: int) -> Cells:
+    """Return which columns each row has an entry in, as features: 1 / sqrt(number of its entries) for each.
+
+    Columns from `n_features` on were not there at the fit, which has learned nothing of them: they are left out.
+    """
+    counts = cells.counts
+    each = (1 / np.sqrt(np.maximum(counts, 1))).astype(cells.values.dtype)
+    features = Cells(cells.indptr, cells.indices, np.repeat(each, counts), np.ones(1, each.dtype))
+    known = cells.indices < n_features
+    if known.all():
+        return features
+    indptr = np.concatenate([[0], np.cumsum(known)])[cells.indptr]
+    return features._replace(indptr=indptr, indices=cells.indices[known], values=features.values[known])
