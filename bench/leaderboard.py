@@ -26,7 +26,14 @@ import scipy.sparse as sp
 from bench.bench_quality import clipped_rmse
 from bench.problems import ROOT
 from bench.report import _table, fill
-from bench.spaces import IALS, ITERATIONS, RATING_ITERATIONS, implicit_candidates, rating_candidates
+from bench.spaces import (
+    IALS,
+    ITERATIONS,
+    RATING_ITERATIONS,
+    implicit_candidates,
+    rating_candidates,
+    with_implicit_features,
+)
 from fastals import ExplicitALS, ImplicitALS
 from fastals.datasets import Interactions, read_ratings, read_split, split_new_users, split_random
 from fastals.evaluation import EASE, ItemKNN, Popularity, evaluate, evaluate_new_users, evaluate_sampled
@@ -300,20 +307,26 @@ def ratings_1m(folder: Path) -> Interactions:
 
 
 def rating_board(
-    read: Callable[[Path], Interactions], factors: tuple[int, ...], published: tuple[Published, ...]
+    read: Callable[[Path], Interactions], factors: tuple[int, ...], published: tuple[Published, ...], implicit: bool
 ) -> Callable[[Path, int], str]:
-    """Return a board of RMSE over the five folds of Surprise's `KFold(n_splits=5, random_state=0)`."""
+    """Return a board of RMSE over the five folds of Surprise's `KFold(n_splits=5, random_state=0)`.
+
+    `implicit`: of models with implicit features, as SVD++ has them.
+    """
 
     def board(folder: Path, every: int) -> str:
         ratings = read(folder)
         order = np.arange(len(ratings))
         np.random.RandomState(0).shuffle(order)  # as Surprise does
-        found: dict[str, list[tuple[float, float]]] = {"no parameter given": [], "searched on the training part": []}
+        given = {"implicit_features": True} if implicit else {}
+        with_what, other = ("implicit features, ", "other ") if implicit else ("", "")
+        names = f"{with_what}no {other}parameter given", f"{with_what}searched on the training part"
+        found: dict[str, list[tuple[float, float]]] = {name: [] for name in names}
         for fold in np.array_split(order, 5)[:: 5 if every > 1 else 1]:
             train, test = ratings.select(np.setdiff1d(order, fold)), ratings.select(fold)
-            settled = _settle_ratings(train, factors, every)
+            settled = _settle_ratings(train, factors, every, implicit)
             R = train.matrix()
-            for name, parameters in zip(found, ({}, settled), strict=True):
+            for name, parameters in zip(found, (given, settled), strict=True):
                 errors, seconds = [], []
                 for seed in SEEDS:
                     begun = time.perf_counter()
@@ -332,13 +345,15 @@ def rating_board(
     return board
 
 
-def _settle_ratings(train: Interactions, factors: tuple[int, ...], every: int) -> dict[str, Any]:
+def _settle_ratings(train: Interactions, factors: tuple[int, ...], every: int, implicit: bool) -> dict[str, Any]:
     inner, validation = split_random(train, 0.1, random_state=0)
     splits = inner.matrix(), validation.matrix()
     candidates = [
         candidate | {"factors": factors[place % len(factors)]}
         for place, candidate in enumerate(rating_candidates(RATING_CANDIDATES, splits[0]))
     ][::every]
+    if implicit:
+        candidates = with_implicit_features(candidates)
     model = ExplicitALS(iterations=RATING_ITERATIONS, random_state=0)
     found = successive_halving(model, candidates, splits, clipped_rmse, min_iterations=3, refit=False)
     print(found.best_parameters, f"{-found.best_score:.4f} on validation", flush=True)
@@ -465,22 +480,14 @@ LIGHTGCN = {
 }
 for name, figures in LIGHTGCN.items():
     _ranking(name, (f"{name}/train.txt", f"{name}/test.txt"), _light(name, figures))
-BOARDS["rmse-100k"] = (
-    ("ml-100k/u.data",),
-    rating_board(
-        ratings_100k,
-        (10, 20, 50, 100),
-        tuple(Published(n, (x,), SURPRISE) for n, x in (("SVD++", 0.919), ("KNNBaseline", 0.931), ("SVD", 0.934))),
-    ),
-)
-BOARDS["rmse-1m"] = (
-    ("ml-1m/ratings.txt",),
-    rating_board(
-        ratings_1m,
-        (20, 50, 100, 256),
-        tuple(Published(n, (x,), SURPRISE) for n, x in (("SVD++", 0.862), ("SVD", 0.873), ("KNNBaseline", 0.895))),
-    ),
-)
+README_100K = tuple(Published(n, (x,), SURPRISE) for n, x in (("SVD++", 0.919), ("KNNBaseline", 0.931), ("SVD", 0.934)))
+README_1M = tuple(Published(n, (x,), SURPRISE) for n, x in (("SVD++", 0.862), ("SVD", 0.873), ("KNNBaseline", 0.895)))
+for name, file, read, numbers, known in (
+    ("rmse-100k", "ml-100k/u.data", ratings_100k, (10, 20, 50, 100), README_100K),
+    ("rmse-1m", "ml-1m/ratings.txt", ratings_1m, (20, 50, 100, 256), README_1M),
+):
+    BOARDS[name] = (file,), rating_board(read, numbers, known, implicit=False)
+    BOARDS[f"{name}-implicit"] = (file,), rating_board(read, numbers[:3], known, implicit=True)
 
 
 def runnable(folder: Path, names: list[str]) -> Iterator[str]:

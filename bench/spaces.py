@@ -11,7 +11,8 @@ feedback" (SIGIR 2016), vary it.
 
 Ratings: the ridge of a row grows with its ratings in Zhou et al. (AAIM 2008: 0.03 to 0.065 of 100 ratings are 3 to 6.5)
 and is 10 or 15 in Koren's baselines (TKDD 2010, and Surprise's defaults); so 1 to 30 for a row of average length,
-whatever the exponent. Factors: from 5 to Surprise's default for SVD.
+whatever the exponent. Factors: from 5 to Surprise's default for SVD. Regularization of implicit features: from a fifth
+to five times the default.
 """
 
 import itertools
@@ -29,6 +30,7 @@ RATING_FACTORS = (5, 10, 20, 50, 100)
 RATING_EXPONENTS = (0.0, 0.5, 1.0)
 RIDGE_OF_AVERAGE_ROW = (1.0, 30.0)
 RATING_ITERATIONS = 20
+FEATURE_REGULARIZATIONS = (0.2, 5.0)
 
 
 def grid(**values: Any) -> list[dict[str, Any]]:
@@ -82,3 +84,12 @@ def rating_candidates(n: int, train: sp.csr_array, random_state: int = 0) -> lis
             }
         )
     return candidates
+
+
+def with_implicit_features(candidates: list[dict[str, Any]], random_state: int = 0) -> list[dict[str, Any]]:
+    """Give candidates of ExplicitALS implicit features."""
+    rng = np.random.default_rng(random_state)
+    return [
+        candidate | {"implicit_features": True, "feature_regularization": _log_uniform(rng, FEATURE_REGULARIZATIONS)}
+        for candidate in candidates
+    ]

@@ -135,6 +135,7 @@ def test_many_features_go_without_their_matrix(case, monkeypatch):
     F, H = features_of(R)
     wanted, *_ = fitted(case, R, F, H)
     monkeypatch.setattr(features, "MANY", 0)
+    monkeypatch.setattr(features, "STEPS", 100)
     model, *_ = fitted(case, R, F, H)
     for found, same in zip(learned(model), learned(wanted), strict=True):
         np.testing.assert_allclose(np.abs(found), np.abs(same), atol=1e-6 * np.abs(same).max())
