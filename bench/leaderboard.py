@@ -81,6 +81,12 @@ def average(found: list[Scores]) -> Scores:
     return {metric: float(np.mean([scores[metric] for scores in found])) for metric in found[0]}
 
 
+def _best_of(table: dict[str, np.ndarray]) -> list[int]:
+    """Return the candidates of a halving by falling score, first those that had all iterations."""
+    given_up = table["n_iter"] < table["n_iter"].max()
+    return np.argsort(1e3 * given_up - table["score"]).tolist()
+
+
 def settle(board: Board, part: Part, every: int) -> dict[str, Any]:
     """Return the best parameters: by halving, then the finalists with more factors, scored after each iteration."""
 
@@ -91,8 +97,8 @@ def settle(board: Board, part: Part, every: int) -> dict[str, Any]:
     candidates = [*IALS, *implicit_candidates(N_DRAWN, part.train)][::every]
     splits = part.train, part.validation
     first = successive_halving(base, candidates, splits, metric, factor=4, refit=False)
-    best = np.argsort(-first.table["score"] + 1e3 * (first.table["n_iter"] < first.table["n_iter"].max()))
-    finalists = [candidates[place] | {"factors": k} for place in best[:FINALISTS].tolist() for k in board.factors]
+    best = _best_of(first.table)[:FINALISTS]
+    finalists = [candidates[place] | {"factors": k} for place in best for k in board.factors]
     found = grid_search(base, finalists, splits, metric, every=1, patience=4, refit=False)
     print(board.title, found.best_parameters, f"{found.best_score:.4f} on validation", flush=True)
     return base.get_params() | found.best_parameters
@@ -348,14 +354,20 @@ def rating_board(
 def _settle_ratings(train: Interactions, factors: tuple[int, ...], every: int, implicit: bool) -> dict[str, Any]:
     inner, validation = split_random(train, 0.1, random_state=0)
     splits = inner.matrix(), validation.matrix()
-    candidates = [
-        candidate | {"factors": factors[place % len(factors)]}
-        for place, candidate in enumerate(rating_candidates(RATING_CANDIDATES, splits[0]))
-    ][::every]
-    if implicit:
-        candidates = with_implicit_features(candidates)
     model = ExplicitALS(iterations=RATING_ITERATIONS, random_state=0)
-    found = successive_halving(model, candidates, splits, clipped_rmse, min_iterations=3, refit=False)
+    if implicit:  # one number more to search: twice as many candidates, the best of which get more factors
+        drawn = with_implicit_features(rating_candidates(2 * RATING_CANDIDATES, splits[0]))[::every]
+        few = [candidate | {"factors": factors[0]} for candidate in drawn]
+        first = successive_halving(model, few, splits, clipped_rmse, min_iterations=3, refit=False)
+        best = _best_of(first.table)[:FINALISTS]
+        finalists = [few[place] | {"factors": k} for place in best for k in factors]
+        found = grid_search(model, finalists, splits, clipped_rmse, refit=False)
+    else:
+        candidates = [
+            candidate | {"factors": factors[place % len(factors)]}
+            for place, candidate in enumerate(rating_candidates(RATING_CANDIDATES, splits[0]))
+        ][::every]
+        found = successive_halving(model, candidates, splits, clipped_rmse, min_iterations=3, refit=False)
     print(found.best_parameters, f"{-found.best_score:.4f} on validation", flush=True)
     return found.best_parameters
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
+from scipy import sparse
 
 from .data.encoder import FeatureEncoder
 from .data.features import implicit_features, read_features
@@ -19,9 +20,16 @@ from .engine.problem import Cells, RowProblem, drawn_to
 from .fitted import Features, Fitted, Rows, Side, SideName
 from .objectives import Objective
 
-__all__ = ["Given", "check_given", "drawn", "given_to_fit", "priors_of", "side_of"]
+__all__ = ["Given", "check_given", "drawn", "encoded", "given_to_fit", "priors_of", "side_of"]
 
 SIDES: tuple[SideName, SideName] = ("user", "item")
+
+
+class Encoded(NamedTuple):
+    """What a table of features has become: `fit` takes it in the table's place."""
+
+    matrix: sparse.csr_array
+    encoder: FeatureEncoder
 
 
 class Given(NamedTuple):
@@ -47,19 +55,28 @@ def given_to_fit(
     for side, given, n_rows, ids in zip(SIDES, features, R.shape, (R.user_ids, R.item_ids), strict=True):
         if given is None:
             continue
-        argument, encoder = f"{side}_features", None
+        encoder = None
         if is_frame(given):
-            names = [str(name) for name in column_names(given) or []]
-            key = next((str(name) for name in (columns.get(side), side) if str(name) in names), None)
-            if key is None and ids is not None:
-                raise ValueError(
-                    f"{argument} has no column with the ids of the {side}s: name it {str(columns.get(side, side))!r}; "
-                    f"it has {', '.join(map(repr, names))}"
-                )
-            encoder = FeatureEncoder(key).fit(given)
-            given = encoder.transform(given, None if key is None else np.arange(n_rows) if ids is None else ids.values)
-        found[side] = Given(read_features(argument, given, n_rows, dtype), np.shape(given)[1], encoder)
+            given = encoded(side, given, n_rows, ids, columns)
+        if isinstance(given, Encoded):
+            given, encoder = given
+        found[side] = Given(read_features(f"{side}_features", given, n_rows, dtype), np.shape(given)[1], encoder)
     return found
+
+
+def encoded(side: SideName, frame: Any, n_rows: int, ids: Ids | None, columns: Columns) -> Encoded:
+    """Return a table of features as a matrix with a row for each user, or item, of the interactions."""
+    names = [str(name) for name in column_names(frame) or []]
+    called = columns.get(side) or side
+    key = next((str(name) for name in (called, side) if str(name) in names), None)
+    if key is None and ids is not None:
+        raise ValueError(
+            f"{side}_features has no column with the ids of the {side}s: name it {str(called)!r}; "
+            f"it has {', '.join(map(repr, names))}"
+        )
+    encoder = FeatureEncoder(key).fit(frame)
+    matrix = encoder.transform(frame, None if key is None else np.arange(n_rows) if ids is None else ids.values)
+    return Encoded(matrix, encoder)
 
 
 def _implicit(user_features: Any, R: Interactions) -> Given:

@@ -197,7 +197,7 @@ def test_a_child_forked_while_a_thread_adds_can_add_too(tmp_path, monkeypatch):
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 @pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
 def test_a_child_forked_while_a_thread_prepares_the_data_can_prepare_them_too(split, monkeypatch):
-    train, ended = search_module._prepare(MODEL, split, "ndcg@5", {}).train, []
+    train, ended = search_module._prepare(MODEL, split, "ndcg@5", {}, {}).train, []
 
     def fork():
         child = os.fork()

@@ -10,6 +10,7 @@ import numpy as np
 from ..data.interactions import Interactions
 from ..evaluation import ItemBias, Popularity, bootstrap_interval, evaluate
 from ..report import Table, text
+from .features import add_features, features_of
 from .options import Model, Options, add_model, add_table, model_of, read
 from .said import Said
 from .split import add_split, held_out
@@ -28,6 +29,7 @@ def add(commands: Any) -> None:
         epilog="Example: fastals evaluate orders.csv --user user_id --item item_id --time day --split time",
     )
     add_table(parser)
+    add_features(parser)
     add_model(parser)
     add_split(parser)
     parser.set_defaults(run=run)
@@ -36,9 +38,11 @@ def add(commands: Any) -> None:
 def run(options: Options) -> Iterator[Said]:
     """Split, fit, measure."""
     model = model_of(options)
-    train, test, how = held_out(read(options), options)
+    data = read(options)
+    features, _ = features_of(options, data)
+    train, test, how = held_out(data, options)
     implicit = options.model == "implicit"
-    rows = lists(model, train, test, options.k) if implicit else ratings(model, train, test)
+    rows = lists(model, train, test, options.k, features) if implicit else ratings(model, train, test, features)
     better = (
         f"Recall@{options.k} is the share of the held-out items among a user's {options.k} recommendations; "
         f"NDCG@{options.k} counts those near the top for more."
@@ -52,22 +56,22 @@ def run(options: Options) -> Iterator[Said]:
     yield Said(text(table), {"results": table.facts()["rows"], "train": len(train), "test": len(test), "note": note})
 
 
-def lists(model: Model, train: Interactions, test: Interactions, k: int) -> list[Row]:
+def lists(model: Model, train: Interactions, test: Interactions, k: int, features: dict[str, Any]) -> list[Row]:
     """Measure lists of recommendations; the intervals are about other users of the same kind."""
     rows: list[Row] = []
-    for each in (Popularity(), model):
-        found = evaluate(each.fit(train), test, k, METRICS)
+    for each in (Popularity().fit(train), model.fit(train, **features)):
+        found = evaluate(each, test, k, METRICS)
         rows += [(type(each).__name__, name, found.overall[name], *found.interval(name)) for name in found.per_user]
     return rows
 
 
-def ratings(model: Model, train: Interactions, test: Interactions) -> list[Row]:
+def ratings(model: Model, train: Interactions, test: Interactions, features: dict[str, Any]) -> list[Row]:
     """Measure predicted ratings; the intervals are about other ratings of the same kind."""
     assert test.user_ids is not None and test.item_ids is not None  # as a table that was read has
     users, items = test.user_ids[test.users], test.item_ids[test.items]
     rows: list[Row] = []
-    for each in (ItemBias(), model):
-        errors = np.asarray(each.fit(train).predict(users, items), np.float64) - test.values
+    for each in (ItemBias().fit(train), model.fit(train, **features)):
+        errors = np.asarray(each.predict(users, items), np.float64) - test.values
         squared, absolute = errors**2, np.abs(errors)
         rmse, low, high = (value**0.5 for value in (float(squared.mean()), *bootstrap_interval(squared)))
         rows.append((type(each).__name__, "rmse", rmse, low, high))

@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
+from .features import add_features, features_of
 from .options import Options, add_model, add_table, model_of, read
 from .said import Said
 
@@ -19,6 +20,7 @@ def add(commands: Any) -> None:
         epilog="Example: fastals fit orders.csv --user user_id --item item_id -o model.npz",
     )
     add_table(parser)
+    add_features(parser)
     add_model(parser)
     parser.add_argument("-o", "--output", metavar="MODEL", required=True, help="file to write the model to, .npz")
     parser.add_argument("--progress", action="store_true", help="show each iteration")
@@ -28,11 +30,12 @@ def add(commands: Any) -> None:
 def run(options: Options) -> Iterator[Said]:
     """Read, fit, save, and say so."""
     model, data = model_of(options), read(options)
+    features, of_features = features_of(options, data)
     n_users, n_items = data.shape
     read_as = {"events": len(data), "users": n_users, "items": n_items}
-    yield Said(f"Read {len(data):,} events of {n_users:,} users and {n_items:,} items", read_as)
+    yield Said(f"Read {len(data):,} events of {n_users:,} users and {n_items:,} items{of_features}", read_as)
     start = time.perf_counter()
-    model.fit(data, progress=options.progress)
+    model.fit(data, progress=options.progress, **features)
     seconds = time.perf_counter() - start
     model.save(options.output)
     path = options.output if options.output.endswith(".npz") else f"{options.output}.npz"

@@ -12,6 +12,7 @@ from ..data.interactions import Interactions
 from ..report import Cell, Table, text
 from ..tuning import grid_search
 from ..tuning.spaces import default_grid
+from .features import add_features, features_of
 from .options import FLAGS, KINDS, Model, Options, add_model, add_table, model_of, pair, parameters, read, type_of
 from .said import Said
 from .split import add_split, held_out
@@ -28,6 +29,7 @@ def add(commands: Any) -> None:
         epilog="Example: fastals tune orders.csv --user user_id --item item_id --grid factors=32,64 alpha=1,10",
     )
     add_table(parser)
+    add_features(parser)
     add_model(parser)
     add_split(parser)
     group = parser.add_argument_group("search")
@@ -45,11 +47,12 @@ def run(options: Options) -> Iterator[Said]:
     """Search, print the best candidates, and save a model where one is wanted."""
     model, given = model_of(options), None if options.grid is None else grid_of(options)
     data = read(options)
+    features, _ = features_of(options, data)
     train, test, how = held_out(data, options)
     grid = grid_without_given(options, model, train) if given is None else given
     metric = options.metric or (f"ndcg@{options.k}" if options.model == "implicit" else "rmse")
     found = grid_search(
-        model, grid, (train, test), metric, refit=False, journal=options.journal, progress=options.progress
+        model, grid, (train, test), metric, refit=False, journal=options.journal, progress=options.progress, **features
     )
     order = np.argsort(found.table["score"] * (1 if metric in ("rmse", "mae") else -1), kind="stable")
     rows: list[tuple[Cell, ...]] = [
@@ -61,7 +64,7 @@ def run(options: Options) -> Iterator[Said]:
     table = Table("tuning", f"Best parameters by {metric}", (*grid, metric), rows[:SHOWN], note)
     yield Said(text(table), {"best": best, "score": found.best_score, "metric": metric, "candidates": len(rows)})
     if options.output is not None:
-        model.set_params(**best).fit(data, progress=options.progress).save(options.output)
+        model.set_params(**best).fit(data, progress=options.progress, **features).save(options.output)
         yield Said(f"Model written to {options.output}", {"model": options.output})
 
 

@@ -23,11 +23,13 @@ from scipy import sparse
 
 from ..answers import _library, _table
 from ..data.interactions import Interactions, MatrixLike
-from ..data.types import Columns
+from ..data.types import Columns, is_frame
 from ..engine.forks import OwnLock
 from ..engine.threads import available
 from ..evaluation.held_out import LOWER_IS_BETTER, Metric, check_metric, scorer
 from ..evaluation.lists import in_order
+from ..features import encoded, given_to_fit
+from ..fitted import SideName
 from ..html import table
 from ..models import ExplicitALS, ImplicitALS, WeightedALS
 from ..progress import Progress
@@ -135,6 +137,7 @@ class Split(NamedTuple):
     train: Callable[[np.dtype], Interactions]
     score: Callable[[Any], float]
     validation: Interactions
+    features: dict[str, Any]  # what `fit` takes beside the interactions
 
 
 def check_model(model: Any) -> None:
@@ -157,6 +160,7 @@ class Search:
         journal: str | Path | None,
         options: Parameters,
         columns: Columns,
+        features: Parameters,
     ):
         self.pauses: Callable[[int], Sequence[int]] = lambda most: [most]  # where a fit of so many iterations is scored
         check_model(model)
@@ -169,7 +173,7 @@ class Search:
         self._metric = metric if isinstance(metric, str) else getattr(metric, "__qualname__", repr(metric))
         self.sign = -1.0 if name in LOWER_IS_BETTER else 1.0
         pairs = splits if isinstance(splits, list) else [splits]
-        self._splits = [_prepare(model, pair, metric, columns) for pair in pairs]
+        self._splits = [_prepare(model, pair, metric, columns, features) for pair in pairs]
         if not self._splits:
             raise ValueError("splits is an empty list: pass at least one (train, validation)")
         dtype = check_dtype("dtype", model.dtype)
@@ -275,7 +279,7 @@ class Search:
         if self._at_once > 1:
             threads = available() if model.n_threads is None else check_integer("n_threads", model.n_threads, 1)
             model.set_params(n_threads=max(1, threads // self._at_once))
-        model.fit(split.train(check_dtype("dtype", model.dtype)), start=state.model)
+        model.fit(split.train(check_dtype("dtype", model.dtype)), start=state.model, **split.features)
         return State(model, state.n_iter + model.n_iter_)
 
     def _score(self, trial: Trial) -> None:
@@ -301,7 +305,8 @@ class Search:
         parameters = best.parameters | {"iterations": best.n_iter}
         if self._refit:
             split, model = self._splits[0], self._model(best).set_params(**parameters)
-            model.fit(_together(split.train(check_dtype("dtype", model.dtype)), split.validation))
+            both = _together(split.train(check_dtype("dtype", model.dtype)), split.validation)
+            model.fit(both, **split.features)
         else:
             for pause in self.pauses(best.n_iter):
                 self._go_on(best, pause)
@@ -348,7 +353,7 @@ def check_jobs(n_jobs: int) -> int:
     return available() if number == -1 else number
 
 
-def _prepare(model: Model, pair: Pair, metric: Metric, columns: Columns) -> Split:
+def _prepare(model: Model, pair: Pair, metric: Metric, columns: Columns, features: Parameters) -> Split:
     """Bring a pair of matrices into the form that all candidates share."""
     if not isinstance(pair, tuple) or len(pair) != 2:
         raise TypeError(f"splits must be a tuple (train, validation) or a list of such, got {type(pair).__name__}")
@@ -366,7 +371,18 @@ def _prepare(model: Model, pair: Pair, metric: Metric, columns: Columns) -> Spli
     known = train(check_dtype("dtype", model.dtype))
     validation = _taken("validation", pair[1], model, np.dtype(np.float64))
     validation, score = scorer(metric, validation, known)
-    return Split(train, score, validation)
+    return Split(train, score, validation, _encoded(features, known, columns))
+
+
+def _encoded(features: Parameters, train: Interactions, columns: Columns) -> Parameters:
+    """Return features as `fit` takes them, checked; tables are encoded once for all candidates."""
+    found: Parameters = {}
+    sides: tuple[SideName, SideName] = ("user", "item")
+    for side, n_rows, ids in zip(sides, train.shape, (train.user_ids, train.item_ids), strict=True):
+        given = features.get(f"{side}_features")
+        found[f"{side}_features"] = encoded(side, given, n_rows, ids, columns) if is_frame(given) else given
+    given_to_fit(tuple(found.values()), train, train.dtype, columns, implicit=False)
+    return found
 
 
 def _taken(name: str, R: MatrixLike, model: Model, dtype: np.dtype) -> Interactions:
@@ -403,5 +419,10 @@ def _digest(splits: list[Split], dtype: np.dtype) -> str:
         for interactions in (split.train(dtype), split.validation):
             digest.update(repr(interactions.shape).encode())
             for array in interactions.by_user:
+                digest.update(np.ascontiguousarray(array).data)
+        known = split.train(dtype)
+        for side, of in given_to_fit(tuple(split.features.values()), known, dtype, {}, implicit=False).items():
+            digest.update(side.encode())
+            for array in of.cells:
                 digest.update(np.ascontiguousarray(array).data)
     return digest.hexdigest()[:16]

@@ -30,6 +30,8 @@ def grid_search(
     refit: bool = True,
     journal: str | Path | None = None,
     progress: bool = False,
+    user_features: Any = None,
+    item_features: Any = None,
     **columns: Unpack[Columns],
 ) -> SearchResult:
     """Try every combination of parameters.
@@ -69,6 +71,9 @@ def grid_search(
         from there, so an interrupted search goes on. Parameters that JSON cannot hold are told apart by their `repr`.
     progress : bool, default False
         Show a bar of candidates with the best score.
+    user_features, item_features : as in `fit`, optional
+        Features of the users and items of train, for all candidates. With several splits, matrices have the rows of
+        each of them; tables with ids go by these.
     **columns
         Names of columns, such as ``user="customer", item="article"``, if the parts of `splits` are frames.
 
@@ -98,7 +103,9 @@ def grid_search(
     options = {"every": every, "patience": patience, "warm_start": check_flag("warm_start", warm_start)}
     if warm_start and check_jobs(n_jobs) > 1:
         raise ValueError(f"n_jobs is {n_jobs}, but with warm_start candidates wait for each other: use n_jobs=1")
-    search = Search(model, candidates_of("grid", grid), splits, metric, n_jobs, refit, journal, options, columns)
+    features = {"user_features": user_features, "item_features": item_features}
+    found = candidates_of("grid", grid)
+    search = Search(model, found, splits, metric, n_jobs, refit, journal, options, columns, features)
     search.pauses = lambda most: [*range(every, most, every), most] if every else [most]
     order = search.path() if warm_start else list(search.trials)
     starts: dict[str, list[Any]] = {}
@@ -135,8 +142,8 @@ def random_search(
     distributions, n_candidates, random_state
         As in `sample_candidates`. An interrupted search goes on only with a seed, which gives the same candidates.
     **options
-        `every`, `patience`, `warm_start`, `n_jobs`, `refit`, `journal`, `progress` and names of columns, as in
-        `grid_search`.
+        `every`, `patience`, `warm_start`, `n_jobs`, `refit`, `journal`, `progress`, features and names of columns, as
+        in `grid_search`.
 
     Examples
     --------
@@ -166,13 +173,15 @@ def successive_halving(
     refit: bool = True,
     journal: str | Path | None = None,
     progress: bool = False,
+    user_features: Any = None,
+    item_features: Any = None,
     **columns: Unpack[Columns],
 ) -> SearchResult:
     """Give all candidates a few iterations, and more to the best of them only.
 
     Parameters
     ----------
-    model, splits, metric, n_jobs, refit, journal, progress, **columns
+    model, splits, metric, n_jobs, refit, journal, progress, user_features, item_features, **columns
         As in `grid_search`.
     candidates : dict of str to sequence, or sequence of dict
         As `grid` in `grid_search`; `sample_candidates` draws some.
@@ -217,7 +226,8 @@ def successive_halving(
         "factor": check_integer("factor", factor, 2),
     }
     found = candidates_of("candidates", candidates)
-    search = Search(model, found, splits, metric, n_jobs, refit, journal, options, columns)
+    features = {"user_features": user_features, "item_features": item_features}
+    search = Search(model, found, splits, metric, n_jobs, refit, journal, options, columns, features)
     most = check_integer("model.iterations", model.iterations, 1)
     if any("iterations" in trial.parameters for trial in search.trials):
         raise ValueError("candidates sets iterations, which halving shares out: set them in model")
