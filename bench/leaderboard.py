@@ -358,10 +358,10 @@ def _settle_ratings(train: Interactions, factors: tuple[int, ...], every: int, i
     if implicit:  # one number more to search: twice as many candidates, the best of which get more factors
         drawn = with_implicit_features(rating_candidates(2 * RATING_CANDIDATES, splits[0]))[::every]
         few = [candidate | {"factors": factors[0]} for candidate in drawn]
-        first = successive_halving(model, few, splits, clipped_rmse, min_iterations=3, refit=False)
+        first = successive_halving(model, few, splits, clipped_rmse, min_iterations=3, n_jobs=-1, refit=False)
         best = _best_of(first.table)[:FINALISTS]
         finalists = [few[place] | {"factors": k} for place in best for k in factors]
-        found = grid_search(model, finalists, splits, clipped_rmse, refit=False)
+        found = grid_search(model, finalists, splits, clipped_rmse, n_jobs=-1, refit=False)
     else:
         candidates = [
             candidate | {"factors": factors[place % len(factors)]}
