@@ -15,6 +15,8 @@ import itertools
 import os
 import time
 from collections.abc import Callable
+from contextlib import redirect_stdout
+from io import StringIO
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -103,7 +105,8 @@ def irspack(
 
     side = "item" if of_items else "user"
     given = {f"{side}_features": sparse.csr_matrix(warm), f"lambda_{side}_feature": mu}
-    model = IALSRecommender(sparse.csr_matrix(R), n_components=FACTORS, **parameters, **given).learn()
+    with redirect_stdout(StringIO()):  # its bar
+        model = IALSRecommender(sparse.csr_matrix(R), n_components=FACTORS, **parameters, **given).learn()
     if of_items:
         return model.get_user_embedding() @ model.compute_item_embedding_from_features(sparse.csr_matrix(cold)).T
     return model.compute_user_embedding_from_features(sparse.csr_matrix(cold)) @ model.get_item_embedding().T
@@ -118,9 +121,9 @@ def cmfrec(
     model = OMF_implicit(k=FACTORS, use_float=True, **parameters)
     given = {"I" if of_items else "U": warm.toarray()}
     model.fit(sparse.coo_matrix(R), **given)
-    if of_items:
-        return model.A_ @ (cold @ model.D_ + model.D_bias_).T
-    return (cold @ model.C_ + model.C_bias_) @ model.B_.T
+    means, intercepts, fixed = (model.D_, model.D_bias_, model.A_) if of_items else (model.C_, model.C_bias_, model.B_)
+    found = cold @ means + (intercepts if len(intercepts) else 0)
+    return fixed @ found.T if of_items else found @ fixed.T
 
 
 def grid(**values: Any) -> list[dict[str, Any]]:
@@ -135,7 +138,7 @@ CONTENDERS: dict[str, tuple[str, Contender, list[dict[str, Any]]]] = {
     "irspack, iALS with features": (
         "irspack",
         irspack,
-        grid(mu=[0.01, 1.0, 100.0], alpha0=[0.03, 0.1], reg=[0.003, 0.03]),
+        grid(mu=[1.0, 100.0, 10_000.0], alpha0=[0.1, 0.3], reg=[0.01, 0.03, 0.1]),
     ),
     "fastals, no parameter given": ("fastals", ours, [{}]),
     "fastals, searched": (
@@ -164,6 +167,15 @@ def measured(contender: Contender, rest: Data, cold: Any, wanted: Any, of_items:
     return quality(lists_of(np.asarray(scores)), wanted)
 
 
+def searched(*arguments: Any, **parameters: Any) -> float:
+    """Return NDCG@20 of a candidate; one that fails, as others do where rounding is too large, is not chosen."""
+    try:
+        return measured(*arguments, **parameters)[1]
+    except Exception as error:
+        print(f"{parameters} failed: {error}", flush=True)
+        return -1.0
+
+
 def cold_rows(data: Data, of_items: bool, seeds: int, names: list[str]) -> None:
     """Print the table of cold items, or of cold users."""
     found: dict[str, list[tuple[float, float]]] = {}
@@ -177,7 +189,7 @@ def cold_rows(data: Data, of_items: bool, seeds: int, names: list[str]) -> None:
                 continue
             begun, best = time.perf_counter(), candidates[0]
             if len(candidates) > 1:
-                scores = [measured(contender, *inner, of_items, **candidate)[1] for candidate in candidates]
+                scores = [searched(contender, *inner, of_items, **candidate) for candidate in candidates]
                 best = candidates[int(np.argmax(scores))]
             found.setdefault(name, []).append(measured(contender, rest, cold, wanted, of_items, **best))
             print(seed, name, best, found[name][-1], f"{time.perf_counter() - begun:.0f} s", flush=True)
