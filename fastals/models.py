@@ -82,9 +82,9 @@ class ImplicitALS(_ALS):
     random_state : int, numpy.random.Generator, RandomState, SeedSequence or None
         Seed of the start. The same int gives the same bits.
     feature_regularization : float or (float, float), default 1.0
-        Ridge of what features add to the factors, for users and items, or (user, item), as a multiple of ten mean
-        ridges of a user or item. Above 0; it counts only with features. At 1 a feature that ten users have takes half
-        of what they share, and one that hundreds have nearly all of it.
+        Ridge of what features add to the factors, for users and items, or (user, item), as a multiple of a
+        hundred mean ridges of a user or item. Above 0; it counts only with features. At 1 a feature that a hundred
+        users have takes half of what they share, and one that thousands have nearly all of it.
 
     Attributes
     ----------
@@ -230,7 +230,8 @@ class ExplicitALS(_ALS):
         As in `ImplicitALS`.
     implicit_features : bool, default False
         Whether a user's factors are drawn to what the items that the user has rated at all say, whatever the ratings
-        (the idea of SVD++). Not together with `user_features`. `feature_regularization` is the ridge of what they add.
+        (the idea of SVD++). Not together with `user_features`. `feature_regularization` is the ridge of what they add,
+        as a multiple of ten mean ridges of a user.
 
     Attributes
     ----------

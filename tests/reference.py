@@ -236,7 +236,7 @@ class Weighted(Objective):
 class Featured:
     """An objective whose ridges lie on what features leave: on x_u - A'f_u with features F, and on y_i - B'h_i with H.
 
-    The penalties mu |A|^2 and mu |B|^2 come on top, with mu so many times ten mean ridges of a row. On a side that has
+    The penalties mu |A|^2 and mu |B|^2 come on top, with mu so many times `unit` mean ridges of a row. On a side with
     features a row without observed cells is its prior mean and nothing else: none of its cells is in the loss.
     None stands for a side without features.
     """
@@ -245,6 +245,7 @@ class Featured:
     F: Array | None = None
     H: Array | None = None
     feature_regularization: tuple[float, float] = (1.0, 1.0)
+    unit: float = 100.0
 
     def warm(self, R: Array) -> tuple[Mask, Mask]:
         """Which users, and which items, have observed cells."""
@@ -265,7 +266,7 @@ class Featured:
 
     def mu(self, R: Array) -> tuple[float, float]:
         ridges = zip(self.objective.ridges(R), self.warm(R), self.feature_regularization, strict=True)
-        return tuple(10 * c * float(r[w].mean()) for r, w, c in ridges)  # type: ignore[return-value]
+        return tuple(self.unit * c * float(r[w].mean()) for r, w, c in ridges)  # type: ignore[return-value]
 
     def loss(self, R: Array, X: Array, Y: Array, A: Array | None, B: Array | None) -> float:
         C, T = self.cells(R)

@@ -9,6 +9,7 @@ from scipy import sparse
 import fastals
 from fastals import storage
 from fastals.engine import features
+from fastals.objectives import FEATURES, IMPLICIT_FEATURES
 from tests.helpers import CASES, dtypes, example, refused, rounding, same_bits, same_model, stored
 from tests.reference import Featured
 from tests.test_features import with_cold_rows
@@ -38,7 +39,7 @@ def small(R=None, **params):
 def test_every_block_is_solved_for_the_objective(case, solver):
     R, seen = with_cold_rows(example()), []
     model, reference, _ = case.build(R, **PARAMS, solver=solver, implicit_features=True, feature_regularization=0.5)
-    reference = Featured(objective=reference, F=implied(R), feature_regularization=(0.5, 0.5))
+    reference = Featured(objective=reference, F=implied(R), feature_regularization=(0.5, 0.5), unit=10.0)
 
     def look(iteration, model):
         if iteration == 1 and solver != "plain":  # the plain engine learns before the users, which are then solved
@@ -71,8 +72,9 @@ def learned_of_users(model):
 def test_the_bits_are_those_of_the_same_features_in_a_matrix(solver, dtype, with_items):
     R = with_cold_rows(example())
     H = np.random.default_rng(0).random((R.shape[1], 4)) if with_items else None
-    params = PARAMS | {"solver": solver, "dtype": dtype}
+    params = PARAMS | {"solver": solver, "dtype": dtype, "feature_regularization": (2.0, 2.0)}
     found = fastals.ExplicitALS(**params, implicit_features=True).fit(stored(R), item_features=H)
+    params["feature_regularization"] = (2.0 * IMPLICIT_FEATURES / FEATURES, 2.0)
     wanted = fastals.ExplicitALS(**params).fit(stored(R), user_features=sparse.csr_array(implied(R)), item_features=H)
     assert same_model(found, wanted)
     assert same_bits(found.user_feature_factors_, wanted.user_feature_factors_)

@@ -32,7 +32,7 @@ MEANINGS = {
     "tol": "stop when an iteration lowers the loss by less than this share; 0: never",
     "n_threads": "None: as many as the process may use",
     "random_state": "seed of the start; the same int gives the same bits",
-    "feature_regularization": "ridge of what features add, or `(user, item)`, in ten mean ridges of a user or item",
+    "feature_regularization": "ridge of what features add, or `(user, item)`, in hundred mean ridges of a user or item",
     "implicit_features": "draw a user's factors to what the items say that the user has rated at all",
 }
 FLAGS = {"n_threads": "threads", "random_state": "seed"}  # where they differ from the parameter's name
