@@ -234,7 +234,7 @@ def test_of_an_error_the_lowest_is_marked(R):
     found = grid_search(
         ExplicitALS(iterations=1, random_state=0),
         {"factors": [1, 2], "regularization": [0.1, 1.0]},
-        (R, R + sp.eye_array(*R.shape, format="csr")),
+        (R, R + sp.eye(*R.shape, format="csr")),
         "rmse",
         refit=False,
     )

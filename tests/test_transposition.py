@@ -45,7 +45,7 @@ def assert_same(found, wanted):
 def test_the_transpose_is_that_of_scipy_on_any_number_of_threads(
     shape, density, n_threads, dtype, valued, weighted, seed
 ):
-    R = sparse.random_array(shape, density=density, format="csr", rng=seed)
+    R = sparse.random(*shape, density=density, format="csr", random_state=seed)
     R.sort_indices()
     cells = cells_of(R, dtype, valued, weighted)
     with pytest.MonkeyPatch.context() as patch:
@@ -81,7 +81,7 @@ def test_few_entries_get_few_counters():
 
 
 def test_without_a_compiler_scipy_transposes(monkeypatch):
-    R = sparse.random_array((20, 30), density=0.2, format="csr", rng=0)
+    R = sparse.random(20, 30, density=0.2, format="csr", random_state=0)
     cells = cells_of(R, weighted=True)
     monkeypatch.setattr(matrix, "compiles", lambda: False)
     monkeypatch.setattr(matrix, "transposed", None)
@@ -91,7 +91,7 @@ def test_without_a_compiler_scipy_transposes(monkeypatch):
 def test_one_dtype_is_one_compilation():
     for valued in (False, True):
         for weighted in (False, True):
-            R = sparse.random_array((9, 7), density=0.5, format="csr", rng=0)
+            R = sparse.random(9, 7, density=0.5, format="csr", random_state=0)
             transposition.transposed(cells_of(R, np.float32, valued, weighted), 7, 2)
     kinds = [signature[2] for signature in transposition._place.signatures]
     assert len(kinds) == len(set(kinds)) <= 2

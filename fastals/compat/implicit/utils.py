@@ -17,11 +17,11 @@ class ParameterWarning(Warning):
     Examples
     --------
     >>> import warnings
-    >>> from scipy.sparse import eye_array
+    >>> from scipy.sparse import eye
     >>> from fastals.compat.implicit.als import AlternatingLeastSquares
     >>> with warnings.catch_warnings(record=True) as caught:
     ...     warnings.simplefilter("always")
-    ...     AlternatingLeastSquares(2).fit(eye_array(3).tocoo(), show_progress=False)
+    ...     AlternatingLeastSquares(2).fit(eye(3, format="coo"), show_progress=False)
     >>> caught[0].category.__name__
     'ParameterWarning'
     """
