@@ -1,5 +1,7 @@
 """The numbers of each row problem against the table in the module's docstring."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -85,8 +87,15 @@ def test_new_items_weigh_by_their_own_counts():
 
 def test_mean_is_learnt_with_biases_only():
     cells = Interactions(np.array([[1.0, 0.0], [4.0, 0.0]]))
-    assert objective(biases=True).learn(cells).mean == 2.5
-    assert objective().learn(cells).mean == 0.0
+    explicit = replace(objective(biases=True), value_target=1.0)
+    assert explicit.learn(cells).mean == 2.5
+    assert replace(explicit, biases=False).learn(cells).mean == 0.0
+
+
+def test_unobserved_entries_take_the_mean_to_their_target():
+    cells = Interactions(np.array([[1.0, 0.0], [4.0, 0.0]]))
+    weighted = replace(objective(biases=True, unobserved_weight=0.1), value_target=1.0)
+    assert weighted.learn(cells).mean == 0.0
 
 
 def test_regularization_for_both_or_each():

@@ -29,7 +29,7 @@ every_model = pytest.mark.parametrize("name", MODELS)
 
 def wanted_rows(problem, Y):
     """The minimum-norm least-squares solution of each row: every entry of R is an equation, observed or not."""
-    cells, rule, rows, columns = problem
+    cells, rule, rows, columns, _ = problem
     columns = np.broadcast_to(columns, (len(Y), 3))
     wanted = np.zeros((cells.n_rows, Y.shape[1]))
     for u in range(cells.n_rows):
@@ -169,7 +169,7 @@ def test_columns_that_float32_can_hardly_tell_apart():
 
 def objective(problem, Y, u, x):
     """The objective of a row's factors, and of 0, in extended precision."""
-    cells, _, rows, columns = problem
+    cells, _, rows, columns, _ = problem
     there, values = (array[cells.indptr[u] : cells.indptr[u + 1]] for array in (cells.indices, cells.all_values))
     weights = cells.all_weights[cells.indptr[u] : cells.indptr[u + 1]].astype(np.longdouble)
     confidence = np.full(len(Y), rows[u, BACKGROUND] * columns[0, BACKGROUND], np.longdouble)
