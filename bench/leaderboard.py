@@ -492,11 +492,13 @@ LIGHTGCN = {
 }
 for name, figures in LIGHTGCN.items():
     _ranking(name, (f"{name}/train.txt", f"{name}/test.txt"), _light(name, figures))
-README_100K = tuple(Published(n, (x,), SURPRISE) for n, x in (("SVD++", 0.919), ("KNNBaseline", 0.931), ("SVD", 0.934)))
-README_1M = tuple(Published(n, (x,), SURPRISE) for n, x in (("SVD++", 0.862), ("SVD", 0.873), ("KNNBaseline", 0.895)))
+SURPRISE_100K = tuple(
+    Published(n, (x,), SURPRISE) for n, x in (("SVD++", 0.919), ("KNNBaseline", 0.931), ("SVD", 0.934))
+)
+SURPRISE_1M = tuple(Published(n, (x,), SURPRISE) for n, x in (("SVD++", 0.862), ("SVD", 0.873), ("KNNBaseline", 0.895)))
 for name, file, read, numbers, known in (
-    ("rmse-100k", "ml-100k/u.data", ratings_100k, (10, 20, 50, 100), README_100K),
-    ("rmse-1m", "ml-1m/ratings.txt", ratings_1m, (20, 50, 100, 256), README_1M),
+    ("rmse-100k", "ml-100k/u.data", ratings_100k, (10, 20, 50, 100), SURPRISE_100K),
+    ("rmse-1m", "ml-1m/ratings.txt", ratings_1m, (20, 50, 100, 256), SURPRISE_1M),
 ):
     BOARDS[name] = (file,), rating_board(read, numbers, known, implicit=False)
     BOARDS[f"{name}-implicit"] = (file,), rating_board(read, numbers[:3], known, implicit=True)

@@ -20,7 +20,7 @@ from .engine.problem import Cells, RowProblem, drawn_to
 from .fitted import Features, Fitted, Rows, Side, SideName
 from .objectives import Objective
 
-__all__ = ["Given", "check_given", "drawn", "encoded", "given_to_fit", "priors_of", "side_of"]
+__all__ = ["SIDES", "Given", "check_given", "drawn", "encoded", "given_to_fit", "priors_of", "side_of"]
 
 SIDES: tuple[SideName, SideName] = ("user", "item")
 

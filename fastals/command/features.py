@@ -13,9 +13,8 @@ from ..data.ids import Ids
 from ..data.interactions import Interactions
 from ..data.readers import is_integer
 from ..data.sources import check_columns, connected, expand, layout_of, run
+from ..features import SIDES
 from .options import Options
-
-SIDES = ("user", "item")
 
 
 def add_features(parser: argparse.ArgumentParser) -> None:
@@ -81,8 +80,8 @@ def _known(file: str, side: str, key: str, table: dict[str, list[Any]], ids: Ids
     given = table.pop(key)
     if ids.values.dtype.kind in "iu":
         given = [int(text) if isinstance(text, str) and is_integer(text) else text for text in given]
-    numbers = {value: place for place, value in enumerate(ids.values.tolist())}
-    rows = [row for row, value in enumerate(given) if value in numbers]
+    known = set(ids.values.tolist())
+    rows = [row for row, value in enumerate(given) if value in known]
     if not rows:
         shown = given[0] if given else "nothing"
         raise ValueError(

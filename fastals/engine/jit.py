@@ -56,20 +56,19 @@ OPTIONS = {
     **without_runtime(),
     "error_model": "numpy",  # division by zero gives inf or nan, not a branch and a Python exception
     "fastmath": set(FASTMATH),
+    # A wrapper for C callers would never be called, and costs some 15 ms of optimisation alone.
+    "no_cfunc_wrapper": True,
     # ``boundscheck`` is not set, so that NUMBA_BOUNDSCHECK=1 can turn it on.
 }
 
 KERNEL_OPTIONS = {
     **OPTIONS,
-    "no_cfunc_wrapper": True,  # nobody but Python calls a kernel
     "nogil": True,  # the threads of one fit run kernels at the same time
 }
 
 INNER_OPTIONS = {
     **OPTIONS,
-    # The wrappers for Python and C callers would never be called; each costs some 15 ms of optimisation alone.
-    "no_cpython_wrapper": True,
-    "no_cfunc_wrapper": True,
+    "no_cpython_wrapper": True,  # as for C
 }
 
 

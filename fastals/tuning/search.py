@@ -28,8 +28,7 @@ from ..engine.forks import OwnLock
 from ..engine.threads import available
 from ..evaluation.held_out import LOWER_IS_BETTER, Metric, check_metric, scorer
 from ..evaluation.lists import in_order
-from ..features import encoded, given_to_fit
-from ..fitted import SideName
+from ..features import SIDES, encoded, given_to_fit
 from ..html import table
 from ..models import ExplicitALS, ImplicitALS, WeightedALS
 from ..progress import Progress
@@ -377,8 +376,7 @@ def _prepare(model: Model, pair: Pair, metric: Metric, columns: Columns, feature
 def _encoded(features: Parameters, train: Interactions, columns: Columns) -> Parameters:
     """Return features as `fit` takes them, checked; tables are encoded once for all candidates."""
     found: Parameters = {}
-    sides: tuple[SideName, SideName] = ("user", "item")
-    for side, n_rows, ids in zip(sides, train.shape, (train.user_ids, train.item_ids), strict=True):
+    for side, n_rows, ids in zip(SIDES, train.shape, (train.user_ids, train.item_ids), strict=True):
         given = features.get(f"{side}_features")
         found[f"{side}_features"] = encoded(side, given, n_rows, ids, columns) if is_frame(given) else given
     given_to_fit(tuple(found.values()), train, train.dtype, columns, implicit=False)
