@@ -185,3 +185,18 @@ def test_entries_that_outweigh_the_background_leave_it_what_it_decides(lowest, r
     values = np.linalg.svd(Y * root[:, None])[1]
     size = (confidence * np.abs(targets)) @ np.linalg.norm(Y, axis=1)
     assert np.linalg.norm(x - wanted) <= np.finfo(float).eps * size / values[rank - 1] ** 2
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_what_entries_take_off_the_background_whole_leaves_nothing_but_rounding(seed):
+    """An entry of weight 0 in the only column that is not tiny."""
+    rng = np.random.default_rng(seed)
+    Y = 1e-30 * rng.standard_normal((4, 3))
+    Y[0, 2] = 0.3
+    R, weights = 1e-30 * rng.integers(1, 4, (1, 4)), np.array([0.0, 1e6, 1.0, 1e6])
+    model = fastals.WeightedALS(3, regularization=0.0, unobserved_weight=1e5, dtype="float64")
+    cells = model._interactions(stored(R), np.dtype("float64"), weights=weights)
+    objective = model._objective()
+    problem = objective.user_problem(cells.by_user, objective.learn(cells))
+    x = equations.solve(equations_of(problem, Y, None, gram_of(problem, Y)))
+    assert weights @ (R[0] - Y @ x) ** 2 <= weights @ R[0] ** 2

@@ -232,7 +232,8 @@ def _inverse_times(equations: Equations, v: np.ndarray) -> tuple[np.ndarray, boo
         if axes is not None and background is not None:
             A, G = (axes.T @ matrix @ axes for matrix in (equations.A, background))
             equations, v = equations._replace(A=A, Y=equations.Y @ axes, background=G), axes.T @ v
-        solution = _cholesky_solve(equations.A, v, ROUNDINGS * max(equations.Y.shape) * np.finfo(float).eps)
+        size = 0.0 if equations.background is None else _norm(equations.background)
+        solution = _cholesky_solve(equations.A, v, ROUNDINGS * max(equations.Y.shape) * np.finfo(float).eps, size)
         unique = axes is None and solution is not None
         if solution is None:
             solution = _pseudoinverse_times(equations, v)
@@ -253,16 +254,21 @@ def _pseudoinverse_times(equations: Equations, v: np.ndarray) -> np.ndarray:
         return np.asarray(axes[there].T @ (axes[there] @ v / (values[there] ** 2 + ridge)))
 
 
-def _cholesky_solve(A: np.ndarray, r: np.ndarray, noise: float) -> np.ndarray | None:
+def _cholesky_solve(A: np.ndarray, r: np.ndarray, noise: float, size: float = 0.0) -> np.ndarray | None:
     """Return A^-1 r; None where the reciprocal condition number of A is `noise` or less.
 
-    The pivots alone do not tell: what comes out in the place of a 0 may be many roundings large.
+    The pivots alone do not tell: what comes out in the place of a 0 may be many roundings large. Nor does A alone where
+    it is the small difference of larger numbers: `size` is the norm of what entries were taken off from.
     """
     # By its full name: importing it with this module would add a tenth to what `import fastals` takes.
     factor, solution, info = scipy.linalg.lapack.dposv(A, r)
-    if info != 0 or not scipy.linalg.lapack.dpocon(factor, np.abs(A).sum(axis=0).max())[0] > noise:
+    if info != 0 or not scipy.linalg.lapack.dpocon(factor, max(size, _norm(A)))[0] > noise:
         return None
     return np.asarray(solution)
+
+
+def _norm(A: np.ndarray) -> float:
+    return float(np.abs(A).sum(axis=0).max())
 
 
 def gram(factors: np.ndarray, weights: np.ndarray) -> np.ndarray:
