@@ -190,7 +190,7 @@ class Base(Stateful):
             more. A true return value ends the fit. With `validation` the copy has `validation_history_` so far.
         progress : bool, default False
             Show a bar with loss and time an iteration (tqdm, where installed), or log a line an iteration at level
-            INFO to the logger "fastals".
+            INFO to the logger "fastals". Where the engine is compiled first, the bar says so, and the log in any case.
         start : fitted ImplicitALS, ExplicitALS or WeightedALS, optional
             Go on from its factors, instead of from a start of one's own: to pause a fit, to go along a path of
             parameters, or with interactions that were added (see `refit`). Its users and items keep their numbers, or

@@ -6,6 +6,8 @@ import logging
 import time
 from typing import Any
 
+from .engine.jit import WATCHERS
+
 logger = logging.getLogger("fastals")
 
 
@@ -31,6 +33,8 @@ class Progress:
         except ImportError:
             return
         self._bar = tqdm(total=total, unit=unit, initial=done)
+        self._compiling = False
+        WATCHERS.append(self._compile)
 
     def __call__(self, done: int, value: float | None = None) -> None:
         """Report that unit `done`, counted from 0, is done."""
@@ -40,11 +44,22 @@ class Progress:
             shown = "" if value is None else f"{self._quantity} {value:.6g}, "
             logger.info("%s %d of %d: %s%.3f s", self._unit, done + 1, self._total, shown, seconds)
         else:
+            if self._compiling:
+                self._bar.set_description(None, refresh=False)
+                self._compiling = False
             if value is not None:
                 self._bar.set_postfix(**{self._quantity: f"{value:.6g}"}, seconds=f"{seconds:.3f}", refresh=False)
             self._bar.update()
 
+    def _compile(self) -> None:
+        """Say what the first unit waits for; without a bar the log does."""
+        if not self._compiling:
+            self._compiling = True
+            self._bar.set_description("compiling for this machine")
+
     def close(self) -> None:
         """Close the bar; call it also if the fit was stopped."""
         if self._bar is not None:
+            if self._compile in WATCHERS:
+                WATCHERS.remove(self._compile)
             self._bar.close()

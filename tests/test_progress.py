@@ -7,9 +7,18 @@ import numpy as np
 import pytest
 
 from fastals import ImplicitALS
+from fastals.engine import jit
 from fastals.progress import Progress
 
 R = np.eye(5) + np.eye(5, k=1)
+
+
+@pytest.fixture(autouse=True)
+def compiled(monkeypatch):
+    """Nothing to tell of, though this may be the first test in a process to compile something."""
+    tell = jit._tell
+    monkeypatch.setattr(jit, "_tell", lambda folder: None)
+    return tell
 
 
 @pytest.fixture
@@ -28,6 +37,9 @@ def bars(monkeypatch):
     class Bar:
         def __init__(self, **options):
             calls.append(("make", options))
+
+        def set_description(self, text, refresh=True):
+            calls.append(("say", text))
 
         def set_postfix(self, **shown):
             calls.append(("show", shown))
@@ -58,6 +70,40 @@ def test_bar_is_closed_when_a_callback_raises(bars):
     with pytest.raises(RuntimeError, match="enough"):
         ImplicitALS(factors=2, iterations=3).fit(R, callback=fail, progress=True)
     assert [call[0] for call in bars] == ["make", "show", "update", "close"]
+
+
+def test_bar_says_what_the_first_iteration_waits_for(bars, compiled, monkeypatch):
+    monkeypatch.setattr(jit, "_tell", compiled)
+    progress, other = Progress(2), Progress(2)
+
+    @jit.kernel
+    def once(x):
+        return x + 1
+
+    assert once(1) == 2
+    assert once(1.0) == 2.0
+    progress(0)
+    other.close()
+    assert once(1j) == 1 + 1j
+    assert [call for call in bars if call[0] == "say"] == [
+        *[("say", "compiling for this machine")] * 2,
+        ("say", None),
+        ("say", "compiling for this machine"),
+    ]
+    progress.close()
+    progress.close()
+    assert jit.WATCHERS == []
+
+
+def test_the_log_says_once_that_something_is_compiled(compiled, monkeypatch, caplog):
+    monkeypatch.setattr(jit, "_told", False)
+    with caplog.at_level(logging.INFO, logger="fastals"):
+        compiled("some/folder")
+        compiled("some/folder")
+    (record,) = caplog.records
+    assert record.levelname == "INFO"
+    assert record.getMessage().startswith("compiling the engine for this machine")
+    assert record.getMessage().endswith("later processes load it from some/folder")
 
 
 def test_the_real_bar(capsys):

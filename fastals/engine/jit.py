@@ -9,6 +9,7 @@ shared counter with ``next_block``. Only ``parallel_kernel``, for the textbook's
 layers abort when two Python threads launch at once, or die after a fork, which `launch` has to keep from them.
 """
 
+import logging
 import os
 import warnings
 from collections.abc import Callable
@@ -26,6 +27,7 @@ from numba.extending import intrinsic
 from . import cache_folder, forks, linked
 
 config: Any = numba.config
+logger = logging.getLogger("fastals")
 
 # What the compiler may do to a sum or a product beyond IEEE 754. Never ``nnan`` or ``ninf``: they allow the compiler to
 # delete the very tests that notice a non-finite result. No ``afn``: no function here is to be a guess.
@@ -176,8 +178,11 @@ class Cache:
         return self._use(lambda cache: cache.cache_path)
 
     def load_overload(self, *arguments: Any) -> Any:
-        """Return what is compiled for some types already, None if nothing is."""
-        return self._use(lambda cache: cache.load_overload(*arguments))
+        """Return what is compiled for some types already, None if nothing is: Numba then compiles."""
+        found = self._use(lambda cache: cache.load_overload(*arguments))
+        if found is None:
+            _tell(self._opened.cache_path if self._opened else None)
+        return found
 
     def save_overload(self, *arguments: Any) -> None:
         """Keep what has been compiled for some types."""
@@ -202,7 +207,19 @@ class Cache:
             return None
 
 
-_warned = False
+WATCHERS: list[Callable[[], None]] = []  # called before each compilation, as by bars that say what takes so long
+_told = _warned = False
+
+
+def _tell(folder: str | None) -> None:
+    """Tell the watchers, and once a process the log, that there is something to compile."""
+    global _told
+    if not _told:
+        _told = True
+        kept = "later processes load it from " + folder if folder else "it cannot be kept for later processes"
+        logger.info("compiling the engine for this machine, which takes ten to thirty seconds; %s", kept)
+    for watcher in tuple(WATCHERS):
+        watcher()
 
 
 def _warn(folder: str, error: Exception) -> None:
