@@ -19,6 +19,7 @@ from .engine import alternation as engine
 from .engine import nonnegative, plain, plain_fit
 from .engine.fallback import is_plain
 from .engine.model import Model
+from .engine.panel import aligned_copy
 from .engine.problem import MOST_FACTORS, Failure, Unusual
 from .engine.sketch import sketch
 from .engine.sweep import solver_here
@@ -343,7 +344,7 @@ class Base(Stateful):
             if report is not None and first_call:
                 report(iteration, loss)
             if callback is not None and first_call:
-                seen[:] = [record(model.X.copy(), model.Y.copy())]
+                seen[:] = [record(aligned_copy(model.X), aligned_copy(model.Y))]
                 stop = bool(callback(iteration, self._with(seen[0])))
             return stop or (iteration > 0 and history[-2] - loss <= checked.tol * history[-2] and checked.tol > 0)
 

@@ -22,7 +22,7 @@ from .data.ids import Ids
 from .data.matrix import transpose
 from .engine import basis, equations, plain_answers, topk
 from .engine.features import means
-from .engine.panel import aligned_zeros, as_panel, largest_square
+from .engine.panel import aligned_copy, aligned_zeros, as_panel, largest_square
 from .engine.problem import Cells, RowProblem
 from .engine.shifts import shifts_for
 from .engine.topk import Lists
@@ -363,7 +363,7 @@ class Side(Derived):
         """The panel as a half-step of the other side wants it: a bias is offset by the row's own, times 1."""
         if not self.biased:
             return self.panel
-        panel = self.panel.copy()
+        panel = aligned_copy(self.panel)
         panel[:, self.k] = 1
         return panel
 

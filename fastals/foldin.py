@@ -13,6 +13,7 @@ from .data.types import Columns, MatrixLike, is_frame
 from .engine import alternation as engine
 from .engine import plain_answers
 from .engine.model import Model
+from .engine.panel import aligned_copy
 from .engine.problem import BACKGROUND, Cells, RowProblem, first_failure
 from .engine.shifts import on_panel, take_off
 from .errors import solve_error
@@ -215,8 +216,8 @@ class FoldingIn(Base):
             problems[0],
             problems[1],
             # Copies where there are biases: their columns are 1 while the loss is computed.
-            users.panel.copy() if users.biased else users.panel,
-            items.panel.copy() if items.biased else items.panel,
+            aligned_copy(users.panel) if users.biased else users.panel,
+            aligned_copy(items.panel) if items.biased else items.panel,
             users.width,
             users.k if users.biased else -1,
         )

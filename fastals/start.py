@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
+import os
+import tempfile
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 
 from .data.interactions import Interactions
 from .engine import basis
 from .engine.alternation import Begin
+from .engine.limits import free_memory
+from .engine.mapped import file_of
 from .engine.model import Model
 from .engine.panel import aligned_zeros
 from .engine.simd.target import padded
+from .engine.spilled import spilled_zeros
 from .fitted import Fitted
 from .objectives import Objective, Statistics
+from .progress import logger
 
 __all__ = ["begin", "empty"]
 
@@ -31,14 +38,29 @@ def empty(factors: int, cells: Interactions, objective: Objective, statistics: S
         What the objective has learned from `cells`.
     """
     (n_users, n_items), width, dtype = cells.shape, factors + objective.biases, cells.dtype
+    kp = padded(width, dtype)
+    # Both panels, and the copy that the last half-step may make of the larger one.
+    folder = _folder_for(cells, (n_users + n_items + max(cells.shape)) * kp * dtype.itemsize)
+    zeros = aligned_zeros if folder is None else partial(spilled_zeros, folder=folder)
     return Model(
         users=objective.user_problem(cells.by_user, statistics),
         items=objective.item_problem(cells.by_item, statistics, n_users),
-        X=aligned_zeros((n_users, padded(width, dtype)), dtype),
-        Y=aligned_zeros((n_items, padded(width, dtype)), dtype),
+        X=zeros((n_users, kp), dtype),
+        Y=zeros((n_items, kp), dtype),
         width=width,
         bias=factors if objective.biases else -1,
     )
+
+
+def _folder_for(cells: Interactions, needed: int) -> str | None:
+    """Return the folder for factors of so many bytes; None if memory has room, or has the entries themselves."""
+    file, free = file_of(cells.by_user.indices), free_memory()
+    if file is None or free is None or needed <= free:
+        return None
+    folder = os.path.dirname(os.path.abspath(file[0]))  # where there is room, unless nobody may write there
+    folder = folder if os.access(folder, os.W_OK) else tempfile.gettempdir()
+    logger.info("factors of %.3g GB and %.3g GB of free memory: they are kept in %s", needed / 1e9, free / 1e9, folder)
+    return folder
 
 
 def begin(

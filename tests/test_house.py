@@ -70,7 +70,7 @@ LAYERS = [
     },
     {"engine.simd"},
     {"engine.jit"},
-    {"engine.forks", "engine.cache_folder", "engine.linked"},
+    {"engine.forks", "engine.cache_folder", "engine.linked", "engine.limits", "engine.spilled"},
 ]
 SOURCES = {
     ".".join(path.relative_to(PACKAGE).with_suffix("").parts): ast.parse(path.read_text(encoding="utf-8"))

@@ -3,9 +3,10 @@
 import numpy as np
 import pytest
 
+from fastals.engine import sketch as module
 from fastals.engine.alternation import Alternation, Begin
 from fastals.engine.problem import RIDGE
-from fastals.engine.sketch import ENTRY, sketch
+from fastals.engine.sketch import ENTRY, _randomise, sketch
 from tests.helpers import a_model, example
 
 
@@ -50,3 +51,15 @@ def test_factors_of_few_items_all_differ():
         model = a_model(R, 3)
         sketch(Alternation(model, "auto", 1), np.random.default_rng(seed))
         assert np.linalg.matrix_rank(model.Y[:, :3], tol=1e-6 * np.linalg.norm(model.Y)) == 3
+
+
+def test_random_signs_do_not_depend_on_the_rows_made_at_once(monkeypatch):
+    panels = []
+    for rows in (8, 64, 2**16):
+        monkeypatch.setattr(module, "ROWS", rows)
+        panels.append(np.full((203, 7), np.nan, np.float32))
+        _randomise(panels[-1][:, :5], np.random.default_rng(0))
+        assert set(np.unique(panels[-1][:, :5])) == {-1, 1}
+        assert np.isnan(panels[-1][:, 5:]).all()
+    assert np.array_equal(panels[0][:, :5], panels[1][:, :5])
+    assert np.array_equal(panels[0][:, :5], panels[2][:, :5])

@@ -17,54 +17,8 @@ from tests.helpers import interrupted
 def test_available_follows_affinity_and_quota(monkeypatch):
     monkeypatch.setattr(os, "sched_getaffinity", lambda pid: set(range(8)))
     for quota, wanted in ((2**31, 8), (3, 3), (0, 1)):
-        monkeypatch.setattr(threads, "_cgroup_quota", lambda quota=quota: quota)
+        monkeypatch.setattr(threads.limits, "cpus", lambda quota=quota: quota)
         assert threads.available() == wanted
-
-
-V2, V1 = "/sys/fs/cgroup", "/sys/fs/cgroup/cpu"
-
-
-@pytest.mark.parametrize(
-    ("files", "wanted"),
-    [
-        ({f"{V2}/cpu.max": "max 100000"}, threads.UNLIMITED),
-        ({f"{V2}/cpu.max": "150000 100000"}, 2),
-        ({f"{V2}/cpu.max": "50000 100000"}, 1),
-        ({f"{V2}/cpu.max": ""}, threads.UNLIMITED),
-        ({}, threads.UNLIMITED),
-        ({"/proc/self/cgroup": "0::/a/b\n", f"{V2}/a/b/cpu.max": "max 1000", f"{V2}/a/cpu.max": "3000 1000"}, 3),
-        ({"/proc/self/cgroup": "0::/a/b\n", f"{V2}/a/b/cpu.max": "2000 1000", f"{V2}/a/cpu.max": "3000 1000"}, 2),
-        ({"/proc/self/cgroup": "0::/gone\n", f"{V2}/cpu.max": "4000 1000"}, 4),
-        (
-            {
-                "/proc/self/cgroup": "3:cpu,cpuacct:/a\n2:memory:/a\n",
-                f"{V1}/a/cpu.cfs_quota_us": "250000",
-                f"{V1}/a/cpu.cfs_period_us": "100000",
-                f"{V1}/cpu.cfs_quota_us": "-1",
-                f"{V1}/cpu.cfs_period_us": "100000",
-            },
-            3,
-        ),
-    ],
-)
-def test_quota_is_the_least_of_the_group_and_its_parents_rounded_up(monkeypatch, files, wanted):
-    files = {"/proc/self/cgroup": "0::/\n"} | files
-
-    def read(path):
-        if str(path) not in files:
-            raise FileNotFoundError(path)
-        return files[str(path)]
-
-    monkeypatch.setattr(threads.Path, "read_text", read)
-    assert threads._cgroup_quota.__wrapped__() == wanted
-
-
-def test_no_control_group(monkeypatch):
-    def missing(path):
-        raise FileNotFoundError
-
-    monkeypatch.setattr(threads.Path, "read_text", missing)
-    assert threads._cgroup_quota.__wrapped__() == threads.UNLIMITED
 
 
 def test_a_choice_of_threads_holds_inside_and_for_one_python_thread():

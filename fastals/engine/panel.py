@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from .simd.target import CACHE_LINE, aligned_empty, padded
+from .spilled import folder_of, spilled_zeros
 from .threads import in_parts
 
 
@@ -16,8 +17,11 @@ def aligned_zeros(shape: int | tuple[int, ...], dtype: np.dtype) -> np.ndarray:
 
 
 def aligned_copy(array: np.ndarray) -> np.ndarray:
-    """Return a copy that starts at a cache line."""
-    copy = aligned_empty(array.shape, array.dtype)
+    """Return a copy that starts at a cache line: in memory, or in a file if the array lies in one of `spilled`."""
+    folder = folder_of(array)
+    copy = (
+        aligned_empty(array.shape, array.dtype) if folder is None else spilled_zeros(array.shape, array.dtype, folder)
+    )
     copy[...] = array
     return copy
 

@@ -9,22 +9,19 @@ forks (OpenMP).
 from __future__ import annotations
 
 import contextlib
-import math
 import os
 from _thread import LockType, allocate_lock, start_new_thread
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from functools import cache, partial
-from pathlib import Path
+from functools import partial
 from queue import SimpleQueue
 from threading import local
 from typing import Any
 
 import numpy as np
 
-from . import forks
-
-UNLIMITED = 2**31
+from . import forks, limits
+from .limits import UNLIMITED
 
 WAITING = 100  # calls for help beyond which no more is asked for
 
@@ -37,7 +34,7 @@ _pool: _Helpers | None = None
 def available() -> int:
     """CPUs that this process may use: its affinity, cut to the quota of its control group (rounded up)."""
     cpus = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return max(1, min(cpus, _cgroup_quota()))
+    return max(1, min(cpus, limits.cpus()))
 
 
 _choice = local()
@@ -58,43 +55,6 @@ def choose(number: int) -> Iterator[None]:
         yield
     finally:
         _choice.number = before
-
-
-@cache
-def _cgroup_quota() -> int:
-    """CPUs' worth of time that the control group may use: the least of its own and its parents' limits.
-
-    Read once a process: it takes longer than folding in a user.
-    """
-    limits = [UNLIMITED]
-    for folder, one_file in _cgroup_folders():
-        with contextlib.suppress(OSError, ValueError):  # no such file, or "max": no quota
-            if one_file:
-                quota, period = map(int, (folder / "cpu.max").read_text().split())
-            else:
-                quota, period = (int((folder / f"cpu.cfs_{name}_us").read_text()) for name in ("quota", "period"))
-            if quota > 0:  # version 1 has -1 for no quota
-                limits.append(math.ceil(quota / period))
-    return min(limits)
-
-
-def _cgroup_folders() -> list[tuple[Path, bool]]:
-    """Return the folders of this process's control group and its parents, and whether they are of version 2."""
-    try:
-        lines = Path("/proc/self/cgroup").read_text().splitlines()
-    except OSError:
-        return []
-    folders = []
-    for line in lines:
-        _, _, rest = line.partition(":")
-        controllers, _, path = rest.partition(":")
-        if controllers and "cpu" not in controllers.split(","):
-            continue
-        root = Path("/sys/fs/cgroup/cpu" if controllers else "/sys/fs/cgroup")
-        own = root / path.lstrip("/")
-        # In a container the path may be the host's, and only the root be there.
-        folders += [(folder, not controllers) for folder in (own, *own.parents) if folder.is_relative_to(root)]
-    return folders
 
 
 def spread(work: Callable[[np.ndarray], Any], n_threads: int) -> None:
