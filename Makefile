@@ -2,6 +2,8 @@
 SHELL := /bin/bash
 PYTHON ?= python3
 BIN := .venv/bin
+# A file of tests runs in one process, and up to four files at once; ARGS="-n 0" runs all in this one, for a debugger.
+PYTEST := -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile
 # Numba's disk cache does not see edits in other files, so it is keyed by the engine's source.
 export NUMBA_CACHE_DIR := $(CURDIR)/.cache/numba/$(shell find fastals/engine -name '*.py' | sort | xargs cat | sha256sum | cut -c1-16)
 
@@ -15,7 +17,7 @@ published: .venv/run.stamp ## print the figures that three texts publish beside 
 	$(BIN)/python -m fastals demo --published
 
 test: .venv/dev.stamp ## run all tests
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python $(PYTEST) $(ARGS)
 
 fuzz: .venv/dev.stamp ## try faults for SECONDS=600 and print a table by kind; ARGS="--only forks --json docs/reliability.json"
 	$(BIN)/python -m tests.fuzz --seconds $(or $(SECONDS),600) $(ARGS)
@@ -24,7 +26,7 @@ floor: ## run all tests with the oldest dependencies that are allowed; PYTHON=py
 	$(PYTHON) -m venv .cache/floor
 	.cache/floor/bin/pip install --quiet --editable '.[dev]' \
 		$(shell sed -n '/^dependencies/s/[^"]*"\([^"]*\)>=\([^"]*\)"[^"]*/\1==\2 /gp' pyproject.toml)
-	.cache/floor/bin/python -m pytest $(ARGS)
+	.cache/floor/bin/python $(PYTEST) $(ARGS)
 
 lint: .venv/dev.stamp ## ruff and mypy
 	$(BIN)/ruff check .

@@ -26,7 +26,7 @@ from .engine.sweep import solver_here
 from .engine.threads import available, choose
 from .errors import tell
 from .features import Given, given_to_fit, priors_of, side_of
-from .fitted import Fitted, Rows, SideName
+from .fitted import Counts, Fitted, Rows, SideName
 from .objectives import Objective, Statistics
 from .progress import Progress, logger
 from .state import Stateful
@@ -335,7 +335,7 @@ class Base(Stateful):
         def record(X: np.ndarray, Y: np.ndarray) -> Fitted:
             users = side_of(model, "user", X, cells.user_ids, given, self._plain, checked.n_threads)
             items = side_of(model, "item", Y, cells.item_ids, given, self._plain, checked.n_threads)
-            return Fitted(users, items, objective, statistics, liked, tuple(history), Rows(cells.by_user))
+            return Fitted(users, items, objective, statistics, Counts(liked), tuple(history), Rows(cells.by_user))
 
         def after(iteration: int, loss: float) -> bool:
             first_call = len(history) == iteration

@@ -22,14 +22,15 @@ from .data.ids import Ids
 from .data.matrix import transpose
 from .engine import basis, equations, plain_answers, topk
 from .engine.features import means
-from .engine.panel import aligned_copy, aligned_zeros, as_panel, largest_square
-from .engine.problem import Cells, RowProblem
+from .engine.panel import aligned_copy, aligned_zeros, as_panel
+from .engine.problem import BACKGROUND, OFFSET, Cells, RowProblem
+from .engine.rows.precision import extent_of
 from .engine.shifts import shifts_for
 from .engine.topk import Lists
 from .objectives import Objective, Statistics
 from .validation import check_ids
 
-__all__ = ["Columns", "Fitted", "Row", "Rows", "Side", "SideName"]
+__all__ = ["Columns", "Counts", "Fitted", "Row", "Rows", "Side", "SideName"]
 
 SideName = Literal["user", "item"]
 Columns: TypeAlias = topk.Columns | plain_answers.Columns
@@ -80,6 +81,35 @@ class Row(NamedTuple):
     def cells(self) -> Cells:
         """The row as compressed rows, of which it is the only one."""
         return Cells(np.array([0, len(self.columns)]), *self)
+
+
+@dataclass(frozen=True, eq=False)
+class Counts:
+    """Numbers of which some have been replaced, and to which some have been added.
+
+    Attributes
+    ----------
+    base : ndarray of int64, shape (n,)
+    changed : mapping from place to number
+    """
+
+    base: np.ndarray
+    changed: Mapping[int, int] = field(default_factory=dict)
+
+    def with_counts(self, places: np.ndarray, counts: np.ndarray) -> Counts:
+        """Return these numbers with some of them replaced, or added."""
+        new = Counts(self.base, {**self.changed, **dict(zip(places.tolist(), counts.tolist(), strict=True))})
+        return new if len(new.changed) <= FEW + math.isqrt(len(self.base)) else Counts(new.all)
+
+    @property
+    def all(self) -> np.ndarray:
+        """All numbers; 0 where none was added."""
+        if not self.changed:
+            return self.base
+        counts = np.zeros(max(len(self.base), max(self.changed) + 1), np.int64)
+        counts[: len(self.base)] = self.base
+        counts[list(self.changed)] = list(self.changed.values())
+        return counts
 
 
 @dataclass(frozen=True, eq=False)
@@ -367,16 +397,17 @@ class Side(Derived):
         panel[:, self.k] = 1
         return panel
 
-    def fixed(self, background: np.ndarray, n_threads: int, shifted: bool = False) -> basis.Fixed:
-        """Return the regressors in the eigenbasis of their background, whose weights are always the same.
+    def fixed(self, columns: np.ndarray, n_threads: int, shifted: bool = False) -> basis.Fixed:
+        """Return the regressors in the eigenbasis of their background; the columns of a problem are always the same.
 
         `shifted` says whether the biases are `Shifts` of the rows' targets.
         """
 
         def make() -> basis.Fixed:
+            background = columns[:, BACKGROUND]
             fixed = basis.fix(self.regressors, background, self.width, n_threads)
             shifts = shifts_for(-self.panel[:, self.k], background, fixed.panel) if shifted else None
-            return fixed._replace(longest=largest_square(fixed.panel), shifts=shifts)
+            return fixed._replace(extent=extent_of(columns, fixed.panel), shifts=shifts)
 
         return self._once("fixed", make)
 
@@ -428,7 +459,7 @@ class Fitted(Derived):
     objective : Objective
         The one that was fitted; parameters set since then do not count.
     statistics : Statistics
-    item_counts : ndarray of int64, shape (n_items,)
+    counts : Counts
         Number of interactions of each item that are no dislikes: popularity.
     history : tuple of float
         The objective after each iteration.
@@ -442,7 +473,7 @@ class Fitted(Derived):
     items: Side
     objective: Objective
     statistics: Statistics
-    item_counts: np.ndarray
+    counts: Counts
     history: tuple[float, ...]
     by_user: Rows | None
     by_item: Rows | None = None
@@ -457,6 +488,11 @@ class Fitted(Derived):
     def dtype(self) -> np.dtype:
         """Of the factors."""
         return self.items.base.dtype
+
+    @property
+    def item_counts(self) -> np.ndarray:
+        """Number of interactions of each item that are no dislikes, int64 (n_items,)."""
+        return self._once("item_counts", lambda: self.counts.all)
 
     @property
     def mean(self) -> float:
@@ -502,6 +538,16 @@ class Fitted(Derived):
             return basis.gram(panel, weights.astype(self.dtype), side.k + 2 * side.biased, 1)
 
         return side._once(f"gram, plain={plain}", make)
+
+    def columns_with_offsets(self) -> np.ndarray:
+        """Return the items as columns of the users' problem, with their biases as offsets, shape (n_items, 3)."""
+
+        def make() -> np.ndarray:
+            columns = np.array(np.broadcast_to(self.statistics.columns(self.dtype), (len(self.items), 3)))
+            columns[:, OFFSET] = self.items.panel[:, self.items.k]
+            return columns
+
+        return self._once("columns with offsets", make)
 
     def explaining_gram(self) -> np.ndarray | None:
         """Return `gram("item")` in float64 throughout: where a model explains all but little, that little counts."""

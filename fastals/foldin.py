@@ -14,7 +14,7 @@ from .engine import alternation as engine
 from .engine import plain_answers
 from .engine.model import Model
 from .engine.panel import aligned_copy
-from .engine.problem import BACKGROUND, Cells, RowProblem, first_failure
+from .engine.problem import Cells, RowProblem, first_failure
 from .engine.shifts import on_panel, take_off
 from .errors import solve_error
 from .features import SIDES, check_given, drawn
@@ -43,7 +43,10 @@ class FoldingIn(Base):
 
     def _solve_users(self, fitted: Fitted, cells: Cells, features: Cells | None = None) -> np.ndarray:
         """Return the factors of new users, with the bias as the last column where there is one."""
-        return self._fold_in(fitted, fitted.objective.user_problem(cells, fitted.statistics), "user", features)
+        problem = fitted.objective.user_problem(cells, fitted.statistics, room=False)
+        if fitted.objective.offsets:
+            problem = problem._replace(columns=fitted.columns_with_offsets())
+        return self._fold_in(fitted, problem, "user", features)
 
     def _fold_in(
         self, fitted: Fitted, problem: RowProblem, name: SideName, features: Cells | None = None
@@ -53,16 +56,15 @@ class FoldingIn(Base):
         other = fitted.items if name == "user" else fitted.users
         solver = check_option("solver", self.solver, SOLVERS)
         half_step = self._half_step(fitted.objective, other.width)
+        shifted = other.biased and not fitted.objective.offsets
+        # The items' are taken off already, and `fixed` has the shifts of the other engine.
+        if other.biased and (half_step is not None if shifted else name == "item"):
+            take_off(problem, other.panel[:, other.k])
         if half_step is not None:
             X, Y = np.zeros((problem.cells.n_rows, other.base.shape[1]), fitted.dtype), other.regressors
-            if other.biased:
-                take_off(problem, other.panel[:, other.k])
             status = half_step(on_panel(problem, Y), Y, X).status
         else:
-            shifted = other.biased and not fitted.objective.offsets
-            if other.biased and not shifted:
-                take_off(problem, other.panel[:, other.k])
-            fixed = other.fixed(problem.columns[:, BACKGROUND], self._threads, shifted)
+            fixed = other.fixed(problem.columns, self._threads, shifted)
             X, status = engine.fold_in(problem, fixed, other.width, solver, self._threads)
         failure = first_failure(name, status)
         if failure is not None:

@@ -162,7 +162,10 @@ class Statistics:
             columns[:, WEIGHT] = self.weight[: len(columns)]
             columns[:, BACKGROUND] = self.background[: len(columns)]
             with np.errstate(over="ignore"):
-                kept = self._of_columns.setdefault(dtype, columns.astype(dtype))
+                columns = columns.astype(dtype)
+            if not np.isfinite(columns).all():
+                raise _too_large(dtype)
+            kept = self._of_columns.setdefault(dtype, columns)
         return kept
 
 
@@ -233,19 +236,23 @@ class Objective:
             user_background=self._user_background(R.by_user.counts),
         )
 
-    def user_problem(self, cells: Cells, statistics: Statistics) -> RowProblem:
-        """Return the problem whose rows are users, old or new, and whose columns are the training items."""
+    def user_problem(self, cells: Cells, statistics: Statistics, *, room: bool = True) -> RowProblem:
+        """Return the problem whose rows are users, old or new, and whose columns are the training items.
+
+        With `room` each column has a place for its offset, if there are offsets; without, columns may be those that
+        `statistics` keeps.
+        """
         n_items, columns = len(statistics.weight), statistics.columns(cells.values.dtype)
-        if self.offsets:  # each item has its own
+        if self.offsets and room:
             columns = np.array(np.broadcast_to(columns, (n_items, 3)))
         rows = np.ones((cells.n_rows, 3))
         rows[:, BACKGROUND] = self._exposed(rows[:, BACKGROUND], cells.counts, 0)
         return self._problem(cells, statistics, rows, columns, 0, n_items)
 
     def item_problem(
-        self, cells: Cells, statistics: Statistics, n_users: int, *, new_items: bool = False
+        self, cells: Cells, statistics: Statistics, n_users: int, *, new_items: bool = False, room: bool = True
     ) -> RowProblem:
-        """Return the problem whose rows are items and whose columns are users.
+        """Return the problem whose rows are items and whose columns are users; `room` as in `user_problem`.
 
         With `new_items` the rows are not the training items, and their weights follow from their own counts.
         """
@@ -253,7 +260,7 @@ class Objective:
         if new_items:
             weight, background = self._of_new_items(statistics, cells.counts)
         exposed = statistics.user_background
-        columns = np.ones((n_users if self.offsets or len(exposed) > 1 else 1, 3))
+        columns = np.ones((n_users if (self.offsets and room) or len(exposed) > 1 else 1, 3))
         # Without a background the users are not rotated: a rotation would mix their biases into their factors.
         columns[:, BACKGROUND] = exposed if self.unobserved_weight > 0 else 0
         columns[:, OFFSET] = 0
@@ -356,9 +363,8 @@ class Objective:
             rows[:, RIDGE] = self._exposed(rows[:, RIDGE], cells.counts, axis)
             rows, columns = rows.astype(dtype), columns.astype(dtype, copy=False)
             rule = CellRule(*map(dtype.type, numbers))
-        if not (all(map(math.isfinite, rule)) and np.isfinite(rows).all() and np.isfinite(columns).all()):
-            remedy = "use smaller ones" if dtype == np.float64 else "use smaller ones or dtype='float64'"
-            raise ValueError(f"alpha, regularization or a weight is too large for {dtype}; {remedy}")
+        if not (all(map(math.isfinite, rule)) and np.isfinite(rows).all()):
+            raise _too_large(dtype)
         shifts = no_shifts(dtype)
         if self.biases and not self.offsets:
             shifts = shifts._replace(columns=np.zeros(n_columns, dtype))
@@ -388,6 +394,11 @@ class Objective:
                 f"got {weights[first].item()!r}"
             )
         return weights.astype(np.float64)
+
+
+def _too_large(dtype: np.dtype) -> ValueError:
+    remedy = "use smaller ones" if dtype == np.float64 else "use smaller ones or dtype='float64'"
+    return ValueError(f"alpha, regularization or a weight is too large for {dtype}; {remedy}")
 
 
 def _mean(R: Interactions) -> float:

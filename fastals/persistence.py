@@ -16,7 +16,7 @@ from .data.encoder import KINDS, NUMBER, FeatureEncoder
 from .data.ids import Ids
 from .engine.panel import as_panel
 from .engine.problem import Cells
-from .fitted import Features, Fitted, Rows, Side
+from .fitted import Counts, Features, Fitted, Rows, Side
 from .objectives import ExponentialWeights, LinearWeights, Objective, Statistics
 from .validation import check_flag, check_number, shown
 
@@ -148,7 +148,7 @@ def read_model(path: str | os.PathLike[str], models: Mapping[str, type[Model]]) 
         seen = Rows(Cells(*(arrays[name] for name in SEEN))) if SEEN[0] in arrays else None
         ridges = _feature_ridges(header, objective)
         users, items = (_side(name, arrays, objective.biases, mu) for name, mu in ridges.items())
-        return model._put(Fitted(users, items, objective, statistics, arrays["item_counts"], history, seen))
+        return model._put(Fitted(users, items, objective, statistics, Counts(arrays["item_counts"]), history, seen))
 
 
 def _model(kind: type[Model], given: Any, arrays: dict[str, np.ndarray]) -> Model:

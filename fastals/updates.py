@@ -188,7 +188,7 @@ class Updating(FoldingIn):
             fitted,
             items=_with_features(fitted.items, numbers, features).with_rows(numbers, Y, ids=ids),
             statistics=objective.with_items(fitted.statistics, numbers, counts),
-            item_counts=_counted(fitted.item_counts, numbers, objective.liked(cells.by_item)),
+            counts=fitted.counts.with_counts(numbers, objective.liked(cells.by_item)),
             by_user=None if by_item is None else by_item.transposed(len(users)),
             by_item=by_item,
         )
@@ -299,19 +299,19 @@ class Updating(FoldingIn):
         if user == len(users):
             users, gram_x = _with_new(users, user, gram_x, weight_x, user_ids)
             old_weights = weight_x, old_weights[1]
-        problem = _drawn(objective.item_problem(of_item.cells, own, len(users)), items, item)
+        problem = _drawn(objective.item_problem(of_item.cells, own, len(users), room=False), items, item)
         if item == len(items):
             items, gram_y = _with_new(items, item, gram_y, weight_y, item_ids)
             old_weights = old_weights[0], weight_y
         items = _solved("item", item, items, problem, users, gram_x, gram_y, (old_weights[1], weight_y), *how)
-        problem = _drawn(objective.user_problem(of_user.cells, statistics), users, user)
+        problem = _drawn(objective.user_problem(of_user.cells, statistics, room=False), users, user)
         users = _solved("user", user, users, problem, items, items.gram, gram_x, (old_weights[0], weight_x), *how)
         return replace(
             fitted,
             users=users,
             items=items,
             statistics=statistics,
-            item_counts=_counted(fitted.item_counts, np.array([item]), objective.liked(of_item.cells)),
+            counts=fitted.counts.with_counts(np.array([item]), objective.liked(of_item.cells)),
             by_user=by_user.with_rows({user: of_user}),
             by_item=by_item.with_rows({item: of_item}),
         )
@@ -379,14 +379,6 @@ def _rows_of(cells: Cells, numbers: np.ndarray) -> dict[int, Row]:
     """Return compressed rows by the numbers that they are to have."""
     rows = Rows(cells)
     return {number: rows[place] for place, number in enumerate(numbers.tolist())}
-
-
-def _counted(known: np.ndarray, items: np.ndarray, counts: np.ndarray) -> np.ndarray:
-    """Return the items' numbers of interactions, renewed for these items."""
-    counted = np.zeros(max(len(known), int(items.max()) + 1), np.int64)
-    counted[: len(known)] = known
-    counted[items] = counts
-    return counted
 
 
 def _solved(

@@ -6,16 +6,19 @@ import copy
 import dataclasses
 import math
 import pickle
+import tracemalloc
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy import sparse
 
 import fastals
 from fastals import Interactions
+from fastals import fitted as module
 from fastals.engine.panel import as_panel
-from fastals.fitted import FEW, Row, Rows, Side, unit_rows
+from fastals.fitted import FEW, Counts, Row, Rows, Side, unit_rows
 from tests.helpers import CLASSIC, dtypes, fitted, observed, stored
 
 # Rows.
@@ -252,3 +255,48 @@ def test_what_is_derived_is_made_once():
         state.gram("item", False), state.items.factors.T @ state.items.factors, rtol=0, atol=1e-12
     )
     np.testing.assert_allclose(state.gram("item", True), state.gram("item", False), rtol=0, atol=1e-12)
+
+
+@given(
+    st.lists(st.integers(0, 50), max_size=9),
+    st.lists(st.dictionaries(st.integers(0, 12), st.integers(0, 9), min_size=1, max_size=4), max_size=6),
+)
+def test_counts_are_those_of_an_array_that_is_written_to(first, changes):
+    counts, wanted = Counts(np.array(first, np.int64)), dict(enumerate(first))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(module, "FEW", 2)
+        for change in changes:
+            counts = counts.with_counts(np.array(list(change)), np.array(list(change.values())))
+            wanted |= change
+            assert len(counts.changed) <= 2 + len(counts.base)
+    assert counts.all.tolist() == [wanted.get(place, 0) for place in range(max(wanted, default=-1) + 1)]
+
+
+MANY = 200_000
+
+
+@pytest.mark.parametrize("users", [30, MANY])
+@pytest.mark.parametrize(
+    "model",
+    [fastals.ImplicitALS(2, iterations=1), fastals.ExplicitALS(2, iterations=1), fastals.WeightedALS(2, iterations=1)],
+    ids=lambda model: type(model).__name__,
+)
+def test_one_event_and_one_new_user_take_no_memory_for_all_others(model, users):
+    """Less than a byte for each item, once what follows from the fit is made."""
+    rng = np.random.default_rng(0)
+    R = sparse.csr_array((np.ones(900), (rng.integers(0, users, 900), rng.integers(0, MANY, 900))), shape=(users, MANY))
+    new = sparse.csr_array((np.ones(2), [3, 70], [0, 2]), shape=(1, MANY))
+    model.fit(R).fold_in_users(new)
+    assert peak(lambda: model.fold_in_users(new)) < MANY
+    model.update(5, 11)
+    assert peak(lambda: model.update(6, 12)) < MANY
+
+
+def peak(call):
+    """The most bytes that a call holds at once."""
+    tracemalloc.start()
+    try:
+        call()
+        return tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()

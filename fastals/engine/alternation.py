@@ -421,7 +421,7 @@ def fold_in(
     if fixed.shifts is not None:
         problem = problem._replace(shifts=fixed.shifts)
     plan = plan_for(solver, X.dtype, bool(fixed.g.any()), warm=False, last=True)
-    outcome = sweep.half_step(problem, fixed.panel, fixed.g, width, X, plan, n_threads, longest=fixed.longest)
+    outcome = sweep.half_step(problem, fixed.panel, fixed.g, width, X, plan, n_threads, extent=fixed.extent)
     if fixed.rotation is not None:
         basis.rotate(X, fixed.rotation.T, n_threads)
     return X, outcome.status

@@ -15,7 +15,7 @@ from .blas import eigh, one_blas_thread
 from .cholesky import gram_add, unfold_gram
 from .jit import inner, kernel, next_block
 from .panel import aligned_copy
-from .problem import Shifts
+from .problem import Extent, Shifts
 from .simd.kernels import multiply, scaled, strip_of
 from .simd.target import aligned_empty, in_strips, target
 from .threads import in_parts, spread
@@ -42,7 +42,7 @@ class Fixed(NamedTuple):
     panel: np.ndarray  # T (n, kp), in the eigenbasis of the background
     g: np.ndarray  # T (kp,), eigenvalues of the background, 0 in the padding
     rotation: np.ndarray | None  # float64 (width, width): panel = original @ rotation; None if not rotated
-    longest: np.floating | None = None  # T, as of `largest_square`, where it is kept for many half-steps
+    extent: Extent | None = None  # that of the columns, where it is kept for many half-steps
     shifts: Shifts | None = None  # those of the rows' targets, where there are some
 
 

@@ -102,6 +102,15 @@ class Shifts(NamedTuple):
     square: float  # sum_j background_j s_j^2
 
 
+class Extent(NamedTuple):
+    """What all columns of a half-step, and their fixed rows, have in common."""
+
+    longest: np.floating | None  # as of `panel.largest_square`; None where one background above 0 is that of all
+    least: float  # smallest background
+    most: float  # largest background
+    weight: float  # smallest weight
+
+
 def no_shifts(dtype: np.dtype) -> Shifts:
     """Return the shifts of a problem that has none."""
     return Shifts(np.zeros(0, dtype), np.zeros(0, dtype), 0.0)

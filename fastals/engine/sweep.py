@@ -12,7 +12,7 @@ from .basis import fix, rotate
 from .jit import kernel, next_block
 from .loss import of_rows
 from .mapped import in_turn, row_blocks
-from .panel import aligned_copy, as_panel, largest_square
+from .panel import aligned_copy, as_panel
 from .plan import Plan, plan_for, predicted_cost
 from .problem import (
     BACKGROUND,
@@ -24,6 +24,7 @@ from .problem import (
     PRIOR,
     UNSURE,
     Cells,
+    Extent,
     RowProblem,
     Unusual,
     drawn_to,
@@ -39,7 +40,7 @@ from .rows.blocked_rows import (
     solve_batches,
 )
 from .rows.long_rows import LONG, solve_long_row
-from .rows.precision import bounds_for, is_uniform
+from .rows.precision import bounds_for, extent_of
 from .rows.solve import solve_row
 from .rows.workspace import Workspace, workspace
 from .shifts import on_panel
@@ -114,7 +115,7 @@ def half_step(
     plan: Plan,
     n_threads: int,
     solve: Solve | None = None,
-    longest: np.floating | None = None,
+    extent: Extent | None = None,
     eps: float | None = None,
     mend: bool = True,
 ) -> Outcome:
@@ -138,8 +139,8 @@ def half_step(
     n_threads : int
     solve : callable, optional
         As `solver_here` returned it for an earlier half-step over the same rows, or one that solves them elsewhere.
-    longest : floating, optional
-        As of `panel.largest_square`, of `Y`, where it is known.
+    extent : Extent, optional
+        That of the columns and `Y`, where it is known.
     eps : float, optional
         Of the dtype in which problem and panel came, if that was another one.
     mend : bool
@@ -154,9 +155,8 @@ def half_step(
         solve = solver_here(problem.cells, Y, plan, n_threads)
     if plan.sketch:
         return solve(problem, Y, g, width, X, plan)
-    if longest is None and not is_uniform(problem):
-        longest = largest_square(Y, n_threads)
-    plan = plan._replace(bounds=bounds_for(problem, longest))
+    extent = extent_of(problem.columns, Y, n_threads) if extent is None else extent
+    plan, longest = plan._replace(bounds=bounds_for(problem, extent)), extent.longest
     if not mend:
         return solve(problem, Y, g, width, X, plan)
     directions, free = weak_directions(Y, g, width, eps), np.zeros(1, bool)

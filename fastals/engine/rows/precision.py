@@ -11,8 +11,9 @@ from __future__ import annotations
 import numpy as np
 
 from ..jit import inlined, inner
+from ..panel import largest_square
 from ..plan import Bounds
-from ..problem import BACKGROUND, RIDGE, WEIGHT, RowProblem
+from ..problem import BACKGROUND, RIDGE, WEIGHT, Extent, RowProblem
 from .cg import add_squares
 
 # Bounds of eps times a condition for an error of 1% of a row's length in the metric of D. Rows of real and of random
@@ -29,30 +30,25 @@ TAKEN_OFF = 2.0**-4
 LOSSES = {4: BOUND, 8: 2.0**-26}
 
 
-def is_uniform(problem: RowProblem) -> bool:
-    """Tell whether all columns have one background, so that the lengths of the fixed rows do not count."""
-    background = problem.columns[:, BACKGROUND]
-    return len(background) == 1 and bool(background[0] > 0)
+def extent_of(columns: np.ndarray, Y: np.ndarray, n_threads: int = 1) -> Extent:
+    """Return what `bounds_for` wants of the columns of a problem and of their fixed panel `Y`."""
+    background = columns[:, BACKGROUND]
+    uniform = len(background) == 1 and bool(background[0] > 0)  # then the lengths of the fixed rows do not count
+    longest = None if uniform else largest_square(Y, n_threads)
+    return Extent(longest, _least(background), -_least(-background), _least(columns[:, WEIGHT]))
 
 
-def bounds_for(problem: RowProblem, longest: np.floating | None) -> Bounds:
-    """Return what the rows of a half-step are compared with.
-
-    Parameters
-    ----------
-    problem : RowProblem
-    longest : floating or None
-        As of `panel.largest_square`, of the fixed panel. It counts unless `is_uniform`.
-    """
-    dtype = problem.rows.dtype
-    background, limit = problem.columns[:, BACKGROUND], BOUND / float(np.finfo(dtype).eps)
-    least, most, floor = _least(background), _least(-background), 0.0
-    far = np.inf if longest is None or is_uniform(problem) else float(longest)
-    if most < 0:
-        floor = float(problem.rule.constant) * _least(problem.columns[:, WEIGHT]) * _least(problem.cells.weights)
+def bounds_for(problem: RowProblem, extent: Extent) -> Bounds:
+    """Return what the rows of a half-step are compared with."""
+    longest, least, most, weight = extent
+    dtype, floor = problem.rows.dtype, 0.0
+    limit = BOUND / float(np.finfo(dtype).eps)
+    far = np.inf if longest is None else float(longest)
+    if most > 0:
+        floor = float(problem.rule.constant) * weight * _least(problem.cells.weights)
     # z'z <= 1 / (background q) and z'z <= y'y / the smallest number of D. Half of the limit, as these are rounded.
     per_ridge = limit / far / 2 if 0 < far < np.inf else 0.0
-    return Bounds(limit, limit * least / 2, per_ridge, -most, floor, LOSSES[dtype.itemsize] / BOUND)
+    return Bounds(limit, limit * least / 2, per_ridge, most, floor, LOSSES[dtype.itemsize] / BOUND)
 
 
 def _least(numbers: np.ndarray) -> float:
