@@ -151,7 +151,7 @@ def check_given(fitted: Fitted, name: SideName, given: Any, n_rows: int | None, 
     own, argument = fitted.side(name).features, f"{name}_features"
     if own is None:
         raise ValueError(f"{argument} are given, and the model was fitted without: fit it with {argument}= first")
-    if own.rows is None:
+    if own.implicit:
         raise ValueError(
             f"{argument} are given, and the model was fitted with implicit_features=True: they follow from the "
             f"interactions of each {name}, so leave them out"
@@ -177,7 +177,7 @@ def drawn(
     Implicit features follow from the interactions in the problem.
     """
     own = fitted.side(name).features
-    if own is not None and own.rows is None:
+    if own is not None and own.implicit:
         features = implicit_features(problem.cells, len(own.panel))
     if own is None or features is None:
         return problem

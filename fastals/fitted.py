@@ -213,6 +213,11 @@ class Features(Derived):
     encoder: FeatureEncoder | None = None
     _derived: dict[str, Any] = field(default_factory=dict, init=False, repr=False)
 
+    @property
+    def implicit(self) -> bool:
+        """Whether they follow from the interactions of each row."""
+        return self.rows is None
+
     def means(self, cells: Cells, plain: bool, n_threads: int) -> np.ndarray:
         """Return the prior means of rows with these features, shape (n_rows, kp)."""
         return means(cells, self.panel, plain, n_threads)

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from scipy import sparse
 
 import fastals
 from fastals import ExplicitALS, ImplicitALS, Interactions, WeightedALS
@@ -31,6 +32,14 @@ CASES = {
 }
 
 
+FEATURED = {
+    "implicit": (ImplicitALS, {"unobserved_weight": 0.1, "popularity_exponent": 0.5}),
+    "implicit, biases": (ImplicitALS, {"biases": True}),
+    "explicit, implicit features": (ExplicitALS, {"implicit_features": True}),
+    "weighted": (WeightedALS, {"item_weights": fastals.LinearWeights(), "unobserved_weight": 0.5}),
+}
+
+
 def events(dtype="float32", shape=(90, 50)):
     """Users of different numbers of entries, one of none."""
     R = example(1, shape)
@@ -38,10 +47,17 @@ def events(dtype="float32", shape=(90, 50)):
     return Interactions(stored(R, dtype), dtype)
 
 
+def features(R, params=()):
+    """Return what is known of users and items: dense of users, unless R itself says it, and sparse of items."""
+    rng = np.random.default_rng(0)
+    found = {"item_features": sparse.csr_array(rng.random((R.shape[1], 9)) < 0.15)}
+    return found if "implicit_features" in params else found | {"user_features": rng.random((R.shape[0], 4))}
+
+
 @pytest.fixture(scope="module")
 def client():
     with (
-        distributed.LocalCluster(n_workers=2, threads_per_worker=1, processes=True, dashboard_address=":0") as local,
+        distributed.LocalCluster(n_workers=3, threads_per_worker=1, processes=True, dashboard_address=":0") as local,
         distributed.Client(local, set_as_default=False) as made,
     ):
         yield made
@@ -70,6 +86,20 @@ def test_a_fit_has_the_bits_of_one_process(client, case):
     model = cls(**params)
     assert fastals.cluster.fit(model, R, client=client) is model
     assert same_model(model, alone)
+
+
+@pytest.mark.parametrize("threads", [(1,), (1, 3), (2, 1, 1)])
+@pytest.mark.parametrize("case", FEATURED)
+def test_a_fit_with_features_has_the_bits_of_one_process(client, seen, case, threads):
+    cls, params = FEATURED[case]
+    R, params = events(), PARAMS | params
+    given = features(R, params)
+    seen(*threads)
+    model = fastals.cluster.fit(cls(**params), R, client=client, **given)
+    alone = cls(**params).fit(R, **given)
+    assert same_model(model, alone)
+    assert same_bits(model.user_feature_factors_, alone.user_feature_factors_)
+    assert same_bits(model.item_feature_factors_, alone.item_feature_factors_)
 
 
 @pytest.mark.parametrize("threads", [(1,), (3,), (1, 3)])
@@ -145,32 +175,34 @@ def test_places_in_files_are_found(tmp_path):
 # As in `fit`: callback, checkpoint, start, tol.
 
 
-def test_callback_checkpoint_start_and_tol_are_those_of_fit(client, tmp_path):
+@pytest.mark.parametrize("featured", [False, True])
+def test_callback_checkpoint_start_and_tol_are_those_of_fit(client, tmp_path, featured):
     R, whole, calls = events(), PARAMS | {"iterations": 4}, []
-    wanted = []
-    alone = ImplicitALS(**whole).fit(R, callback=lambda iteration, model: wanted.append(model.user_factors_))
+    wanted, given = [], features(R) if featured else {}
+    alone = ImplicitALS(**whole).fit(R, callback=lambda _, model: wanted.append(model.user_factors_), **given)
     path = tmp_path / "fit.npz"
-    fastals.cluster.fit(ImplicitALS(**PARAMS), R, client=client, checkpoint=path)
+    fastals.cluster.fit(ImplicitALS(**PARAMS), R, client=client, checkpoint=path, **given)
     resumed = ImplicitALS(**whole)
     fastals.cluster.fit(
-        resumed, R, client=client, checkpoint=path, callback=lambda _, model: calls.append(model.user_factors_)
+        resumed, R, client=client, checkpoint=path, callback=lambda _, model: calls.append(model.user_factors_), **given
     )
     assert same_model(resumed, alone)
     assert all(same_bits(*both) for both in zip(calls, wanted[-len(calls) :], strict=True))
     params = whole | {"tol": 0.5}
-    warm = fastals.cluster.fit(ImplicitALS(**params), R, client=client, start=alone)
+    warm = fastals.cluster.fit(ImplicitALS(**params), R, client=client, start=alone, **given)
     assert warm.n_iter_ == 2
-    assert same_model(warm, ImplicitALS(**params).fit(R, start=alone))
+    assert same_model(warm, ImplicitALS(**params).fit(R, start=alone, **given))
 
 
 # Workers that are lost.
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="needs SIGKILL")
-@pytest.mark.parametrize("call", [2, 12])  # in the sketch; in a half-step
-def test_a_worker_that_is_killed_changes_no_bits(client, tmp_path, monkeypatch, call):
+@pytest.mark.parametrize(("call", "featured"), [(2, False), (12, False), (12, True)])  # in the sketch; in a half-step
+def test_a_worker_that_is_killed_changes_no_bits(client, tmp_path, monkeypatch, call, featured):
     R, solve = events(), tasks.solve
-    client.wait_for_workers(2, timeout=60)  # a test before may have killed one
+    given = features(R) if featured else {}
+    client.wait_for_workers(3, timeout=60)  # a test before may have killed one
 
     def dying(block, asked, n_threads):
         number = len(list(tmp_path.iterdir()))
@@ -181,9 +213,9 @@ def test_a_worker_that_is_killed_changes_no_bits(client, tmp_path, monkeypatch, 
         return solve(block, asked, n_threads)
 
     monkeypatch.setattr(rows.tasks, "solve", dying)
-    model = fastals.cluster.fit(ImplicitALS(**PARAMS), R, client=client)
+    model = fastals.cluster.fit(ImplicitALS(**PARAMS), R, client=client, **given)
     assert (tmp_path / "dead").exists()
-    assert same_model(model, ImplicitALS(**PARAMS).fit(R))
+    assert same_model(model, ImplicitALS(**PARAMS).fit(R, **given))
 
 
 def test_rows_that_no_worker_survives_are_given_up(client, monkeypatch):

@@ -26,6 +26,8 @@ def fit(
     *,
     client: Any = None,
     weights: MatrixLike | None = None,
+    user_features: Any = None,
+    item_features: Any = None,
     callback: Callback | None = None,
     progress: bool = False,
     start: Base | None = None,
@@ -47,7 +49,9 @@ def fit(
         it sees the folder under the same path; all else is sent from this process. A Dask frame is computed here first.
     client : distributed.Client, optional
         The cluster's. By default the one that was made last in this process.
-    weights, callback, progress, start, checkpoint, checkpoint_every, checkpoint_errors, **columns
+    weights, user_features, item_features
+        As in `model.fit`. Dask frames are computed here first.
+    callback, progress, start, checkpoint, checkpoint_every, checkpoint_errors, **columns
         As in `model.fit`.
 
     Returns
@@ -68,10 +72,11 @@ def fit(
 
     Notes
     -----
-    This process holds the factors of both sides, and computes Gram matrices and rotations. In each half-step every
-    worker is sent the factors of the other side for which its users or items have interactions, and those that its own
-    start from. It returns their new factors. If a worker is lost, the others do its part. Users and items are shared
-    out anew among the workers that are there when a half-step begins.
+    This process holds the factors of both sides, computes Gram matrices and rotations, and learns what features say. In
+    each half-step every worker is sent the factors of the other side for which its users or items have interactions,
+    those that its own start from, and those that their features say. It returns their new factors. If a worker is lost,
+    the others do its part. Users and items are shared out anew among the workers that are there when a half-step
+    begins.
 
     Examples
     --------
@@ -88,11 +93,8 @@ def fit(
         raise ValueError("nonnegative=True is solved in one process: use model.fit, or nonnegative=False")
     if model._plain:
         raise ValueError("the plain engine runs in one process: use model.fit, or another solver than 'plain'")
-    if not {"user_features", "item_features"}.isdisjoint(columns):
-        raise ValueError("fastals.cluster.fit takes no features yet: use model.fit, which takes user_features")
-    if getattr(model, "implicit_features", False):
-        raise ValueError("implicit_features=True is fitted in one process: use model.fit, or implicit_features=False")
     with Workers(client) as workers:
         data = workers.computed(open_store(R) if isinstance(R, (str, os.PathLike)) else R)
+        features = workers.computed(user_features), workers.computed(item_features)
         files = checkpoint, checkpoint_every, checkpoint_errors
-        return model._fit(data, weights, callback, progress, start, files, columns, partial(Rows, workers))
+        return model._fit(data, weights, callback, progress, start, files, columns, partial(Rows, workers), features)

@@ -11,7 +11,7 @@ import numpy as np
 from ..engine import sweep
 from ..engine.mapped import file_of
 from ..engine.plan import Plan, predicted_cost
-from ..engine.problem import Cells, RowProblem
+from ..engine.problem import PRIOR, Cells, RowProblem
 from . import tasks
 from .workers import ATTEMPTS, Place, Workers
 
@@ -52,7 +52,7 @@ class Rows:
         """Solve every row, as `sweep.solve_rows` does."""
         together = sweep.in_batches(problem, g[:width].min(), Y.shape[1], plan, self._sections)
         asked = tasks.Asked(
-            Y, None, len(Y), problem.columns, problem.shifts, g, width, None, plan, self._typical, together
+            Y, None, len(Y), problem.columns, problem.shifts, g, width, None, None, plan, self._typical, together
         )
         losses, status = np.zeros(len(X)), np.zeros(len(X), np.int8)
         missing = [(0, len(X))]
@@ -91,6 +91,8 @@ class Rows:
             asked = asked._replace(Y=asked.Y[touched], touched=touched)
         if asked.plan.reads_start and not asked.plan.sketch:
             asked = asked._replace(X=X[place.begin : place.end])
+        if problem.rows.shape[1] > PRIOR:
+            asked = asked._replace(means=problem.rows[place.begin : place.end, PRIOR:])
         sent = self._workers.send(place.worker, asked)
         return self._workers.answer(place.worker, tasks.solve, block, sent, place.threads)
 
@@ -99,7 +101,7 @@ class Rows:
         worker, _, begin, end = place
         found = self._blocks.get(place)
         if found is None or found[0].status not in ("pending", "finished"):
-            sent = tasks.Sent(self._arrays(place), problem.rule, problem.rows[begin:end])
+            sent = tasks.Sent(self._arrays(place), problem.rule, problem.rows[begin:end, :PRIOR])
             block = self._workers.ask(worker, tasks.Block, self._workers.send(worker, sent))
             bits = self._workers.answer(worker, tasks.touched, block, n_columns)
             touched = np.flatnonzero(np.unpackbits(bits, count=n_columns))

@@ -16,7 +16,7 @@ from ..data.matrix import unlocked
 from ..engine import sweep
 from ..engine.panel import aligned_copy, aligned_zeros
 from ..engine.plan import Plan
-from ..engine.problem import CellRule, Cells, RowProblem, Shifts
+from ..engine.problem import CellRule, Cells, RowProblem, Shifts, drawn_to
 from ..engine.simd.target import target
 
 
@@ -34,7 +34,7 @@ class Sent(NamedTuple):
 
     cells: Sequence[np.ndarray | File]
     rule: CellRule
-    rows: np.ndarray
+    rows: np.ndarray  # see `RowProblem`, without prior means
 
 
 class Asked(NamedTuple):
@@ -48,6 +48,7 @@ class Asked(NamedTuple):
     g: np.ndarray
     width: int
     X: np.ndarray | None  # T (n_rows, kp): where the plan starts; None if it does not read it
+    means: np.ndarray | None  # T (n_rows, kp): prior means, which features change in each half-step; None without
     plan: Plan
     typical: Plan  # for which the block is cut into sections
     together: bool  # see `sweep.in_batches`
@@ -93,6 +94,8 @@ def solve(block: Block, asked: Asked, n_threads: int) -> tuple[np.ndarray, np.nd
     X = aligned_zeros((block.cells.n_rows, Y.shape[1]), Y.dtype) if asked.X is None else aligned_copy(asked.X)
     shifts = Shifts(aligned_copy(asked.shifts.columns), aligned_copy(asked.shifts.linear), asked.shifts.square)
     problem = RowProblem(block.cells, block.rule, block.rows, aligned_copy(asked.columns), shifts)
+    if asked.means is not None:
+        problem = drawn_to(problem, asked.means)
     sections = block.sections(Y, asked.typical, n_threads)
     g = aligned_copy(asked.g)
     losses, status = sweep.solve_rows(
