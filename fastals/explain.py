@@ -77,7 +77,7 @@ class Explaining(FoldingIn):
             if user_features is not None:
                 raise ValueError("user_features are those of a new user: pass the user's interactions as R_new too")
             own = fitted.users.features
-            features = None if own is None or own.rows is None else own.rows[number].cells
+            features = None if own is None else own.of_rows(np.array([number]))
         else:
             cells = self._new_users(fitted, R_new)
             features = check_given(fitted, "user", user_features, cells.n_rows)

@@ -230,6 +230,15 @@ class Features(Derived):
         added = np.full(n_rows - cells.n_rows, cells.indptr[-1])
         return cells._replace(indptr=np.concatenate([cells.indptr, added]))
 
+    def of_rows(self, numbers: np.ndarray) -> Cells | None:
+        """Return the features of some rows; None for implicit ones."""
+        if self.rows is None:
+            return None
+        rows = [self.rows[int(number)] for number in numbers]
+        ends = np.cumsum([0, *(len(row.columns) for row in rows)], dtype=np.int64)
+        columns, values, _ = (np.concatenate(parts) for parts in zip(*rows, strict=True))
+        return Cells(ends, columns, values, np.ones(1, values.dtype))
+
     def with_rows(self, numbers: np.ndarray, cells: Cells) -> Features:
         """Return these features with those of some rows replaced, or added."""
         if self.rows is None:

@@ -67,7 +67,7 @@ class Updating(FoldingIn):
         """
         fitted = self._state
         for side, of in (("user", fitted.users), ("item", fitted.items)):
-            given = of.features is None or of.features.rows is None or options.get(f"{side}_features") is not None
+            given = of.features is None or of.features.implicit or options.get(f"{side}_features") is not None
             if not given:
                 raise ValueError(
                     f"the model was fitted with {side}_features: pass those of all {side}s of R to refit as well; "
@@ -454,12 +454,9 @@ def _drawn(problem: RowProblem, side: Side, number: int) -> RowProblem:
 def _features_of(fitted: Fitted, name: SideName, given: Any, numbers: np.ndarray, ids: Any) -> Cells | None:
     """Return the features of some rows: those that are given, else those that are known of them."""
     features = fitted.side(name).features
-    if given is not None or features is None or features.rows is None:
+    if given is not None or features is None:
         return check_given(fitted, name, given, len(numbers), np.atleast_1d(ids))
-    rows = [features.rows[int(number)] for number in numbers]
-    ends = np.cumsum([0, *(len(row.columns) for row in rows)], dtype=np.int64)
-    columns, values, _ = (np.concatenate(parts) for parts in zip(*rows, strict=True))
-    return Cells(ends, columns, values, np.ones(1, values.dtype))
+    return features.of_rows(numbers)
 
 
 def _with_features(side: Side, numbers: np.ndarray, cells: Cells | None) -> Side:
