@@ -288,7 +288,7 @@ class Updating(FoldingIn):
             for row, other in ((by_user[user], item), (by_item[item], user))
         )
         # With features, rows that have got their first interaction, or have lost their last one, change their weight.
-        old_weights = _weight(statistics.user_background, user), _weight(statistics.background, item)
+        old_x, old_y = _weight(statistics.user_background, user), _weight(statistics.background, item)
         statistics = objective.with_users(statistics, np.array([user]), np.array([len(of_user.columns)]), len(users))
         statistics = objective.with_exposed(statistics, item, len(of_item.columns))
         weight, background = statistics.weight[[item]], statistics.background[[item]]
@@ -298,14 +298,16 @@ class Updating(FoldingIn):
         weight_x, weight_y = _weight(statistics.user_background, user), float(background[0])
         if user == len(users):
             users, gram_x = _with_new(users, user, gram_x, weight_x, user_ids)
-            old_weights = weight_x, old_weights[1]
+        else:
+            gram_x = _weighed_anew(users, gram_x, users.row(user), old_x, weight_x)
         problem = _drawn(objective.item_problem(of_item.cells, own, len(users), room=False), items, item)
         if item == len(items):
             items, gram_y = _with_new(items, item, gram_y, weight_y, item_ids)
-            old_weights = old_weights[0], weight_y
-        items = _solved("item", item, items, problem, users, gram_x, gram_y, (old_weights[1], weight_y), *how)
+        else:
+            gram_y = _weighed_anew(items, gram_y, items.row(item), old_y, weight_y)
+        items = _solved("item", item, items, problem, users, gram_x, gram_y, weight_y, *how)
         problem = _drawn(objective.user_problem(of_user.cells, statistics, room=False), users, user)
-        users = _solved("user", user, users, problem, items, items.gram, gram_x, (old_weights[0], weight_x), *how)
+        users = _solved("user", user, users, problem, items, items.gram, gram_x, weight_x, *how)
         return replace(
             fitted,
             users=users,
@@ -389,11 +391,11 @@ def _solved(
     fixed: Side,
     gram: np.ndarray | None,
     own_gram: np.ndarray | None,
-    weights: tuple[float, float],
+    weight: float,
     plain: bool,
     nonnegative: bool,
 ) -> Side:
-    """Return a side with one row solved for the other side; `weights` are its own in its Gram matrix, old and new."""
+    """Return a side with one row solved for the other side; `weight` is its own in its Gram matrix."""
     rows, bias = fixed.rows(problem.cells.indices), fixed.k if fixed.biased else -1
     solution = None
     problem, gram = fixed.shifted(problem, gram)
@@ -412,29 +414,37 @@ def _solved(
             f"{name} {number} with {len(problem.cells.indices)} interactions cannot be solved in {new.dtype}: its "
             "solution is not finite; raise regularization, or rescale the values"
         )
-    return side.with_rows(np.array([number]), new[None], _exchange(side, own_gram, weights, old, new), side.ids)
+    return side.with_rows(np.array([number]), new[None], _exchange(side, own_gram, weight, old, new), side.ids)
 
 
 def _with_new(side: Side, number: int, gram: np.ndarray | None, weight: float, ids: Ids | None) -> Any:
     """Return a side with a row of zeros behind the last one, and the Gram matrix of its background."""
     row = np.zeros((1, side.width), side.base.dtype)
     if gram is not None and side.biased:  # the row counts, though it is 0: its column for biases is 1
-        gram = _exchange(side, gram, (0.0, weight), row[0], row[0])
+        gram = _weighed_anew(side, gram, row[0], 0.0, weight)
     return side.with_rows(np.array([number]), row, gram, ids), gram
 
 
 def _exchange(
-    side: Side, gram: np.ndarray | None, weights: tuple[float, float], old: np.ndarray, new: np.ndarray
+    side: Side, gram: np.ndarray | None, weight: float, old: np.ndarray, new: np.ndarray
 ) -> np.ndarray | None:
-    """Return the Gram matrix after one row of a side has changed."""
+    """Return the Gram matrix after one row of a side, of this weight, has changed."""
     if gram is None:
         return None
     old, new = old.astype(np.float64), new.astype(np.float64)
     if side.biased:
         old, new = side.background_rows(np.stack([old, new]))
-    if weights[0] == weights[1]:
-        return gram + weights[1] * (new[:, None] * new - old[:, None] * old)
-    return gram + weights[1] * (new[:, None] * new) - weights[0] * (old[:, None] * old)
+    return gram + weight * (new[:, None] * new - old[:, None] * old)
+
+
+def _weighed_anew(side: Side, gram: np.ndarray | None, row: np.ndarray, old: float, new: float) -> np.ndarray | None:
+    """Return the Gram matrix after the weight of one row of a side has changed."""
+    if gram is None or old == new:
+        return gram
+    row = row.astype(np.float64)
+    if side.biased:
+        [row] = side.background_rows(row[None])
+    return gram + (new - old) * (row[:, None] * row)
 
 
 def _weight(weights: np.ndarray, number: int) -> float:

@@ -374,6 +374,26 @@ def test_an_event_keeps_what_the_features_say(cls):
     np.testing.assert_allclose(learned(model)[0][[3]], wanted, atol=1e-9 * np.abs(wanted).max())
 
 
+@pytest.mark.parametrize("solver", ["auto", "plain"])
+@pytest.mark.parametrize("name", ["implicit", "implicit, biases"])
+@pytest.mark.parametrize(("user", "item", "value"), [(3, 2, 1.0), (3, 5, 1.0), (4, 1, 0.0)])
+def test_an_event_that_is_the_first_or_takes_the_last_interaction(name, user, item, value, solver):
+    R = with_cold_rows(example())
+    R[4] = np.nan
+    R[4, 1] = 1
+    F, H = features_of(R)
+    model, reference, _ = fitted(CASES[name], R, F, H, solver=solver, iterations=2)
+    X, _, A, B = learned(model)
+    model.update(user, item, value)
+    R[user, item] = value or np.nan
+    users, Y, *_ = learned(model)
+    for found, wanted in (
+        (Y[item], reference.solve_items(R, X, B)[item]),
+        (users[user], reference.solve_users(R, Y, A)[user]),
+    ):
+        np.testing.assert_allclose(found, wanted, atol=1e-9 * np.abs(wanted).max())
+
+
 @every_model
 def test_items_are_added_by_their_features(cls):
     model, R, _, H = small(cls)
