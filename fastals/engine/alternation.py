@@ -315,19 +315,14 @@ class Alternation:
 
     def _balance_factors(self, side: str, needed: bool) -> None:
         """Balance the factors of both panels, and leave the biases as they are. X is rotated only if it is `needed`."""
-        problem, other, X, Y = self.sides(side)
+        _, _, X, Y = self.sides(side)
         width, n_threads = self.model.width, self.n_threads
         k = width - 1
-        ridge_x, ridge_y = (
-            basis.gram(panel, of.rows[:, RIDGE], k, n_threads)
-            if name not in self._ridges
-            else self._ridges[name][:k, :k]
-            for name, of, panel in ((side, problem, X), (OTHER[side], other, Y))
-        )
-        if not (0 < ridge_x.trace() < np.inf and 0 < ridge_y.trace() < np.inf):
+        grams = self._ridge_grams(side, k)
+        if grams is None:
             return
         ours, theirs = np.eye(width), np.eye(width)
-        ours[:k, :k], theirs[:k, :k], _ = basis.balance(ridge_x, ridge_y)
+        ours[:k, :k], theirs[:k, :k], _ = basis.balance(*grams)
         basis.rotate(Y, theirs, n_threads)
         self._turn(OTHER[side], theirs)
         self._turn(side, ours)
@@ -345,20 +340,16 @@ class Alternation:
         problem, other, X, Y = self.sides(side)
         width, n_threads = self.model.width, self.n_threads
         background = basis.gram(Y, problem.columns[:, BACKGROUND], width, n_threads)
-        ridge_x, ridge_y = self._ridges.pop(side, None), self._ridges.get(OTHER[side])
         # With features the ridge lies on less than the panel.
-        alike = _ratio(other.rows[:, RIDGE], problem.columns[:, BACKGROUND]) if ridge_y is None else None
-        ours = theirs = None
+        known = OTHER[side] in self._ridges
+        alike = None if known else _ratio(other.rows[:, RIDGE], problem.columns[:, BACKGROUND])
+        ours = theirs = grams = None
         if balance:
-            if ridge_x is None:
-                ridge_x = basis.gram(X, problem.rows[:, RIDGE], width, n_threads)
-            if alike is not None:
-                ridge_y = alike * background
-            elif ridge_y is None:
-                ridge_y = basis.gram(Y, other.rows[:, RIDGE], width, n_threads)
-            if 0 < ridge_x.trace() < np.inf and 0 < ridge_y.trace() < np.inf:
-                ours, theirs, balanced = basis.balance(ridge_x, ridge_y)
-                background = basis.turned(background, theirs) if alike is None else balanced / alike
+            grams = self._ridge_grams(side, width, None if alike is None else alike * background)
+        self._ridges.pop(side, None)
+        if grams is not None:
+            ours, theirs, balanced = basis.balance(*grams)
+            background = basis.turned(background, theirs) if alike is None else balanced / alike
         g, rotation = basis.diagonalise(background, Y.dtype)
         theirs = basis.composed(theirs, rotation)
         basis.rotate(Y, theirs, n_threads)
@@ -371,6 +362,23 @@ class Alternation:
         if alike is not None:
             self._ridges[OTHER[side]] = np.diag(alike * g)
         return basis.pad(g, Y)
+
+    def _ridge_grams(
+        self, side: str, width: int, of_columns: np.ndarray | None = None
+    ) -> tuple[np.ndarray, np.ndarray] | None:
+        """Return the Gram matrices, weighted by the ridge, of a side's rows and of its columns: `of_columns` if given.
+
+        None if one of them is 0 or not finite, as there is nothing to balance then.
+        """
+
+        def found(name: str) -> np.ndarray:
+            problem, _, X, _ = self.sides(name)
+            if name in self._ridges:
+                return self._ridges[name][:width, :width]
+            return basis.gram(X, problem.rows[:, RIDGE], width, self.n_threads)
+
+        grams = found(side), found(OTHER[side]) if of_columns is None else of_columns
+        return grams if all(0 < gram.trace() < np.inf for gram in grams) else None
 
     def _turn(self, side: str, rotation: np.ndarray | None) -> None:
         """Let what the features of a side say follow its panel into another basis."""
