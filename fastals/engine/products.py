@@ -70,11 +70,11 @@ def best_products(
         _plain(left, right, skipped, rows, ids, scores, n_columns)
         return ids, scores
     wanted = np.ascontiguousarray(rows, np.int64)
-    run, factor = (_dense_products, (right,)) if isinstance(right, np.ndarray) else (_sparse_products, right)
+    run = _dense_products if isinstance(right, np.ndarray) else _sparse_products
 
     def work(counter: np.ndarray) -> None:
         sums = np.zeros(n_columns, left.data.dtype)
-        run(*left, *factor, *skipped, wanted, counter, sums, ids, scores)
+        run(left, right, skipped, wanted, counter, sums, ids, scores)
 
     spread(work, min(available(), max(1, len(rows) // BLOCK)))
     return ids, scores
@@ -125,14 +125,9 @@ def _plain(
 
 @kernel
 def _sparse_products(
-    indptr,  # in    int64 (n_rows + 1,)    of the left matrix
-    indices,  # in    int32 (nnz,)
-    data,  # in    T (nnz,)
-    right_indptr,  # in    int64            of the right matrix
-    right_indices,  # in    int32
-    right_data,  # in    T
-    skipped_indptr,  # in    int64          of the columns to leave out
-    skipped_indices,  # in    int32
+    left,  # in    Sparse
+    right,  # in    Sparse
+    skipped,  # in    Lists                of the columns to leave out
     rows,  # in    int64 (m,)
     counter,  # inout int64 (1,)
     sums,  # inout T (n_columns,)           0 before and after
@@ -140,44 +135,36 @@ def _sparse_products(
     scores,  # out   float64 (m, n)
 ):
     """Sum the rows of the right matrix that each row of the left one lists, and keep the best sums."""
-    n = ids.shape[1]
     while True:
         first = next_block(counter) * BLOCK
         if first >= len(rows):
             return
         for place in range(first, min(first + BLOCK, len(rows))):
             row, reached = rows[place], 0
-            for e in range(indptr[row], indptr[row + 1]):
-                i, weight = indices[e], data[e]
-                reached += right_indptr[i + 1] - right_indptr[i]
-                for f in range(right_indptr[i], right_indptr[i + 1]):
-                    sums[right_indices[f]] += weight * right_data[f]
-            for e in range(skipped_indptr[row], skipped_indptr[row + 1]):
-                sums[skipped_indices[e]] = 0
-            kept = 0
+            for e in range(left.indptr[row], left.indptr[row + 1]):
+                i, weight = left.indices[e], left.data[e]
+                reached += right.indptr[i + 1] - right.indptr[i]
+                for f in range(right.indptr[i], right.indptr[i + 1]):
+                    sums[right.indices[f]] += weight * right.data[f]
+            _leave_out(skipped, row, sums)
             if reached > len(sums):
-                for j in range(len(sums)):
+                _keep_best(sums, ids[place], scores[place])
+                continue
+            kept = 0
+            for e in range(left.indptr[row], left.indptr[row + 1]):
+                i = left.indices[e]
+                for f in range(right.indptr[i], right.indptr[i + 1]):
+                    j = right.indices[f]
                     if sums[j] != 0:
-                        kept = _keep(sums[j], j, ids[place], scores[place], kept, n)
+                        kept = _keep(sums[j], j, ids[place], scores[place], kept)
                         sums[j] = 0
-            else:
-                for e in range(indptr[row], indptr[row + 1]):
-                    i = indices[e]
-                    for f in range(right_indptr[i], right_indptr[i + 1]):
-                        j = right_indices[f]
-                        if sums[j] != 0:
-                            kept = _keep(sums[j], j, ids[place], scores[place], kept, n)
-                            sums[j] = 0
 
 
 @kernel
 def _dense_products(
-    indptr,  # in    int64 (n_rows + 1,)    of the left matrix
-    indices,  # in    int32 (nnz,)
-    data,  # in    T (nnz,)
+    left,  # in    Sparse
     right,  # in    T (n, n_columns)
-    skipped_indptr,  # in    int64          of the columns to leave out
-    skipped_indices,  # in    int32
+    skipped,  # in    Lists                of the columns to leave out
     rows,  # in    int64 (m,)
     counter,  # inout int64 (1,)
     sums,  # inout T (n_columns,)           0 before and after
@@ -185,24 +172,43 @@ def _dense_products(
     scores,  # out   float64 (m, n)
 ):
     """Do as `_sparse_products`, with a dense right matrix."""
-    n = ids.shape[1]
     while True:
         first = next_block(counter) * BLOCK
         if first >= len(rows):
             return
         for place in range(first, min(first + BLOCK, len(rows))):
             row = rows[place]
-            for e in range(indptr[row], indptr[row + 1]):
-                i, weight = indices[e], data[e]
+            for e in range(left.indptr[row], left.indptr[row + 1]):
+                i, weight = left.indices[e], left.data[e]
                 for j in range(len(sums)):
                     sums[j] += weight * right[i, j]
-            for e in range(skipped_indptr[row], skipped_indptr[row + 1]):
-                sums[skipped_indices[e]] = 0
-            kept = 0
-            for j in range(len(sums)):
-                if sums[j] != 0:
-                    kept = _keep(sums[j], j, ids[place], scores[place], kept, n)
-                    sums[j] = 0
+            _leave_out(skipped, row, sums)
+            _keep_best(sums, ids[place], scores[place])
+
+
+@inner
+def _leave_out(
+    skipped,  # in    Lists
+    row,  # in    intp
+    sums,  # inout T (n_columns,)
+):
+    """Set the sums of the columns that a row leaves out to 0."""
+    for e in range(skipped.indptr[row], skipped.indptr[row + 1]):
+        sums[skipped.indices[e]] = 0
+
+
+@inner
+def _keep_best(
+    sums,  # inout T (n_columns,)           out: zeros
+    ids,  # out   int32 (n,)
+    scores,  # out   float64 (n,)
+):
+    """Keep the best of all sums."""
+    kept = 0
+    for j in range(len(sums)):
+        if sums[j] != 0:
+            kept = _keep(sums[j], j, ids, scores, kept)
+            sums[j] = 0
 
 
 @inner
@@ -212,9 +218,9 @@ def _keep(
     ids,  # inout int32 (n,)
     scores,  # inout float64 (n,)
     kept,  # in    intp                     places that are taken
-    n,  # in    intp
 ):  # -> places that are taken then
     """Put a score where it belongs in a list by falling score, ties by lower number."""
+    n = len(ids)
     if kept == n:
         if score < scores[n - 1] or (score == scores[n - 1] and j > ids[n - 1]):
             return kept
