@@ -28,7 +28,8 @@ from ..engine.forks import OwnLock
 from ..engine.threads import available
 from ..evaluation.held_out import LOWER_IS_BETTER, Metric, check_metric, scorer
 from ..evaluation.lists import in_order
-from ..features import SIDES, encoded, given_to_fit
+from ..features import SIDES, Given, encoded, given_to_fit
+from ..fitted import SideName
 from ..html import table
 from ..models import ExplicitALS, ImplicitALS, WeightedALS
 from ..progress import Progress
@@ -137,6 +138,7 @@ class Split(NamedTuple):
     score: Callable[[Any], float]
     validation: Interactions
     features: dict[str, Any]  # what `fit` takes beside the interactions
+    given: dict[SideName, Given]  # the same as it reads them
 
 
 def check_model(model: Any) -> None:
@@ -370,17 +372,16 @@ def _prepare(model: Model, pair: Pair, metric: Metric, columns: Columns, feature
     known = train(check_dtype("dtype", model.dtype))
     validation = _taken("validation", pair[1], model, np.dtype(np.float64))
     validation, score = scorer(metric, validation, known)
-    return Split(train, score, validation, _encoded(features, known, columns))
+    return Split(train, score, validation, *_encoded(features, known, columns))
 
 
-def _encoded(features: Parameters, train: Interactions, columns: Columns) -> Parameters:
-    """Return features as `fit` takes them, checked; tables are encoded once for all candidates."""
+def _encoded(features: Parameters, train: Interactions, columns: Columns) -> tuple[Parameters, dict[SideName, Given]]:
+    """Return features as `fit` takes them, and as it reads them; tables are encoded once for all candidates."""
     found: Parameters = {}
     for side, n_rows, ids in zip(SIDES, train.shape, (train.user_ids, train.item_ids), strict=True):
         given = features.get(f"{side}_features")
         found[f"{side}_features"] = encoded(side, given, n_rows, ids, columns) if is_frame(given) else given
-    given_to_fit(tuple(found.values()), train, train.dtype, columns, implicit=False)
-    return found
+    return found, given_to_fit(tuple(found.values()), train, train.dtype, columns, implicit=False)
 
 
 def _taken(name: str, R: MatrixLike, model: Model, dtype: np.dtype) -> Interactions:
@@ -418,8 +419,7 @@ def _digest(splits: list[Split], dtype: np.dtype) -> str:
             digest.update(repr(interactions.shape).encode())
             for array in interactions.by_user:
                 digest.update(np.ascontiguousarray(array).data)
-        known = split.train(dtype)
-        for side, of in given_to_fit(tuple(split.features.values()), known, dtype, {}, implicit=False).items():
+        for side, of in split.given.items():
             digest.update(side.encode())
             for array in of.cells:
                 digest.update(np.ascontiguousarray(array).data)
