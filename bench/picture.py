@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from bench.report import README, ROOT
 
 PICTURE = ROOT / "docs" / "_static" / "speed.svg"
-COLOURS = {"fastals": "#c1121f", "implicit": "#1d6fa3", "irspack": "#4f8a3c", "cmfrec": "#b07d12"}
+COLOURS = {"fastals": "#c1121f", "implicit": "#1d6fa3", "irspack": "#4f8a3c", "cmfrec": "#b07d12", "rusket": "#6b4c9a"}
 
 
 def seconds():
