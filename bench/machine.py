@@ -11,7 +11,7 @@ from pathlib import Path
 
 # Every contender runs this many threads of its own.
 THREADS = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-PACKAGES = ("fastals", "implicit", "irspack", "cmfrec", "faiss-cpu", "hnswlib", "numba", "numpy", "scipy")
+PACKAGES = ("fastals", "implicit", "irspack", "cmfrec", "rusket", "faiss-cpu", "hnswlib", "numba", "numpy", "scipy")
 
 
 def limit_blas() -> None:
