@@ -94,9 +94,9 @@ def test_a_fit_with_features_has_the_bits_of_one_process(client, seen, case, thr
     cls, params = FEATURED[case]
     R, params = events(), PARAMS | params
     given = features(R, params)
+    alone = cls(**params).fit(R, **given)
     seen(*threads)
     model = fastals.cluster.fit(cls(**params), R, client=client, **given)
-    alone = cls(**params).fit(R, **given)
     assert same_model(model, alone)
     assert same_bits(model.user_feature_factors_, alone.user_feature_factors_)
     assert same_bits(model.item_feature_factors_, alone.item_feature_factors_)

@@ -595,9 +595,3 @@ def test_a_table_at_fold_in_is_for_models_that_were_fitted_with_one():
     match = r"column 'age' holds text, and at the fit numbers"
     frame = PEOPLE | {"age": ["a", "b", "c"]}
     refused(match, TypeError, model, method="fold_in_users", user_features=frame)
-
-
-def test_a_cluster_takes_no_features_yet():
-    pytest.importorskip("distributed")
-    with pytest.raises(ValueError, match=r"takes no features yet: use model\.fit"):
-        fastals.cluster.fit(fastals.ImplicitALS(2), stored(example()), user_features=np.ones((30, 1)))

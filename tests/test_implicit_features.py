@@ -242,10 +242,3 @@ def test_interactions_in_mapped_files_are_refused(tmp_path):
     match = r"implicit_features=True holds all interactions in memory, and these are mapped.*"
     model = fastals.ExplicitALS(**PARAMS, implicit_features=True)
     refused(match, ValueError, model, store)
-
-
-def test_a_cluster_does_not_take_them():
-    pytest.importorskip("distributed")
-    model = fastals.ExplicitALS(2, implicit_features=True)
-    with pytest.raises(ValueError, match=r"implicit_features=True is fitted in one process"):
-        fastals.cluster.fit(model, stored(example()))
