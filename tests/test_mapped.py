@@ -237,14 +237,12 @@ def test_numbers_beyond_32_bits_find_their_rows_and_columns(tmp_path, panels):
     assert same_bits(np.array(x[-kp:]), wanted[0])
     assert losses[u] == outcome.losses[0]
 
-    block, X = u // loss.BLOCK, x.reshape(-1, kp)
-    indptr[block * loss.BLOCK : u] = first  # the other rows of the block have no entries
-    per_row = np.asarray(in_file(tmp_path / "per_row", n, np.float64))
-    loss._observed(np.array([block]), problem, X, Y, per_row, workspace(kp, m, FLOAT32))
-    alone = np.zeros(1)
+    X, found, alone = x.reshape(-1, kp), np.zeros(1), np.zeros(1)
+    loss._observed(np.zeros(1, np.int64), np.array([u]), 1, problem, X, Y, found, workspace(kp, m, FLOAT32))
     small_problem = RowProblem(own, rule, rows[:1], columns, NO_SHIFTS)
-    loss._observed(np.zeros(1, np.int64), small_problem, wanted, small, alone, workspace(kp, m, FLOAT32))
-    assert per_row[u] == alone[0] != 0
+    first_row = np.zeros(1, np.int64)
+    loss._observed(first_row.copy(), first_row, 1, small_problem, wanted, small, alone, workspace(kp, m, FLOAT32))
+    assert found[0] == alone[0] != 0
 
 
 def test_more_than_2_to_31_entries_are_cut_into_blocks(tmp_path):

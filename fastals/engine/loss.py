@@ -12,7 +12,9 @@ from .rows.workspace import workspace
 from .shifts import on_panel
 from .threads import in_parts, spread
 
-BLOCK = 256  # rows that a thread takes at a time
+# Rows that a thread takes at a time at most, and parts in which the threads share the rows if there are fewer.
+BLOCK, PARTS = 256, 64
+ROWS = 2**14  # rows whose own terms are computed at once
 
 
 def cells_and_background(problem: RowProblem, X: np.ndarray, Y: np.ndarray, width: int, n_threads: int) -> float:
@@ -32,7 +34,7 @@ def cells_and_background(problem: RowProblem, X: np.ndarray, Y: np.ndarray, widt
     The background sums over all entries: sum_ij c_i q_j (x_i.y_j)^2 = <sum_i c_i x_i x_i', sum_j q_j y_j y_j'>. Shifted
     by s_j, it has the linear term of `problem.Shifts` as well.
     """
-    total = _of_entries(widened(problem), X, Y, n_threads).sum()
+    total = _of_entries(widened(problem), X, Y, np.arange(len(X)), n_threads).sum()
     background = problem.columns[:, BACKGROUND]
     if background.any():
         total += (gram(Y[:, :width], background) * gram(X[:, :width], problem.rows[:, BACKGROUND])).sum()
@@ -53,8 +55,10 @@ def _shifts_of_rows(problem: RowProblem, X: np.ndarray) -> np.ndarray:
     return background * (shifts.square - 2 * products)
 
 
-def of_rows(problem: RowProblem, X: np.ndarray, Y: np.ndarray, g: np.ndarray, n_threads: int) -> np.ndarray:
-    """Return each row's objective: entries, background, its own ridge; float64 (n_rows,), never below 0.
+def of_rows(
+    problem: RowProblem, X: np.ndarray, Y: np.ndarray, g: np.ndarray, rows: np.ndarray, n_threads: int
+) -> np.ndarray:
+    """Return the objectives of some rows: entries, background, own ridge; float64 (len(rows),), never below 0.
 
     Parameters
     ----------
@@ -63,28 +67,31 @@ def of_rows(problem: RowProblem, X: np.ndarray, Y: np.ndarray, g: np.ndarray, n_
         In the eigenbasis of the background.
     g : ndarray, shape (kp,)
         Its eigenvalues.
+    rows : ndarray of int64
+        Their numbers.
     n_threads : int
     """
-    total = _of_entries(problem, X, Y, n_threads)
-    background, ridge, mean = (
-        problem.rows[:, BACKGROUND, None] * g,
-        problem.rows[:, RIDGE, None],
-        problem.rows[:, PRIOR:],
-    )
-    if mean.shape[1]:
-        own = background * X**2 + ridge * (X - mean) ** 2
-    else:
-        own = (background + ridge) * X**2
-    return np.asarray(np.maximum(total + own.sum(axis=1) + _shifts_of_rows(problem, X), 0))
+    given, problem = problem.rows, widened(problem._replace(rows=problem.rows[:, :PRIOR]))
+    total = _of_entries(problem, X, Y, rows, n_threads)
+    for begin in range(0, len(rows), ROWS):
+        part = slice(begin, begin + ROWS)
+        some, x = problem._replace(rows=problem.rows[rows[part]]), X[rows[part]].astype(np.float64)
+        background, ridge = some.rows[:, BACKGROUND, None] * g, some.rows[:, RIDGE, None]
+        mean = given[rows[part], PRIOR:].astype(np.float64)
+        own = background * x**2 + ridge * (x - mean) ** 2 if mean.shape[1] else (background + ridge) * x**2
+        total[part] += own.sum(axis=1) + _shifts_of_rows(some, x)
+    return np.asarray(np.maximum(total, 0))
 
 
-def _of_entries(problem: RowProblem, X: np.ndarray, Y: np.ndarray, n_threads: int) -> np.ndarray:
-    """Return each row's sum over its entries, float64 (n_rows,)."""
-    per_row = np.zeros(problem.cells.n_rows)
-    longest = int(problem.cells.counts.max())
+def _of_entries(problem: RowProblem, X: np.ndarray, Y: np.ndarray, rows: np.ndarray, n_threads: int) -> np.ndarray:
+    """Return the sums of some rows over their entries, float64 (len(rows),)."""
+    per_row = np.zeros(len(rows))
+    longest = int(problem.cells.counts[rows].max(initial=0))
+    size = max(1, min(BLOCK, len(rows) // PARTS))
 
     def work(counter: np.ndarray) -> None:
-        _observed(counter, problem, X, Y, per_row, workspace(Y.shape[1], longest, problem.rows.dtype))
+        ws = workspace(Y.shape[1], longest, problem.rows.dtype)
+        _observed(counter, rows, size, problem, X, Y, per_row, ws)
 
     spread(work, n_threads)
     return per_row
@@ -104,29 +111,32 @@ def ridge(problem: RowProblem, X: np.ndarray, n_threads: int = 1) -> float:
 @kernel
 def _observed(
     counter,  # inout int64 (1,)
+    rows,  # in    int64 (m,)
+    size,  # in    intp               rows that are taken at a time
     problem,  # in    RowProblem            float64 but for the cells
     X,  # in    T (n_rows, kp)
     Y,  # in    T (n_columns, kp)
-    per_row,  # inout float64 (n_rows,)    in: zeros; out: the sums, 0 for rows without entries
+    per_row,  # inout float64 (m,)         in: zeros; out: the sums, 0 for rows without entries
     ws,  # work  Workspace             float64
 ):
     """Sum w (x.y)^2 - 2 b (x.y) over the entries of each row, and add the constant of its objective."""
     indptr, indices = problem.cells.indptr, problem.cells.indices
     while True:
-        start = next_block(counter) * BLOCK
-        if start >= len(X):
+        start = next_block(counter) * size
+        if start >= len(rows):
             return
-        for u in range(start, min(start + BLOCK, len(X))):
+        for place in range(start, min(start + size, len(rows))):
+            u = rows[place]
             begin, m = indptr[u], indptr[u + 1] - indptr[u]
             if m == 0:
                 continue
-            per_row[u], _, _, _ = gather_cells(problem, u, begin, m, ws.w, ws.b, ws.s)
+            per_row[place], _, _, _ = gather_cells(problem, u, begin, m, ws.w, ws.b, ws.s)
             for i in range(m):
                 y = Y[indices[begin + i]]
                 prediction = 0.0
                 for c in range(X.shape[1]):
                     prediction += np.float64(X[u, c]) * np.float64(y[c])
-                per_row[u] += (ws.w[i] * prediction - 2 * ws.b[i]) * prediction
+                per_row[place] += (ws.w[i] * prediction - 2 * ws.b[i]) * prediction
 
 
 @kernel

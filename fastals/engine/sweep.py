@@ -263,7 +263,7 @@ def _solve_in_float64(
         X[rows[:, None], used] = x[:, : len(used)]
         x[:, : len(used)] = X[rows[:, None], used]
         rotate(x, fixed.rotation, n_threads)
-        losses = of_rows(wide, x, fixed.panel, fixed.g, n_threads)
+        losses = of_rows(wide, x, fixed.panel, fixed.g, np.arange(len(x)), n_threads)
     failed = (found.status <= OK) & ~np.isfinite(losses)
     outcome.losses[rows] = np.where(failed | (found.status > OK), 0, losses)
     outcome.status[rows] = np.where(failed, NOT_FINITE, found.status)
@@ -311,8 +311,7 @@ def solve_rows(
         _solve_section(part, Y, g, lowest, width, *results, plan, n_threads, schedule, memory)
     unsure = np.flatnonzero(status < MINIMUM_NORM)
     if len(unsure):
-        wide = in_float64(problem, unsure)
-        losses[unsure] = of_rows(wide, X[unsure].astype(np.float64), Y.astype(np.float64), g, n_threads)
+        losses[unsure] = of_rows(problem, X, Y, g, unsure, n_threads)
         status[status == UNSURE] = OK
     return Outcome(losses, status)
 
