@@ -98,10 +98,14 @@ class Choice(NamedTuple):
 
 
 EVERYTHING = Choice()
+IGNORE = "; unknown='ignore' leaves such ids out"  # of a message about an id that the model does not have
 
 
-def choice_of(n_rows: int, side: Side, exclude: Any, allow: Any, unknown: str = "raise") -> Choice:
-    """Return what `exclude` and `allow` leave of a side to choose from, for a request for `n_rows` rows."""
+def choice_of(n_rows: int, side: Side, exclude: Any, allow: Any, unknown: str | None = None) -> Choice:
+    """Return what `exclude` and `allow` leave of a side to choose from, for a request for `n_rows` rows.
+
+    `unknown` is None where the caller has no such option; then unknown ids raise.
+    """
     if exclude is None and allow is None:
         return EVERYTHING
     barred, n_columns = None, len(side)
@@ -130,7 +134,7 @@ def choice_of(n_rows: int, side: Side, exclude: Any, allow: Any, unknown: str = 
     return Choice(barred, lists["exclude"], lists["allow"], filters)
 
 
-def _numbers(name: str, given: Any, n_rows: int, side: Side, unknown: str) -> np.ndarray | Lists:
+def _numbers(name: str, given: Any, n_rows: int, side: Side, unknown: str | None) -> np.ndarray | Lists:
     """Return one array of column numbers for all rows, or lists, one for each row."""
     if isinstance(given, Interactions) or sparse.issparse(given):
         entries = as_interactions(given, name=name)
@@ -157,10 +161,10 @@ def _numbers(name: str, given: Any, n_rows: int, side: Side, unknown: str) -> np
     return _known(name, given, side, unknown)
 
 
-def _known(name: str, given: Any, side: Side, unknown: str) -> np.ndarray:
+def _known(name: str, given: Any, side: Side, unknown: str | None) -> np.ndarray:
     """Return the numbers of ids, without those of unknown ones where these may be ignored."""
-    numbers = side.numbers(name, given, unknown)
-    return numbers if unknown == "raise" else numbers[numbers >= 0]
+    numbers = side.numbers(name, given, unknown or "raise", IGNORE if unknown else "")
+    return numbers[numbers >= 0] if unknown == "ignore" else numbers
 
 
 def lists_of(indptr: np.ndarray, indices: np.ndarray) -> Lists:

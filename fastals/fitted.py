@@ -443,14 +443,14 @@ class Side(Derived):
         shifts = problem.shifts._replace(linear=linear, square=float(gram[width, width]))
         return problem._replace(shifts=shifts), gram[:width, :width]
 
-    def numbers(self, name: str, ids: Any, unknown: str = "raise") -> np.ndarray:
+    def numbers(self, name: str, ids: Any, unknown: str = "raise", remedy: str = "") -> np.ndarray:
         """Return the row numbers of ids, or check row numbers where there are no ids; one becomes an array of one.
 
-        An unknown one raises, or becomes -1 where `unknown` is another word.
+        An unknown one raises, with `remedy` at the end of the message, or becomes -1 where `unknown` is another word.
         """
         if self.ids is None:
-            return check_ids(name, ids, self.size, unknown)
-        return self.ids.positions(name, ids, unknown=unknown)
+            return check_ids(name, ids, self.size, unknown, remedy)
+        return self.ids.positions(name, ids, remedy, unknown=unknown)
 
     def one(self, name: str, given: Any) -> int:
         """Return the row number of one id."""

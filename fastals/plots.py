@@ -63,7 +63,7 @@ def convergence(*models: History, labels: Sequence[str] | None = None, ax: Axes 
     >>> ax.get_lines()[0].get_ydata()
     array([0.5 , 0.25])
     """
-    histories = [np.asarray(getattr(model, "loss_history_", model), dtype=float) for model in models]
+    histories = [np.asarray(_history(model), dtype=float) for model in models]
     for number, history in enumerate(histories, start=1):
         if history.ndim != 1 or not history.size:
             raise ValueError(f"model {number} has no loss to draw: fit it for at least one iteration")
@@ -88,6 +88,11 @@ def convergence(*models: History, labels: Sequence[str] | None = None, ax: Axes 
     if len(models) > 1 or labels is not None:
         ax.legend()
     return ax
+
+
+def _history(model: Any) -> Any:
+    """Return the losses of a model, which says so if it is not fitted, or what was given in its place."""
+    return model.loss_history_ if hasattr(type(model), "loss_history_") else getattr(model, "loss_history_", model)
 
 
 def _series(series: Sequence[Any], labels: Sequence[str] | None, what: str = "model") -> Sequence[str]:

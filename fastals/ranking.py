@@ -13,7 +13,7 @@ from .engine import plain_answers, topk
 from .engine.problem import Cells
 from .engine.topk import Lists
 from .features import check_given
-from .filters import Choice, ItemFilter, choice_of
+from .filters import IGNORE, Choice, ItemFilter, choice_of
 from .fitted import Columns, Fitted, Rows, SideName, unit_rows
 from .foldin import FoldingIn
 from .validation import (
@@ -31,6 +31,9 @@ __all__ = ["IndexVectors", "Ranking"]
 
 BLOCK = 4096  # users of a block of `recommend_blocks`
 PAIRS = 65_536  # pairs predicted at once: the gathered factors of both sides fit the cache
+# Ends of messages about ids that the model does not have.
+NEW_USER = "; for somebody new pass basket=[items], or interactions with fold_in=True"
+PREDICT = "; unknown='mean' or 'nan' predicts for such ids too"
 
 
 class IndexVectors(NamedTuple):
@@ -125,8 +128,8 @@ class Ranking(FoldingIn):
             clip = check_clip("clip", clip)
         if unknown != "raise":
             check_option("unknown", unknown, ("raise", "mean", "nan"))
-        users = fitted.users.numbers("users", users, unknown)
-        items = fitted.items.numbers("items", items, unknown)
+        users = fitted.users.numbers("users", users, unknown, PREDICT)
+        items = fitted.items.numbers("items", items, unknown, PREDICT)
         if len(users) != len(items) and 1 not in (len(users), len(items)):
             raise ValueError(f"users and items must be of equal length, got {len(users)} and {len(items)}")
         users, items = np.broadcast_arrays(users, items)
@@ -165,7 +168,7 @@ class Ranking(FoldingIn):
         [0, -1]
         """
         side = self._state.items
-        numbers = side.numbers("items", items, check_unknown(unknown))
+        numbers = side.numbers("items", items, check_unknown(unknown), IGNORE)
         return ItemFilter(side, numbers[numbers >= 0])
 
     def recommend(
@@ -264,7 +267,7 @@ class Ranking(FoldingIn):
         numbers, one = np.arange(len(fitted.users)), False
         if users is not None:
             one = isinstance(users, (int, str)) or np.ndim(users) == 0
-            numbers = fitted.users.numbers("users", users)
+            numbers = fitted.users.numbers("users", users, remedy=NEW_USER)
         request = self._request(
             fitted, len(numbers), fitted.by_user, n, exclude, allow, min_score, exclude_seen, unknown
         )
@@ -312,7 +315,8 @@ class Ranking(FoldingIn):
                 f"basket must map each item to its value, such as {{item: 4.0}}, as {type(self).__name__} learns from "
                 f"values, got {type(basket).__name__}"
             )
-        numbers = fitted.items.numbers("basket", list(basket) if isinstance(basket, Mapping) else basket, unknown)
+        listed = list(basket) if isinstance(basket, Mapping) else basket
+        numbers = fitted.items.numbers("basket", listed, unknown, IGNORE)
         kept = numbers >= 0 if self._missing == "nan" else (numbers >= 0) & (values != 0)
         columns, places = np.unique(numbers[kept], return_inverse=True)
         sums = np.bincount(places, values[kept], len(columns))

@@ -196,8 +196,10 @@ class _Reader(io.BufferedReader):
 
 
 def _with_suffix(path: str | os.PathLike[str]) -> Path:
-    path = Path(path)
-    return path if path.suffix == ".npz" else path.with_name(path.name + ".npz")
+    file = Path(path)
+    if not file.name:
+        raise ValueError(f"path must name a file, such as model.npz, got {os.fspath(path)!r}")
+    return file if file.suffix == ".npz" else file.with_name(file.name + ".npz")
 
 
 def _existing(path: str | os.PathLike[str]) -> Path:

@@ -193,7 +193,7 @@ def check_clip(name: str, value: Any) -> tuple[float, float]:
     return low, high
 
 
-def check_ids(name: str, ids: npt.ArrayLike, size: int, unknown: str = "raise") -> np.ndarray:
+def check_ids(name: str, ids: npt.ArrayLike, size: int, unknown: str = "raise", remedy: str = "") -> np.ndarray:
     """Return `ids` as a 1-D array of intp; each must lie in 0 .. size - 1, or becomes -1 where unknown ones may be.
 
     Parameters
@@ -206,6 +206,8 @@ def check_ids(name: str, ids: npt.ArrayLike, size: int, unknown: str = "raise") 
         How many rows or columns there are.
     unknown : {'raise', 'ignore'}, default 'raise'
         What to do with a number outside: raise, or put -1 in its place.
+    remedy : str
+        What ends the message about a number outside.
     """
     if type(ids) is int and 0 <= ids < size:  # a single request, where every microsecond counts
         return np.array([ids], np.intp)
@@ -221,7 +223,10 @@ def check_ids(name: str, ids: npt.ArrayLike, size: int, unknown: str = "raise") 
         # NumPy has no integer type for [0, 2**64], so the numbers are looked at as they came.
         objects = np.atleast_1d(np.asarray(ids, object))
         if not all(isinstance(one, numbers.Integral) and not isinstance(one, bool) for one in objects.flat):
-            raise TypeError(f"{name} must be integers, got {array.dtype} (the first is {shown(array[:1].tolist()[0])})")
+            raise TypeError(
+                f"{name} must be integers, as users and items without ids are numbered, got {array.dtype} "
+                f"(the first is {shown(array[:1].tolist()[0])})"
+            )
         array = objects
     outside = (array < 0) | (array >= size)
     if outside.any():
@@ -229,8 +234,10 @@ def check_ids(name: str, ids: npt.ArrayLike, size: int, unknown: str = "raise") 
             return np.where(outside, -1, array).astype(np.intp)
         first = int(np.argmax(outside))
         raise UnknownIdError(
-            f"{name}[{first}] is {shown(array[first : first + 1].tolist()[0])}: ids run from 0 to {size - 1}"
+            f"{name if np.ndim(ids) == 0 else f'{name}[{first}]'} is {shown(array[first : first + 1].tolist()[0])}: "
+            f"ids run from 0 to {size - 1}"
             + (f" ({int(outside.sum())} of {array.size} are out of range)" if array.size > 1 else "")
+            + remedy
         )
     return array.astype(np.intp)
 

@@ -100,7 +100,9 @@ def test_wrong_options_are_refused_before_any_work():
     model = fitted()
     with pytest.raises(ValueError, match=r"^frame must be one of 'pandas', 'polars', 'arrow', got 'excel'$"):
         model.recommend_frame("nobody", frame="excel")
-    with pytest.raises(ValueError, match=r"users\[0\] is 'nobody', which is not among"):
+    with pytest.raises(
+        ValueError, match=r"^users is 'nobody', which is not among the 9 ids of the model; for somebody new"
+    ):
         model.recommend_frame("nobody")
     with pytest.raises(ValueError, match="items must be one id or a 1-D array of ids"):
         model.similar_items_frame([[0, 10]])

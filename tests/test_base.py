@@ -336,15 +336,19 @@ def test_new_items_of_unknown_weight():
     refused(sentence, ValueError, model, np.ones((30, 1)), method="fold_in_items")
 
 
+PREDICT = "; unknown='mean' or 'nan' predicts for such ids too"
+NUMBERED = "users must be integers, as users and items without ids are numbered"
+
+
 @pytest.mark.parametrize(
     ("users", "items", "error", "sentence"),
     [
-        (30, 0, ValueError, r"users\[0\] is 30: ids run from 0 to 29"),
-        (0, [0, -1], ValueError, r"items\[1\] is -1: ids run from 0 to 19 \(1 of 2 are out of range\)"),
+        (30, 0, ValueError, f"users is 30: ids run from 0 to 29{PREDICT}"),
+        (0, [0, -1], ValueError, rf"items\[1\] is -1: ids run from 0 to 19 \(1 of 2 are out of range\){PREDICT}"),
         ([0, 1], [0, 1, 2], ValueError, "users and items must be of equal length, got 2 and 3"),
-        ("alice", 0, TypeError, r"users must be integers, got <U5 \(the first is 'alice'\)"),
-        (0.5, 0, TypeError, r"users must be integers, got float64 \(the first is 0.5\)"),
-        (True, 0, TypeError, r"users must be integers, got bool \(the first is True\)"),
+        ("alice", 0, TypeError, rf"{NUMBERED}, got <U5 \(the first is 'alice'\)"),
+        (0.5, 0, TypeError, rf"{NUMBERED}, got float64 \(the first is 0.5\)"),
+        (True, 0, TypeError, rf"{NUMBERED}, got bool \(the first is True\)"),
         ([[0]], 0, ValueError, r"users must be one id or a 1-D array of ids, got an array of shape \(1, 1\)"),
     ],
 )

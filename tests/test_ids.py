@@ -76,11 +76,11 @@ def test_what_may_not_be_ids(ids, error, sentence):
 def test_unknown_names():
     numbers, words = Ids("items", [7, 3]), Ids("items", ["x", "y"])
     for ids, asked, error, sentence in (
-        (numbers, 8, ValueError, r"items\[0\] is 8, which is not among the 2 ids of the model$"),
+        (numbers, 8, ValueError, r"items is 8, which is not among the 2 ids of the model$"),
         (numbers, [7, 5, 4], ValueError, r"items\[1\] is 5, .* \(2 of 3 are unknown\)$"),
         (numbers, "7", TypeError, r"items must be integers, .* got strings \(the first is '7'\)"),
-        (Ids("items", [2**64 - 1, 0]), -1, ValueError, r"items\[0\] is -1, which is not"),
-        (Ids("items", [-1, 0]), 2**64 - 1, ValueError, r"items\[0\] is 18446744073709551615, which is not"),
+        (Ids("items", [2**64 - 1, 0]), -1, ValueError, r"items is -1, which is not"),
+        (Ids("items", [-1, 0]), 2**64 - 1, ValueError, r"items is 18446744073709551615, which is not"),
         (words, 7, TypeError, r"items must be strings, .* got integers \(the first is 7\)"),
         (words, [["x"]], ValueError, r"items must be one id or a 1-D array of ids, got an array of shape \(1, 1\)"),
     ):
@@ -228,7 +228,8 @@ def test_one_id_is_what_it_is_among_many():
             try:
                 wanted = ids.positions("items", [one]).tolist()
             except (TypeError, ValueError) as error:
-                with pytest.raises(type(error), match=f"^{re.escape(str(error))}$"):
+                sentence = re.escape(str(error)).replace(r"items\[0\]", r"items(\[0\])?")  # one has no place
+                with pytest.raises(type(error), match=f"^{sentence}$"):
                     ids.positions("items", one)
             else:
                 assert ids.positions("items", one).tolist() == wanted

@@ -238,6 +238,16 @@ def with_cell(value, dtype=np.float64) -> sparse.csr_array:
         ),
         ([(0, -1, 1.0)], ValueError, r"R\[0\]: the item must be at least 0, got -1"),
         ([(0, 1, 1.0), (0.5, 1, 1.0)], TypeError, r"R\[1\]: the user must be an integer, got 0.5"),
+        (
+            [("ann", 1, 1.0)],
+            TypeError,
+            r"R\[0\]: the user must be an integer, got 'ann'; fastals.Interactions.from_triplets.* takes text",
+        ),
+        (
+            [(0, 1), (2, 3)],
+            TypeError,
+            r"R is a list of pairs: give \(user, item, value\) tuples, such as \(0, 1, 1.0\), or .*",
+        ),
         ([(0, 1, "5")], TypeError, r"R\[0\]: the value must be a number, got '5'"),
         (
             [(2**40, 1, 1.0)],

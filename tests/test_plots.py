@@ -66,6 +66,7 @@ def test_convergence_of_one_loss_is_an_empty_picture():
         ([], None, "got 0 models"),
         ([[]], None, "model 1 has no loss to draw"),
         ([[1.0]], ["a", "b"], "got 1 models and 2 labels"),
+        ([ImplicitALS()], None, "this ImplicitALS is not fitted yet"),
     ],
 )
 def test_convergence_refuses(models, labels, message):

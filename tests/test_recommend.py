@@ -144,10 +144,14 @@ def test_a_user_folded_in_gets_what_it_had(cls):
 @pytest.mark.parametrize(
     ("request_", "error", "sentence"),
     [
-        ({"users": 99}, ValueError, r"users\[0\] is 99: ids run from 0 to 19"),
+        ({"users": 99}, ValueError, r"^users is 99: ids run from 0 to 19; for somebody new pass basket="),
         ({"n": 0}, ValueError, "n must be at least 1, got 0"),
         ({"n": 2.0}, TypeError, "n must be an integer, got 2.0"),
-        ({"exclude": [15]}, ValueError, r"exclude\[0\] is 15: ids run from 0 to 14"),
+        (
+            {"exclude": [15]},
+            ValueError,
+            r"exclude\[0\] is 15: ids run from 0 to 14; unknown='ignore' leaves such ids out$",
+        ),
         ({"allow": [[0], [15]]}, ValueError, r"allow\[1\]\[0\] is 15: ids run from 0 to 14"),
         ({"allow": [[0]]}, ValueError, "allow must have one list for each of the 2 users asked for, got 1"),
         ({"exclude": sparse.eye(3)}, ValueError, r"exclude has shape \(3, 3\): .* shape \(2, 15\)"),
@@ -309,7 +313,7 @@ def test_users_for_an_item_after_events_and_without_interactions(tmp_path):
     model.save(tmp_path / "model", include_cells=False)
     with pytest.raises(ValueError, match=r"saved without its training interactions.*or pass exclude_seen=False"):
         fastals.load(tmp_path / "model.npz").recommend_users("z")
-    with pytest.raises(ValueError, match=r"items.0. is 'q', which is not among the 3 ids"):
+    with pytest.raises(ValueError, match=r"^items is 'q', which is not among the 3 ids of the model$"):
         model.recommend_users("q")
 
 
@@ -353,7 +357,7 @@ def test_what_is_predicted_without_biases():
         ({"clip": 5}, TypeError, r"^clip must be \(lowest, highest\), such as \(1, 5\), got 5$"),
         ({"clip": (5, 1)}, ValueError, r"^clip must be \(lowest, highest\), got \(5, 1\): 5 is above 1$"),
         ({"clip": (1, "5")}, TypeError, r"^clip\[1\] must be a number, got '5'"),
-        ({}, IndexError, r"^users\[0\] is 20: ids run from 0 to 19$"),
+        ({}, IndexError, r"^users is 20: ids run from 0 to 19; unknown='mean' or 'nan' predicts for such ids too$"),
     ],
 )
 def test_wrong_options_of_predictions(options, error, sentence):

@@ -312,6 +312,9 @@ def test_damage(table, tmp_path):
         open_store(tmp_path)
     with pytest.raises(FileNotFoundError, match=r"there is no folder .*nowhere: build the store"):
         open_store(tmp_path / "nowhere")
+    (tmp_path / "orders.csv").write_text("who,what\n")
+    with pytest.raises(NotADirectoryError, match=r"orders.csv is a file, and a store is a folder: read a file with"):
+        open_store(tmp_path / "orders.csv")
 
 
 def test_arrays_are_plain_and_mapped(table, tmp_path):

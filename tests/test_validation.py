@@ -162,17 +162,18 @@ def test_one_id_and_none():
 def test_other_ids():
     one_of_two = "users[1] is 3: ids run from 0 to 2 (1 of 2 are out of range)"
     refused(ValueError, one_of_two, check_ids, "users", [2, 3], 3)
-    refused(ValueError, "users[0] is -1: ids run from 0 to 2", check_ids, "users", -1, 3)
+    refused(ValueError, "users is -1: ids run from 0 to 2", check_ids, "users", -1, 3)
     huge = np.array([2**63], np.uint64)
     refused(ValueError, f"users[0] is {2**63}: ids run from 0 to 2", check_ids, "users", huge, 3)
     too_many = f"users[1] is {2**63}: ids run from 0 to 2 (1 of 2 are out of range)"
     refused(ValueError, too_many, check_ids, "users", [0, 2**63], 3)
-    refused(ValueError, f"users[0] is {HALF_SHOWN}: ids run from 0 to 2", check_ids, "users", HUGE, 3)
-    refused(TypeError, "users must be integers, got object (the first is None)", check_ids, "users", None, 3)
-    refused(TypeError, "users must be integers, got timedelta64[D] (the first is datetime.timedelta(days=1))",
+    refused(ValueError, f"users is {HALF_SHOWN}: ids run from 0 to 2", check_ids, "users", HUGE, 3)
+    numbered = "users must be integers, as users and items without ids are numbered, got"
+    refused(TypeError, f"{numbered} object (the first is None)", check_ids, "users", None, 3)
+    refused(TypeError, f"{numbered} timedelta64[D] (the first is datetime.timedelta(days=1))",
             check_ids, "users", np.array([1], "m8[D]"), 3)  # fmt: skip
-    refused(TypeError, "users must be integers, got float64 (the first is 1.0)", check_ids, "users", [1.0], 3)
-    refused(TypeError, "users must be integers, got bool (the first is True)", check_ids, "users", [True], 3)
+    refused(TypeError, f"{numbered} float64 (the first is 1.0)", check_ids, "users", [1.0], 3)
+    refused(TypeError, f"{numbered} bool (the first is True)", check_ids, "users", [True], 3)
     shape = "users must be one id or a 1-D array of ids, got an array of shape (1, 2)"
     refused(ValueError, shape, check_ids, "users", [[0, 1]], 3)
     ragged = "users must be one id or a 1-D array of ids, got a ragged list"

@@ -234,7 +234,8 @@ class Ids(Frozen):
             number = self._number(ids)
             if number >= 0:
                 return np.array([number], np.intp)
-        if np.ndim(ids) == 0:
+        one = np.ndim(ids) == 0
+        if one:
             ids = [ids]
         if np.ndim(ids) != 1:
             raise ValueError(f"{name} must be one id or a 1-D array of ids, got an array of shape {np.shape(ids)}")
@@ -247,7 +248,8 @@ class Ids(Frozen):
             missing = numbers < 0
             first = int(np.argmax(missing))
             raise ValueError(
-                f"{at(name, first)} is {wanted[first].item()!r}, which is not among the {len(self)} ids of {of}"
+                f"{name if one else at(name, first)} is {wanted[first].item()!r}, which is not among the {len(self)} "
+                f"ids of {of}"
                 + (f" ({missing.sum()} of {len(wanted)} are unknown)" if len(wanted) > 1 else "")
                 + remedy
             )

@@ -40,6 +40,11 @@ def read_matrix(
         matrix = _from_sparse(name, R, dtype, once, sizes)
     elif is_triplets(R):
         matrix = _from_sparse(name, _from_triplets(name, R, sizes), dtype, once, sizes)  # type: ignore[arg-type]
+    elif isinstance(R, list) and R and all(isinstance(entry, tuple) and len(entry) == 2 for entry in R):
+        raise TypeError(
+            f"{name} is a list of pairs: give (user, item, value) tuples, such as {(*R[0], 1.0)!r}, or "
+            f"np.array({name}) if it is a matrix of two items"
+        )
     elif isinstance(R, (np.ndarray, list)):
         matrix = _from_dense(name, R, missing, dtype)
     else:
@@ -322,7 +327,8 @@ def _from_triplets(
     for position, (user, item, value) in enumerate(triplets):
         for side, size, number in zip(("user", "item"), sizes, (user, item), strict=True):
             if isinstance(number, bool) or not isinstance(number, numbers.Integral):
-                raise TypeError(f"{name}[{position}]: the {side} must be an integer, got {number!r}")
+                way = "; fastals.Interactions.from_triplets(users, items, values) takes text" * isinstance(number, str)
+                raise TypeError(f"{name}[{position}]: the {side} must be an integer, got {number!r}{way}")
             number = int(number)
             if number < 0:
                 raise ValueError(f"{name}[{position}]: the {side} must be at least 0, got {number!r}")

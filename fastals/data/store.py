@@ -76,6 +76,8 @@ def open_store(folder: str | os.PathLike[str], *, verify: bool = False) -> Inter
 def read_manifest(folder: Path) -> dict[str, Any]:
     """Return the manifest of a store, checked."""
     path = folder / MANIFEST
+    if folder.is_file():
+        raise NotADirectoryError(f"{folder} is a file, and a store is a folder: read a file with fastals.read_table")
     if not folder.is_dir():
         raise FileNotFoundError(f"there is no folder {folder}: build the store with fastals.build_store")
     if not path.is_file():
