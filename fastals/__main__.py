@@ -26,7 +26,7 @@ PARTS = (fit, answers, evaluate, tune, info, demo)
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; return the exit status: 0, 2 for what is told in a sentence, 1 for a closed pipe, 130."""
     given = list(sys.argv[1:] if arguments is None else arguments)
-    if not given or (given[0].startswith("-") and given[0] not in ("-h", "--help", "--version")):
+    if not given or (given[0].startswith("-") and given[0] not in ("-h", "--help", "-V", "--version")):
         given = ["demo", *given]
     name = "fastals" if Path(sys.argv[0]).stem == "fastals" else "python -m fastals"
     parser = _parser(name)
@@ -54,7 +54,7 @@ def _parser(name: str) -> argparse.ArgumentParser:
         description="Learn from a file of interactions, measure models, and recommend, by alternating least squares.",
         epilog=f"{name} COMMAND --help says more. Without a command: the main job, demo.",
     )
-    parser.add_argument("--version", action="version", version=f"fastals {__version__}")
+    parser.add_argument("-V", "--version", action="version", version=f"fastals {__version__}")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", title="commands", required=True)
     for part in PARTS:
         part.add(commands)

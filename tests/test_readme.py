@@ -2,6 +2,8 @@
 
 import inspect
 import re
+import runpy
+import shlex
 
 import pytest
 
@@ -74,6 +76,18 @@ def test_the_picture_has_the_figures_of_the_table():
     assert found["lastfm-2k"]["fastals"][0][0] == 32 and all(
         time < dict(found[data]["irspack"]).get(k, 1e9) for data in found for k, time in found[data]["fastals"]
     )
+
+
+def test_commands_of_the_guide_run(tmp_path, monkeypatch, capsys):
+    """All lines of the page, one after the other, on the file that the page describes."""
+    pytest.importorskip("duckdb")
+    monkeypatch.chdir(tmp_path)
+    runpy.run_path(str(ROOT / "examples" / "jobs" / "orders.py"), run_name="__main__")
+    lines = re.findall(r"^\$ fastals (.*)$", PAGES["docs/guide/command.md"], re.MULTILINE)
+    assert {line.split()[0] for line in lines} == {"fit", "recommend", "similar", "info", "evaluate", "tune", "demo"}
+    for line in lines:
+        assert main(shlex.split(line)) == 0 and capsys.readouterr().out, line
+    assert {"model.npz", "best.npz", "recommendations.csv", "report"} <= {path.name for path in tmp_path.iterdir()}
 
 
 @pytest.mark.parametrize("line", re.findall(r"^    fastals (.*?)(?:\s+#.*)?$", PAGES["README.md"], re.MULTILINE))

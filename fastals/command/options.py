@@ -30,10 +30,10 @@ MEANINGS = {
     "solver": "how each user's and item's equations are solved: `'auto'`, `'cholesky'`, `'cg'` or `'plain'`",
     "dtype": "`'float32'` or `'float64'`",
     "tol": "stop when an iteration lowers the loss by less than this share; 0: never",
-    "n_threads": "None: as many as the process may use",
+    "n_threads": "number of threads; None: as many as the process may use",
     "random_state": "seed of the start; the same int gives the same bits",
-    "feature_regularization": "ridge of what features add, or `(user, item)`, in hundred mean ridges of a user or item",
-    "implicit_features": "draw a user's factors to what the items say that the user has rated at all",
+    "feature_regularization": "ridge of features' factors, or `(user, item)`; 1 is a hundred mean ridges of the side",
+    "implicit_features": "learn also from which items a user has rated, whatever the ratings are, as SVD++ does",
 }
 FLAGS = {"n_threads": "threads", "random_state": "seed"}  # where they differ from the parameter's name
 NOT_GIVEN = ("item_weights", "feature_regularization")  # no line of text says them, or what they are for
@@ -57,7 +57,7 @@ def add_table(parser: argparse.ArgumentParser) -> None:
         "--weights", nargs="+", metavar="KIND=NUMBER", help="what an event of each kind counts: view=1 buy=5"
     )
     group.add_argument(
-        "--half-life", type=number, metavar="TIME", help="age at which an event counts half, as --time has it"
+        "--half-life", type=number, metavar="TIME", help="age at which an event counts half, in the unit of --time"
     )
     group.add_argument("--where", metavar="SQL", help='read only lines for which this holds: "stars >= 4"')
     group.add_argument("--delimiter", metavar="CHARACTER", help="what separates the fields; by default it is found")
@@ -76,12 +76,14 @@ def add_model(parser: argparse.ArgumentParser) -> None:
         help="implicit: clicks, plays, purchases (default); explicit: ratings; weighted: ratings with weights",
     )
     for name, default in parameters().items():
-        flag, told = FLAGS.get(name, name).replace("_", "-"), MEANINGS[name].replace("`", "")
+        flag, told = FLAGS.get(name, name).replace("_", "-"), f"{MEANINGS[name]}{_default_of(name)}"
+        told = told.replace("`", "").replace("None: ", "by default ")
         if isinstance(default, bool):
             group.add_argument(f"--{flag}", action=argparse.BooleanOptionalAction, default=None, dest=name, help=told)
         else:
             kind = pair if name == "regularization" else type_of(default)
-            group.add_argument(f"--{flag}", type=kind, dest=name, metavar=METAVARS[kind], help=told)
+            metavar = "NUMBER" if name == "unobserved_weight" else METAVARS[kind]
+            group.add_argument(f"--{flag}", type=kind, dest=name, metavar=metavar, help=told)
 
 
 def parameters() -> dict[str, Any]:
@@ -92,6 +94,20 @@ def parameters() -> dict[str, Any]:
             if name not in NOT_GIVEN:
                 found.setdefault(name, parameter.default)
     return found
+
+
+def _default_of(name: str) -> str:
+    """Say the default of a parameter, of each kind of model where they differ."""
+    if name == "random_state":
+        return "; default 0"  # of the command, which gives the same model twice
+    having: dict[str, list[str]] = {}
+    for kind, model in KINDS.items():
+        known = inspect.signature(model).parameters
+        if name in known and known[name].default is not None:
+            having.setdefault(str(known[name].default).replace("False", "no").replace("True", "yes"), []).append(kind)
+    if len(having) < 2:
+        return "".join(f"; default {default}" for default in having)
+    return "; default " + ", ".join(f"{default} ({' and '.join(kinds)})" for default, kinds in having.items())
 
 
 def type_of(default: Any) -> Any:
