@@ -8,7 +8,7 @@ PYTEST := -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile
 export NUMBA_CACHE_DIR := $(CURDIR)/.cache/numba/$(shell find fastals/engine -name '*.py' | sort | xargs cat | sha256sum | cut -c1-16)
 
 .DEFAULT_GOAL := help
-.PHONY: run published test fuzz floor lint docs wheel bench quality clean help
+.PHONY: run published test fuzz floor lint docs look wheel bench quality clean help
 
 run: .venv/run.stamp ## measure, recommend and say what to do next, on MovieLens 100K or ARGS="--data FILE --out DIR"
 	$(BIN)/python -m fastals $(ARGS)
@@ -35,6 +35,10 @@ lint: .venv/dev.stamp ## ruff and mypy
 
 docs: .venv/docs.stamp ## build the documentation in docs/_build/html; a warning is an error
 	$(BIN)/python -m sphinx -W --keep-going -q docs docs/_build/html $(ARGS)
+
+look: .venv/docs.stamp ## look at what make docs has built, in a headless Chromium that is on the machine
+	$(BIN)/pip install --quiet playwright
+	$(BIN)/python docs/look.py $(ARGS)
 
 wheel: .venv/dev.stamp ## build the sdist and the wheel in dist, and test what is in them
 	rm -rf dist
