@@ -139,7 +139,7 @@ def _numbers(name: str, given: Any, n_rows: int, side: Side, unknown: str | None
     if isinstance(given, Interactions) or sparse.issparse(given):
         entries = as_interactions(given, name=name)
         if isinstance(given, Interactions):
-            entries = entries.renumbered(item_ids=side.ids, prefix=f"{name}: ", unknown=unknown)
+            entries = entries.renumbered(item_ids=side.ids, prefix=f"{name}: ", unknown=unknown or "raise")
         wanted = n_rows, len(side)
         if entries.shape != wanted:
             raise ValueError(
