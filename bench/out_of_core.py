@@ -2,9 +2,10 @@
 
 Each fit runs in a process of its own, with the compiled functions loaded before. Memory is anonymous memory: what the
 process holds beside the copies of files that the system keeps and can give back. The files are made in a folder that is
-deleted at the end. With `--cold` the system is asked to forget the files before each fit. With `--group FOLDER` fits of
-mapped files join a control group of Linux, which root has made and given a memory limit: it counts anonymous memory and
-the copies of files that the fit reads first.
+deleted at the end; `--store FOLDER` takes a store that is there, and fits only that. With `--cold` the system is asked
+to forget the files before each fit. With `--group FOLDER` fits of mapped files join a control group of Linux, which
+root has made and given a memory limit: it counts anonymous memory and the copies of files that the fit reads first. The
+table in docs/benchmarks.md is rewritten, unless `--quick`.
 """
 
 from __future__ import annotations
@@ -77,7 +78,7 @@ def fit(
     folder: Path, where: str, factors: int, iterations: int, users: int, items: int, group: Path | None
 ) -> dict[str, Any]:
     """Fit in this process, and return what it took."""
-    if group is not None and where == "mapped":
+    if group is not None and where != "memory":
         (group / "cgroup.procs").write_text(str(os.getpid()))
     import numpy as np
     from scipy import sparse
@@ -97,6 +98,8 @@ def fit(
         indptr, indices, values = (np.load(folder / f"user-{part}.npy") for part in ("indptr", "indices", "values"))
         small = indptr.astype(np.int32) if indptr[-1] < 2**31 else indptr
         R: Any = sparse.csr_array((values, indices, small), shape=(users, items))
+    elif where == "store":
+        R = fastals.open_store(folder)
     else:
         sides = []
         for side in ("user", "item"):
@@ -108,7 +111,60 @@ def fit(
     watch.ended.set()
     panels = model.user_factors_.nbytes + model.item_factors_.nbytes
     bits = digest(model.user_factors_, model.item_factors_, model.loss_history_)
-    return found | {"peak": watch.peak, "factors": panels, "bits": bits}
+    return found | {"peak": watch.peak, "size": panels, "entries": R.nnz, "bits": bits}
+
+
+def table(records: list[dict[str, Any]]) -> str:
+    """Return the table in docs/benchmarks.md, the fewest entries first."""
+    from bench.measured import span
+    from bench.report import _table
+
+    header = [
+        "entries",
+        "factors",
+        "factors, MB",
+        "iterations",
+        "source",
+        "seconds",
+        "CPU seconds",
+        "peak of anonymous memory, MB",
+    ]
+    sources = {"memory": "in memory, from `.npy` files", "mapped": "from the store", "store": "from the store"}
+    rows = []
+    for record in sorted(records, key=lambda record: record["entries"]):
+        source = sources[record["where"]] + ", none of whose files the system had copies of" * record["cold"]
+        row = [f"{record['entries']:,}", str(record["factors"]), f"{record['size'] / 1e6:,.0f}"]
+        row += [str(record["iterations"]), source]
+        row += [span(record["seconds"]), span(record["cpu"])]
+        rows.append([*row, *(f"{record[name] / 1e6:,.0f}" for name in ("peak", "before"))])
+    return _table([*header, "of these before the fit, MB"], rows)
+
+
+def run(folder: Path, where: str, users: int, items: int, given: argparse.Namespace) -> dict[str, Any]:
+    """Fit in a process of its own."""
+    if given.cold:
+        forget(folder)
+    command = [sys.executable, "-m", "bench.out_of_core", f"--fit={where}", f"--folder={folder}"]
+    command += [
+        f"--factors={given.factors}",
+        f"--iterations={given.iterations}",
+        f"--users={users}",
+        f"--items={items}",
+    ]
+    command += [f"--group={given.group}"] if given.group else []
+    found: dict[str, Any] = json.loads(subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, check=True).stdout)
+    memory = [found[name] / 1e6 for name in ("before", "peak", "size")]
+    numbers = [f"{found['seconds']:8.2f} {found['cpu']:8.2f}", *(f"{mb:8.0f}" for mb in memory)]
+    print(f"{where:8}", *numbers, f"{memory[1] - memory[2]:8.0f} ", found["bits"], flush=True)
+    return found
+
+
+def record(fits: list[dict[str, Any]], where: str, given: argparse.Namespace) -> dict[str, Any]:
+    """Return what is kept of fits that are alike."""
+    found = {"entries": fits[0]["entries"], "factors": given.factors, "size": fits[0]["size"], "where": where}
+    found |= {"iterations": given.iterations, "cold": given.cold}
+    found |= {name: [fit[name] for fit in fits] for name in ("seconds", "cpu")}
+    return found | {name: max(fit[name] for fit in fits) for name in ("peak", "before")}
 
 
 def main() -> int:
@@ -123,7 +179,9 @@ def main() -> int:
     parser.add_argument("--cold", action="store_true")
     parser.add_argument("--group", type=Path, help="folder of a control group that fits of mapped files join")
     parser.add_argument("--folder", type=Path, help="keep the files here, and use those that are there")
-    parser.add_argument("--fit", choices=("memory", "mapped"), help=argparse.SUPPRESS)
+    parser.add_argument("--store", type=Path, help="fit this store alone")
+    parser.add_argument("--quick", action="store_true", help="leave docs/benchmarks.md as it is")
+    parser.add_argument("--fit", choices=("memory", "mapped", "store"), help=argparse.SUPPRESS)
     given = parser.parse_args()
     users = given.users or max(1, given.entries // 100)
     items = given.items or max(1, users // 4)
@@ -132,33 +190,27 @@ def main() -> int:
         json.dump(found, sys.stdout)
         return 0
     with tempfile.TemporaryDirectory() as temporary:
-        folder = given.folder or Path(temporary)
-        folder.mkdir(exist_ok=True)
-        if not (folder / "item-values.npy").exists():
-            make(folder, given.entries, users, items)
-        print(f"{given.entries:,} entries, {users:,} users, {items:,} items, {given.factors} factors; MB and seconds")
+        folder = given.store or given.folder or Path(temporary)
+        if not given.store:
+            folder.mkdir(exist_ok=True)
+            if not (folder / "item-values.npy").exists():
+                make(folder, given.entries, users, items)
+        print(f"{given.factors} factors; MB and seconds")
         print(f"{'':8} {'seconds':>8} {'CPU':>8} {'before':>8} {'peak':>8} {'factors':>8} {'beyond':>8}  bits")
-        bits = set()
+        fits: dict[str, list[dict[str, Any]]] = {
+            where: [] for where in (["store"] if given.store else ["memory", "mapped"])
+        }
         for _ in range(given.repeats):
-            for where in ("memory", "mapped"):
-                if given.cold:
-                    forget(folder)
-                sizes = [f"--{name}={getattr(given, name)}" for name in ("factors", "iterations")]
-                command = [sys.executable, "-m", "bench.out_of_core", "--fit", where, "--folder", str(folder)]
-                command += [*sizes, f"--users={users}", f"--items={items}"]
-                command += [f"--group={given.group}"] if given.group else []
-                done = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, text=True, check=True)
-                one = json.loads(done.stdout)
-                bits.add(one["bits"])
-                memory = [one[name] / 1e6 for name in ("before", "peak", "factors")]
-                memory.append(memory[1] - memory[2])
-                print(
-                    f"{where:8} {one['seconds']:8.2f} {one['cpu']:8.2f}",
-                    *(f"{mb:8.0f}" for mb in memory),
-                    "",
-                    one["bits"],
-                )
-    return int(len(bits) > 1)
+            for where, done in fits.items():
+                done.append(run(folder, where, users, items, given))
+    if not given.quick:
+        from bench.measured import keep
+        from bench.report import fill
+
+        for where, done in fits.items():
+            row = f"{done[0]['entries']} {where}{' cold' * given.cold}"
+            fill({"out-of-core": table(keep("out-of-core", row, record(done, where, given)))})
+    return int(len({fit["bits"] for done in fits.values() for fit in done}) > 1)
 
 
 if __name__ == "__main__":

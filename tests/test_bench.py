@@ -1,4 +1,5 @@
 import json
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -6,7 +7,7 @@ import numpy as np
 import pytest
 import scipy.sparse as sp
 
-from bench import bench_quality, problems, report, scale_model, spaces, start
+from bench import bench_quality, bench_store, measured, out_of_core, problems, report, scale_model, spaces, start
 from bench.bench_index import recall
 from bench.objective import gradient, loss
 from bench.problems import Problem
@@ -228,6 +229,32 @@ def test_every_table_has_one_place() -> None:
         here, there = (readme, benchmarks) if name in report.IN_README else (benchmarks, readme)
         report.rewrite(here, name, "")
         assert f"table:{name} " not in there
+
+
+@pytest.mark.parametrize(("name", "table"), [("store", bench_store.table), ("out-of-core", out_of_core.table)])
+def test_kept_figures_are_those_of_the_page(name: str, table: Callable[[list[measured.Record]], str]) -> None:
+    page = report.BENCHMARKS.read_text()
+    assert report.rewrite(page, name, table(measured.records(name))) == page
+
+
+def test_a_new_record_replaces_that_of_its_row_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(measured, "FILE", tmp_path / "measured.json")
+    measured.FILE.write_text("{}")
+    assert measured.keep("a", "first", {"seconds": 1}) == [{"seconds": 1}]
+    measured.keep("a", "second", {"seconds": 2})
+    measured.keep("b", "first", {"seconds": 3})
+    assert measured.keep("a", "first", {"seconds": 4}) == [{"seconds": 4}, {"seconds": 2}]
+    assert measured.records("a") == [{"seconds": 4}, {"seconds": 2}]
+    assert measured.records("b") == [{"seconds": 3}]
+
+
+def test_spans_of_repeated_measurements() -> None:
+    assert [measured.span(values) for values in ([], [81], [2.25, 1], [1234.0])] == [
+        "",
+        "81.0",
+        "1.0 to 2.2",
+        "1,234.0",
+    ]
 
 
 def test_drawn_candidates_keep_the_ridge_of_the_average_row() -> None:
