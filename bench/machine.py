@@ -55,6 +55,17 @@ def resident_memory() -> int:
     return int(status.read_text().split()[1]) * resource.getpagesize()
 
 
+def cpu_seconds(pid: int | None = None) -> float:
+    """Return the CPU seconds that a process has taken, or all processes since the machine started (Linux only)."""
+    if pid is None:
+        # user, nice, system, idle, iowait, irq, softirq, steal
+        times = Path("/proc/stat").read_text().split("\n", 1)[0].split()[1:9]
+        ticks = sum(map(int, times)) - int(times[3]) - int(times[4])
+    else:
+        ticks = sum(map(int, Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[11:13]))
+    return ticks / os.sysconf("SC_CLK_TCK")
+
+
 def cpu_model() -> str:
     """Return the processor's name."""
     info = Path("/proc/cpuinfo")
