@@ -135,7 +135,10 @@ def search(page, address):
         if not any(title in each for each in titles):
             found.append(f"search for {typed!r}: no result is called {title!r}")
         results.first.click()
-        if page.locator("main h1").count() != 1:
+        try:
+            page.wait_for_url(lambda url: "/search.html" not in url, timeout=10_000)
+            page.locator("main h1").first.wait_for(timeout=10_000)
+        except Exception:
             found.append(f"search for {typed!r}: the first result leads nowhere")
     return found
 
