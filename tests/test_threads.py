@@ -323,3 +323,28 @@ def test_an_error_in_a_part_is_raised(monkeypatch):
 
     with pytest.raises(ValueError, match="rows from"):
         threads.in_parts(fail, 10, 1, 3)
+
+
+@pytest.mark.parametrize("stop", range(1, 6))
+def test_what_is_raised_at_any_line_of_a_wait_leaves_the_lock_free(stop):
+    """As by a debugger, or by the tracer of `tests.fuzz.exceptions`."""
+    lock, code, lines = threads.allocate_lock(), threads._wait_for.__code__, []
+
+    def trace(frame, event, _):
+        if frame.f_code is not code:
+            return None
+        lines.append(frame.f_lineno)
+        # On the way out Python comes to the first line again, where it looks for no signals before the lock is free.
+        if len(lines) == stop and lines.count(lines[-1]) < 2:
+            raise RuntimeError("here")
+        return trace
+
+    before = sys.gettrace()
+    sys.settrace(trace)
+    try:
+        threads._wait_for(lock)
+    except RuntimeError:
+        assert len(lines) == stop
+    finally:
+        sys.settrace(before)
+    assert not lock.locked()

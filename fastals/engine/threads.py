@@ -190,7 +190,7 @@ class _Crew:
 
 def _wait_for(lock: LockType) -> None:
     with lock:  # Ctrl-C cannot strike between taking the lock and giving it back
-        pass
+        del lock  # `pass` is no instruction of the block: what a debugger raises there would leave the lock taken
 
 
 class Meanwhile:
