@@ -40,6 +40,11 @@ T = TypeVar("T")
 FEW = 64
 
 
+def stand_beside(changed: int, size: int) -> bool:
+    """Tell whether so few changes stand beside an array of this size, before a copy of it has them all."""
+    return changed <= FEW + math.isqrt(size)
+
+
 class Derived:
     """What follows from a frozen record: made when it is first asked for, and kept as long as the record."""
 
@@ -99,7 +104,7 @@ class Counts:
     def with_counts(self, places: np.ndarray, counts: np.ndarray) -> Counts:
         """Return these numbers with some of them replaced, or added."""
         new = Counts(self.base, {**self.changed, **dict(zip(places.tolist(), counts.tolist(), strict=True))})
-        return new if len(new.changed) <= FEW + math.isqrt(len(self.base)) else Counts(new.all)
+        return new if stand_beside(len(new.changed), len(self.base)) else Counts(new.all)
 
     @property
     def all(self) -> np.ndarray:
@@ -141,7 +146,7 @@ class Rows(Derived):
 
     def with_rows(self, new: Mapping[int, Row]) -> Rows:
         """Return these rows with some of them replaced, or added."""
-        if len(self.changed) + len(new) <= FEW + math.isqrt(len(self.base.indices)) and not self._derived:
+        if stand_beside(len(self.changed) + len(new), len(self.base.indices)) and not self._derived:
             return Rows(self.base, {**self.changed, **new})
         return Rows(self.cells, dict(new))
 
@@ -376,7 +381,7 @@ class Side(Derived):
         new = zip(numbers.tolist(), np.array(rows[:, : self.width], base.dtype), strict=True)
         size = max(self.size, int(numbers.max()) + 1)
         grown = replace(self, base=base, changed={**changed, **dict(new)}, size=size, gram=gram, ids=ids)
-        if len(grown.changed) <= FEW + math.isqrt(len(base)):
+        if stand_beside(len(grown.changed), len(base)):
             return grown
         return replace(grown, base=grown.panel, changed={})
 

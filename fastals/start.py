@@ -54,7 +54,8 @@ def empty(factors: int, cells: Interactions, objective: Objective, statistics: S
 
 def _folder_for(cells: Interactions, needed: int) -> str | None:
     """Return the folder for factors of so many bytes; None if memory has room, or has the entries themselves."""
-    file, free = file_of(cells.by_user.indices), free_memory()
+    file = file_of(cells.by_user.indices)
+    free = None if file is None else free_memory()  # which reads files of the system
     if file is None or free is None or needed <= free:
         return None
     folder = os.path.dirname(os.path.abspath(file[0]))  # where there is room, unless nobody may write there

@@ -217,7 +217,7 @@ def _tell(folder: str | None) -> None:
     if not _told:
         _told = True
         kept = "later processes load it from " + folder if folder else "it cannot be kept for later processes"
-        logger.info("compiling the engine for this machine, which takes ten to thirty seconds; %s", kept)
+        logger.info("compiling the engine for this machine, which takes up to half a minute; %s", kept)
     for watcher in tuple(WATCHERS):
         watcher()
 
