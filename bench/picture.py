@@ -1,4 +1,4 @@
-"""Draw the table of speed in README.md: docs/_static/speed.svg.
+"""Draw the table of time to loss in docs/benchmarks.md: docs/_static/speed.svg, which README.md shows.
 
 python -m bench.picture
 """
@@ -8,7 +8,7 @@ import re
 from matplotlib import rc_context
 from matplotlib.figure import Figure
 
-from bench.report import README, ROOT
+from bench.report import BENCHMARKS, ROOT
 
 PICTURE = ROOT / "docs" / "_static" / "speed.svg"
 COLOURS = {"fastals": "#c1121f", "implicit": "#1d6fa3", "irspack": "#4f8a3c", "cmfrec": "#b07d12", "rusket": "#6b4c9a"}
@@ -16,7 +16,7 @@ COLOURS = {"fastals": "#c1121f", "implicit": "#1d6fa3", "irspack": "#4f8a3c", "c
 
 def seconds():
     """Return, for each data set and library, the number of factors and the seconds of its fastest solver."""
-    text = README.read_text()
+    text = BENCHMARKS.read_text()
     table = text.split("<!-- table:time-to-loss -->\n")[1].split("\n<!--")[0]
     names, _, *rows = ([cell.strip() for cell in line.strip("|").split("|")] for line in table.splitlines())
     found = {}

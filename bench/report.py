@@ -20,7 +20,7 @@ from bench.problems import CACHE, ROOT
 from bench.servers import BLOCK, SERVERS, N
 
 README, BENCHMARKS = ROOT / "README.md", ROOT / "docs" / "benchmarks.md"
-IN_README = {"time-to-loss"}  # the tables that stand in README.md and not in docs/benchmarks.md
+IN_README = {"fastest"}  # the tables that stand in README.md and not in docs/benchmarks.md
 QUICK = ["--problems", "lastfm-2k", "ml-1m", "--factors", "32", "64", "--repeats", "3"]
 OURS = "fastals-"
 
@@ -111,6 +111,40 @@ def time_to_loss_table(runs: list[Run]) -> str:
         lambda r: f"{_number(r.seconds)} ({r.iterations_to_target})",
         "not reached",
     )
+
+
+def fastest_table(runs: list[Run]) -> str:
+    """Seconds to the target loss, iterations and solver: for each library that of its fastest solver."""
+    results = fit_results(runs)
+    libraries = list(dict.fromkeys(name.partition("-")[0] for name in CONTENDERS))
+    libraries = [library for library in libraries if any(_of(library, cell) for cell in results.values())]
+    rows = []
+    for (problem, factors), cell in results.items():
+        best = {}
+        for library in libraries:
+            reached = {name: cell[name] for name in _of(library, cell) if cell[name].iterations_to_target}
+            if reached:
+                best[library] = min(reached, key=lambda name: reached[name].seconds)
+        fastest = min(best.values(), key=lambda name: cell[name].seconds, default=None)
+        row = [f"{problem}, k = {factors}"]
+        for library in libraries:
+            name = best.get(library)
+            if name is None:
+                row.append("not reached" if _of(library, cell) else "-")
+                continue
+            seconds, solver = _number(cell[name].seconds), name.partition("-")[2]
+            shown = f"**{seconds}**" if name == fastest else seconds
+            row.append(f"{shown} ({cell[name].iterations_to_target}, {solver})")
+        peers = [cell[name].seconds for library, name in best.items() if library != OURS[:-1]]
+        ours = best.get(OURS[:-1])
+        row.append(f"{_number(min(peers) / cell[ours].seconds)}x" if ours and peers else "-")
+        rows.append(row)
+    return _table(["", *libraries, "ahead of best peer"], rows)
+
+
+def _of(library: str, cell: dict[str, Result]) -> list[str]:
+    """Return the solvers of a library in a cell."""
+    return [name for name in cell if name.partition("-")[0] == library]
 
 
 def memory_table(runs: list[Run]) -> str:
@@ -284,6 +318,7 @@ FIT, KERNELS, SERVE = "bench/bench_fit.py", "bench/bench_kernels.py", "bench/ben
 INDEX, START = "bench/bench_index.py", "bench/bench_start.py"
 TABLES: dict[str, tuple[str | None, Callable[[list[Run]], str]]] = {
     "machine": (None, machine_table),  # described by every suite
+    "fastest": (FIT, fastest_table),
     "time-to-loss": (FIT, time_to_loss_table),
     "iteration": (FIT, iteration_table),
     "memory": (FIT, memory_table),

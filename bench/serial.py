@@ -1,4 +1,4 @@
-"""How much of a fit runs on one thread: `python -m bench.serial [--cells lastfm-2k:32:2 ...] [--fits 5]`.
+"""How much of a fit runs on one thread: `python -m bench.serial [--cells lastfm-2k:32:2 ...] [--fits 5] [--quick]`.
 
 A fit lays its work out for 16 threads, and runs here on one. Timed are what it spends within launches of several
 threads, by `fastals.engine.threads.spread`, and what it spends otherwise, part by part. Nothing in the library is
@@ -7,7 +7,7 @@ share.
 
 What these figures allow on more cores is predicted: the time of each launch is divided by the threads that it asks for.
 Helping threads come as late as they do on this machine. Blocks are taken to spread evenly; `bench.balance` says how
-evenly.
+evenly. The table in docs/benchmarks.md gets the rows that were measured, unless `--quick`.
 """
 
 import argparse
@@ -25,7 +25,9 @@ import numpy as np
 import scipy.sparse as sp
 
 from bench import problems
-from bench.machine import limit_blas
+from bench.machine import cpu_model, limit_blas
+from bench.measured import Record, keep
+from bench.report import _table, fill
 
 CORES = (8, 16, 64)
 CELLS = [
@@ -198,33 +200,53 @@ def lateness() -> float:
     return statistics.median(one() for _ in range(200))
 
 
+def table(rows: list[Record]) -> str:
+    """Return the table of docs/benchmarks.md."""
+    header = ["", "iterations", "one thread, s", "outside launches", *(f"{n} cores" for n in CORES), "processor"]
+    lines = []
+    for row in rows:
+        gains = [f"{row['gains'][str(cores)]:.1f}x" for cores in CORES]
+        share = f"{row['serial'] / row['total']:.1%}"
+        cell = f"{row['problem']}, k = {row['factors']}"
+        lines.append([cell, str(row["iterations"]), f"{row['total']:.3g}", share, *gains, row["cpu"]])
+    return _table(header, lines)
+
+
+def of_cell(cell: str, n_fits: int, late: float) -> Record:
+    """Measure and print the parts of a cell, and what they allow."""
+    name, factors, iterations = cell.split(":")
+    problem = problems.load(name)
+    arguments = problem.R, problem, int(factors), int(iterations)
+    measured(*arguments, LAID_OUT)  # compiles
+    fits = sorted((measured(*arguments, LAID_OUT) for _ in range(n_fits)), key=lambda fit: fit.serial / fit.total)
+    fit, gains = fits[len(fits) // 2], {}
+    print(f"\n{cell}: {fit.serial * 1e3:.2f} of {fit.total * 1e3:.1f} ms serial, {fit.serial / fit.total:.1%}")
+    for part, seconds in sorted(fit.parts.items(), key=lambda item: -item[1]):
+        if seconds > 1e-3 * fit.total:
+            print(f"    {part:24s}{seconds * 1e3:10.2f} ms{seconds / fit.total:8.1%}")
+    for cores in CORES:
+        wide = [measured(*arguments, cores) for _ in range(1 + n_fits // 2)]
+        gains[str(cores)] = statistics.median(one.total / one.on(cores, late) for one in wide)
+        amdahl = 1 / (fit.serial / fit.total + (1 - fit.serial / fit.total) / cores)
+        print(f"    on {cores} cores: {amdahl:.1f}x by Amdahl's law, {gains[str(cores)]:.1f}x predicted", flush=True)
+    of_fit = {"serial": fit.serial, "total": fit.total, "gains": gains, "late": late, "cpu": cpu_model()}
+    return {"problem": name, "factors": int(factors), "iterations": int(iterations), **of_fit}
+
+
 def main(argv: list[str] | None = None) -> None:
     """Print the parts of each cell, and what they allow."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--cells", nargs="+", default=CELLS, help="problem:factors:iterations")
     parser.add_argument("--fits", type=int, default=5, help="fits of each cell")
+    parser.add_argument("--quick", action="store_true", help="leave docs/benchmarks.md as it is")
     options = parser.parse_args(argv)
     limit_blas()
     late = lateness()
     print(f"a helping thread begins {late * 1e6:.0f} us after the call of a launch")
     for cell in options.cells:
-        name, factors, iterations = cell.split(":")
-        problem = problems.load(name)
-        arguments = problem.R, problem, int(factors), int(iterations)
-        measured(*arguments, LAID_OUT)  # compiles
-        fits = sorted(
-            (measured(*arguments, LAID_OUT) for _ in range(options.fits)), key=lambda fit: fit.serial / fit.total
-        )
-        fit = fits[len(fits) // 2]
-        print(f"\n{cell}: {fit.serial * 1e3:.2f} of {fit.total * 1e3:.1f} ms serial, {fit.serial / fit.total:.1%}")
-        for part, seconds in sorted(fit.parts.items(), key=lambda item: -item[1]):
-            if seconds > 1e-3 * fit.total:
-                print(f"    {part:24s}{seconds * 1e3:10.2f} ms{seconds / fit.total:8.1%}")
-        for cores in CORES:
-            wide = [measured(*arguments, cores) for _ in range(1 + options.fits // 2)]
-            gain = statistics.median(one.total / one.on(cores, late) for one in wide)
-            amdahl = 1 / (fit.serial / fit.total + (1 - fit.serial / fit.total) / cores)
-            print(f"    on {cores} cores: {amdahl:.1f}x by Amdahl's law, {gain:.1f}x predicted", flush=True)
+        row = of_cell(cell, options.fits, late)
+        if not options.quick:
+            fill({"serial": table(keep("serial", cell, row))})
 
 
 if __name__ == "__main__":

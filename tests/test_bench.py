@@ -7,7 +7,18 @@ import numpy as np
 import pytest
 import scipy.sparse as sp
 
-from bench import bench_quality, bench_store, measured, out_of_core, problems, report, scale_model, spaces, start
+from bench import (
+    bench_quality,
+    bench_store,
+    measured,
+    out_of_core,
+    problems,
+    report,
+    scale_model,
+    serial,
+    spaces,
+    start,
+)
 from bench.bench_index import recall
 from bench.objective import gradient, loss
 from bench.problems import Problem
@@ -115,6 +126,12 @@ def test_tables_hold_medians_of_turns_and_ratios() -> None:
     assert report.time_to_loss_table(RUNS).splitlines()[2:] == [
         "| ml-1m, k = 64 | **0.200 (5)** | not reached | 0.400 (9) | 2.00x |",
         "| ml-1m, k = 128 | - | - | **120 (9)** | - |",
+    ]
+    assert report.fastest_table([*RUNS, _fit_run("fastals-cg", 0.1, 6)]).splitlines() == [
+        "|  | fastals | implicit | irspack | ahead of best peer |",
+        "| --- | --- | --- | --- | --- |",
+        "| ml-1m, k = 64 | **0.100** (6, cg) | not reached | 0.400 (9, cg) | 4.00x |",
+        "| ml-1m, k = 128 | - | - | **120** (9, cg) | - |",
     ]
     assert report.iteration_table(RUNS).splitlines()[2:] == [
         "| ml-1m, k = 64 | **0.100** | 0.150 | 0.200 | 1.50x |",
@@ -231,7 +248,10 @@ def test_every_table_has_one_place() -> None:
         assert f"table:{name} " not in there
 
 
-@pytest.mark.parametrize(("name", "table"), [("store", bench_store.table), ("out-of-core", out_of_core.table)])
+@pytest.mark.parametrize(
+    ("name", "table"),
+    [("store", bench_store.table), ("out-of-core", out_of_core.table), ("serial", serial.table)],
+)
 def test_kept_figures_are_those_of_the_page(name: str, table: Callable[[list[measured.Record]], str]) -> None:
     page = report.BENCHMARKS.read_text()
     assert report.rewrite(page, name, table(measured.records(name))) == page
@@ -289,13 +309,14 @@ def test_report_from_results_fills_both_files(
         places[file] = "".join(f"<!-- table:{name} -->\n<!-- /table:{name} -->\n" for name in names)
         files[file].write_text(places[file])
         monkeypatch.setattr(report, file, files[file])
-    arguments = ["--only", "time-to-loss", "iteration", "--json", str(results)]
+    arguments = ["--only", "fastest", "time-to-loss", "iteration", "--json", str(results)]
     assert report.main([*arguments, "--quick"]) == 0
     assert {name: file.read_text() for name, file in files.items()} == places
     assert report.main(arguments) == 0
     printed = capsys.readouterr().out
     for file, table in (
-        ("README", report.time_to_loss_table(RUNS)),
+        ("README", report.fastest_table(RUNS)),
+        ("BENCHMARKS", report.time_to_loss_table(RUNS)),
         ("BENCHMARKS", report.iteration_table(RUNS)),
         ("BENCHMARKS", report.machine_table(RUNS)),
     ):
