@@ -9,7 +9,7 @@ import pytest
 
 import fastals
 from bench.picture import PICTURE, seconds
-from bench.readme import GUIDE, MODELS, PUBLISHED, markdown, parameters
+from bench.readme import GUIDE, MODELS, PUBLISHED, markdown, parameters, reliability
 from bench.report import BENCHMARKS, README, ROOT, rewrite
 from fastals.__main__ import main
 from fastals.command.options import MEANINGS
@@ -58,6 +58,10 @@ def test_links_within_the_repository_lead_somewhere(page):
 def test_parameters_are_those_of_the_models():
     assert markdown(parameters()) in GUIDE.read_text()
     assert {name for model in MODELS for name in inspect.signature(model).parameters} == set(MEANINGS)
+
+
+def test_faults_are_those_that_the_fault_suite_kept():
+    assert markdown(reliability()).strip() in PAGES["README.md"]
 
 
 def test_a_table_is_markdown_with_numbers_to_the_right():
