@@ -150,3 +150,8 @@ def test_missing_kinds_are_named(missing):
 
 def test_a_weight_of_zero_is_the_callers_wish():
     assert event_values(2, events=["a", "b"], weights={"a": 0, "b": 1}).values.tolist() == [0, 1]
+
+
+def test_times_as_text_are_told_how_they_become_times():
+    with pytest.raises(TypeError, match=r"times\[0\] is '2025-01-31': .*; convert them first, as by pandas"):
+        as_times("times", np.array(["2025-01-31", "2025-02-01"], object))

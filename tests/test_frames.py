@@ -233,3 +233,8 @@ def test_columns_by_name():
     ):
         with pytest.raises(ValueError, match=sentence):
             read_columns(frame, {"user": "who"})
+
+
+def test_a_path_with_names_of_columns_is_told_how_to_read_the_file():
+    with pytest.raises(TypeError, match=r"got the string 'orders.csv'; read the file first: fastals.read_table"):
+        ImplicitALS(factors=2).fit("orders.csv", user="who", item="what")

@@ -397,3 +397,27 @@ def test_last_of_each(rows):
 def test_it_is_public():
     assert fastals.read_table is read_table
     assert "read_table" in fastals.__all__
+
+
+@pytest.mark.parametrize(
+    ("rows", "column", "option"),
+    [
+        ("c;p;9,50\nd;p;0,5\n", {"value": "extra"}, "decimal_separator=','"),
+        ("c;p;31.12.2025\nd;p;01.01.2026\n", {"time": "extra"}, "dateformat='%d.%m.%Y'"),
+        ("zo\xeb;p;1\nd;p;2\n", {}, "encoding='latin-1'"),
+    ],
+    ids=["decimal comma", "day first", "Latin-1"],
+)
+def test_a_file_that_is_written_otherwise_is_read_by_the_query_that_the_message_has(tmp_path, rows, column, option):
+    path = tmp_path / "it's.csv"
+    path.write_bytes(f"who;what;extra\n{rows}".encode("latin-1"))
+    with pytest.raises(ValueError, match="pass the query SELECT") as caught:
+        read_table(path, "who", "what", **column)
+    query = re.search(r"SELECT .*\)", str(caught.value))[0]
+    assert option in query
+    read = read_table(query, "who", "what", **column)
+    assert read.user_ids.tolist()[-1][:2] in ("d", "zo") and len(read) == 2
+    if "value" in column:
+        assert sorted(read.values.tolist()) == [0.5, 9.5]
+    if "time" in column:
+        assert sorted(read.times.astype("datetime64[D]").astype(str).tolist()) == ["2025-12-31", "2026-01-01"]

@@ -17,6 +17,7 @@ from .ids import Ids, at, encode
 _SECONDS = {"W": Fraction(604_800), "D": Fraction(86_400), "h": Fraction(3600), "m": Fraction(60)} | {
     unit: Fraction(1, 1000**power) for power, unit in enumerate(("s", "ms", "us", "ns", "ps", "fs", "as"))
 }
+_TO_TIMES = "as by pandas.to_datetime or polars.read_csv(..., try_parse_dates=True)"
 
 
 class Events(NamedTuple):
@@ -157,10 +158,7 @@ def as_times(name: str, times: Any) -> np.ndarray:
     if kind == "u" and array.size and array.max() > np.iinfo(np.int64).max:
         raise ValueError(f"{name} holds a number beyond 64 bits: subtract the earliest time first")
     if kind not in "Miuf":
-        raise TypeError(
-            f"{name} must be datetime64 or numbers, got {array.dtype}; "
-            "convert them first, as by pandas.to_datetime or polars.read_csv(..., try_parse_dates=True)"
-        )
+        raise TypeError(f"{name} must be datetime64 or numbers, got {array.dtype}; convert them first, {_TO_TIMES}")
     missing = np.isnat(array) if kind == "M" else ~np.isfinite(array)
     if missing.any():
         row = int(np.argmax(missing))
@@ -175,7 +173,8 @@ def _from_datetimes(name: str, moments: list[Any]) -> np.ndarray:
     zoned = []
     for row, moment in enumerate(moments):
         if not isinstance(moment, datetime.date) or moment != moment:  # NaT is a date that differs from itself
-            raise TypeError(f"{at(name, row)} is {moment!r}: times must be datetimes or numbers; drop missing ones")
+            way = f"convert them first, {_TO_TIMES}" if isinstance(moment, str) else "drop missing ones"
+            raise TypeError(f"{at(name, row)} is {moment!r}: times must be datetimes or numbers; {way}")
         zoned.append(isinstance(moment, datetime.datetime) and moment.utcoffset() is not None)
     if any(zoned) and not all(zoned):
         rows = zoned.index(True), zoned.index(False)

@@ -560,6 +560,7 @@ def as_interactions(
     elif is_frame(R):
         refuse_unnamed(name, R)
     elif given:
+        refuse_source(name, R)
         raise TypeError(f"{next(iter(given))}= is for tables, and {name} is a {type(R).__name__}; leave it out")
     else:
         made = Interactions._of_matrix(name, R, wanted, missing, weights, (n_users, n_items))

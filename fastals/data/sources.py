@@ -24,6 +24,7 @@ from .readers import existing, refuse_line
 Paths: TypeAlias = str | os.PathLike[str] | Sequence[str | os.PathLike[str]]
 
 _DELIMITERS = {",": "','", "\t": "tabs", ";": "';'", "|": "'|'"}
+_LATIN_1 = "encoding='latin-1'"
 _COMPRESSION = {".gz": "gzip", ".zst": "zstd"}
 _FORMATS = {".parquet": "parquet", ".pq": "parquet", ".json": "json", ".jsonl": "json", ".ndjson": "json"}
 _CSV_ERROR = re.compile(
@@ -108,6 +109,11 @@ def quoted(value: str) -> str:
 def named(value: str) -> str:
     """Return the name of a column as SQL has it."""
     return '"' + value.replace('"', '""') + '"'
+
+
+def by_query(file: str | Path, option: str) -> str:
+    """Return the query that reads a text file which is written otherwise, for messages."""
+    return f"SELECT * FROM read_csv({quoted(str(file))}, {option})"
 
 
 @contextmanager
@@ -320,7 +326,10 @@ def _refuse_bad_line(con: Any, message: str) -> None:
     file = re.search(r"^\s*file = (.*)$", message, re.M)
     if bad_line and file:
         place, given, reason = bad_line.groups()
-        refuse_line(Path(file[1].strip()), int(place), given.strip("\n"), _in_words(reason))
+        path, remedy = Path(file[1].strip()), ""
+        if "nicode" in reason:
+            remedy = f"save the file as UTF-8, or pass the query {by_query(path, _LATIN_1)}, or encoding='utf-16'"
+        refuse_line(path, int(place), given.strip("\n"), _in_words(reason), remedy)
 
 
 def _in_words(reason: str) -> str:

@@ -17,7 +17,20 @@ from .arrow import Batch
 from .coding import Coder
 from .events import Events, Numbered, cast_values, check_finite, event_values
 from .interactions import Interactions
-from .sources import Layout, Paths, check_columns, connected, expand, layout_of, line_of_row, named, quoted, run, stream
+from .sources import (
+    Layout,
+    Paths,
+    by_query,
+    check_columns,
+    connected,
+    expand,
+    layout_of,
+    line_of_row,
+    named,
+    quoted,
+    run,
+    stream,
+)
 from .types import FloatType, Table, is_frame
 
 if TYPE_CHECKING:
@@ -439,15 +452,23 @@ class _Reader:
                 row, value = found[0]
                 label = self.labels[argument]
                 what = f"column {label!r} is missing" if value is None else f"column {label!r} holds {value!r:.100}"
-                raise ValueError(
-                    f"{self._place(file, row)}: {what}: {_WANTED[argument]}; mend it, or leave such rows out: where=..."
-                )
+                option = _otherwise(argument, str(value)) if self.layout.format == "csv" else None
+                way = f"pass the query {by_query(file, option)}" if option else "leave such rows out: where=..."
+                raise ValueError(f"{self._place(file, row)}: {what}: {_WANTED[argument]}; mend it, or {way}")
 
     def _place(self, file: str, row: int) -> str:
         if not file:
             return f"row {row} of the query"
         line = None if self.layout.typed else line_of_row(self.con, file, self.layout, row)
         return f"file {file}, " + (f"row {row}" if line is None else f"line {line}")
+
+
+def _otherwise(argument: str, text: str) -> str | None:
+    """Return the option of DuckDB's `read_csv` that reads a decimal comma, or a date with the day first."""
+    date = re.fullmatch(r"\s*\d\d?([./-])\d\d?\1\d{4}\s*", text)
+    if argument == "time" and date:
+        return f"dateformat='%d{date[1]}%m{date[1]}%Y'"
+    return "decimal_separator=','" if argument == "value" and re.fullmatch(r"\s*[+-]?\d+,\d+\s*", text) else None
 
 
 def _flaw(argument: str, column: str) -> str:
