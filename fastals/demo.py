@@ -36,14 +36,14 @@ def overview(data: Data) -> Table:
     rows: list[tuple[Cell, ...]] = [
         ("users", f"{n_users:,}"),
         ("items", f"{n_items:,}"),
-        ("users and items that met", f"{len(data.ratings):,} of {n_users * n_items:,}"),
+        ("observed entries", f"{len(data.ratings):,} of {n_users * n_items:,}"),
         ("of these liked", f"{len(liked):,}"),
         ("liked items of a user, median", f"{np.median(of_user[of_user > 0]):g}"),
         ("share of the 10% most liked items", f"{top:.0%}"),
     ]
     note = data.rule + ("" if data.liked.times is not None else " There are no times, so tests are drawn at random.")
     if not are_ratings(data.ratings):
-        why = "are counts" if data.ratings.values.min() < data.ratings.values.max() else "are all alike"
+        why = "are amounts, not ratings" if data.ratings.values.min() < data.ratings.values.max() else "are all alike"
         note += f" There is no table of rating errors: the values {why}."
     return Table("data", "What is in the data?", ("", "number"), rows, note)
 

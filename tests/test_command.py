@@ -1,6 +1,7 @@
 """The parts of the command: right answers, files as other programs read them, and each bad input told in a sentence."""
 
 import json
+import shlex
 
 import numpy as np
 import polars
@@ -246,3 +247,20 @@ def test_bad_input_is_told_in_a_sentence(arguments, message, orders, file, tmp_p
     printed = capsys.readouterr().err.splitlines()[-1]
     assert message in printed and f"fastals {arguments[0]}: error: " in printed
     assert [path.name for path in tmp_path.iterdir()] == ["empty.csv"]
+
+
+def test_a_forgotten_option_is_told_in_one_sentence(orders, capsys):
+    with pytest.raises(SystemExit, match="2"):
+        main(["fit", orders, "--user", "who"])
+    said = capsys.readouterr().err
+    assert said.count("\n") == 1 and "fit: error: the following arguments are required: --item, -o" in said
+    assert said.endswith("fit --help says more\n")
+
+
+def test_the_next_command_can_be_copied_where_an_id_has_a_blank(tmp_path, capsys):
+    orders, model = tmp_path / "orders.csv", str(tmp_path / "my model.npz")
+    orders.write_text("who,what\nZoë Ann,tea\nbob,pot\n", encoding="utf-8")
+    assert main(["fit", str(orders), *COLUMNS, "--factors", "2", "-o", model]) == 0
+    proposed = shlex.split(capsys.readouterr().out.partition("Next: ")[2])
+    assert proposed == ["fastals", "recommend", model, "Zoë Ann"]
+    assert main([*proposed[1:], "-n", "1"]) == 0 and "pot" in capsys.readouterr().out

@@ -78,7 +78,7 @@ def test_resampled_averages_are_those_of_drawn_users():
 def test_it_shows_as_a_table():
     lines = repr(FOUND).splitlines()
     assert lines[0].split() == ["model", "ndcg@5", "coverage@5", "ndcg@10", "coverage@10"] or "ndcg@5" in lines[0]
-    assert len(lines) == 6 and lines[-1] == "[95% interval]; *: no model is really above"
+    assert len(lines) == 6 and lines[-1] == "[95% interval]; *: no other model is better by more than chance"
     assert "*" in lines[1] and "*" not in next(line for line in lines if line.startswith("random"))
     assert FOUND._repr_html_().count("<tr>") == 5
 

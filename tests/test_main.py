@@ -112,3 +112,13 @@ def test_a_full_disk_is_told_in_a_sentence(small_file):
         assert job.wait(120) == 2
     assert job.stderr.read() == "python -m fastals demo: error: the output: No space left on device\n"
     job.stderr.close()
+
+
+@pytest.mark.parametrize("checkout", [True, False])
+def test_next_steps_name_the_documentation_that_is_there_and_quote_blanks(checkout, small_file, tmp_path, monkeypatch):
+    command = sys.modules["fastals.command.demo"]
+    if not checkout:  # an installed wheel
+        monkeypatch.setattr(command, "CHECKOUT", tmp_path)
+    steps = command.next_steps(find_data(small_file), "x", tmp_path / "a report")
+    assert ("README.md" in steps, "help(fastals.read_table)" in steps) == (checkout, not checkout)
+    assert f"recommend '{tmp_path}/a report/model.npz' 101" in steps

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -15,6 +16,7 @@ from . import pictures
 from .options import Options
 from .said import Said
 
+CHECKOUT = Path(__file__).parents[2]  # which has the documentation; an installed wheel does not
 Paint = Callable[[], bytes | None]
 
 
@@ -120,9 +122,12 @@ def next_steps(data: Data, file: str | None, folder: Path | None) -> str:
     else:
         path, user = folder / "model.npz", demo.first_user(data)
         steps.append(f"Look at the report: open {folder / 'report.html'} in a browser")
-        steps.append(f"Use the model: python -m fastals recommend {path} {user}")
+        steps.append(f"Use the model: python -m fastals recommend {shlex.quote(str(path))} {shlex.quote(str(user))}")
         steps.append(f"The same in Python: fastals.load({str(path)!r}).recommend({user!r}, n=10)")
     steps.append("Fit a model to your table: python -m fastals fit --help")
-    steps.append("Write it in ten lines of Python: README.md, section From a CSV file to recommendations")
-    steps.append("Evaluate, tune and serve: docs/guide.md")
+    if (CHECKOUT / "docs" / "guide.md").exists():
+        steps.append("Write it in ten lines of Python: README.md, section From a CSV file to recommendations")
+        steps.append("Evaluate, tune and serve: docs/guide.md")
+    else:
+        steps.append("Write it in Python: help(fastals.read_table) and help(fastals.ImplicitALS) have examples")
     return "\n".join(["What to do next", "", *(f"- {step}" for step in steps)])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -39,9 +40,10 @@ def run(options: Options) -> Iterator[Said]:
     seconds = time.perf_counter() - start
     model.save(options.output)
     path = options.output if options.output.endswith(".npz") else f"{options.output}.npz"
+    user = str(data.user_ids[0]) if data.user_ids else "0"
     facts = {"model": path, "iterations": model.n_iter_, "loss": model.loss_history_[-1], "seconds": round(seconds, 3)}
     yield Said(
         f"Fitted {type(model).__name__} in {seconds:.1f} s: {model.n_iter_} iterations, loss {facts['loss']:.6g}\n"
-        f"Model written to {path}. Next: fastals recommend {path} {data.user_ids[0] if data.user_ids else 0}",
+        f"Model written to {path}. Next: fastals recommend {shlex.quote(path)} {shlex.quote(user)}",
         facts,
     )

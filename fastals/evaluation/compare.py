@@ -94,7 +94,7 @@ class Comparison:
         return table(f"{len(self.evaluations)} models. {self._legend()}", *self._cells())
 
     def _legend(self) -> str:
-        return f"[{self.level:.0%} interval]; *: no model is really above"
+        return f"[{self.level:.0%} interval]; *: no other model is better by more than chance"
 
     def _cells(self) -> tuple[list[str], list[list[str]]]:
         """Return names of columns, and for each model its line."""
@@ -168,7 +168,7 @@ def compare(
     model    recall@1
     popular  1.0000 [1.0000, 1.0000] *
     alike    0.3333 [0.0000, 1.0000] *
-    [95% interval]; *: no model is really above
+    [95% interval]; *: no other model is better by more than chance
     """
     if not isinstance(models, Mapping) or not models:
         raise TypeError(
