@@ -7,9 +7,10 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from .data.interactions import Interactions
 from .engine.problem import Cells, Failure, Unusual
 
-__all__ = ["ImpreciseRowsWarning", "SingularRowsWarning", "solve_error", "tell"]
+__all__ = ["ImpreciseRowsWarning", "SingularRowsWarning", "SummedRatingsWarning", "solve_error", "tell", "tell_of_sums"]
 
 
 class SingularRowsWarning(UserWarning):
@@ -18,6 +19,10 @@ class SingularRowsWarning(UserWarning):
 
 class ImpreciseRowsWarning(UserWarning):
     """Users or items of a fit may be off by more than 1%, because float64 does not hold their equations."""
+
+
+class SummedRatingsWarning(UserWarning):
+    """A user has rated an item several times, and the ratings are summed."""
 
 
 def tell(failure: Failure | None, cells: Mapping[str, Cells], unusual: Mapping[str, Unusual], dtype: np.dtype) -> None:
@@ -49,6 +54,18 @@ def tell(failure: Failure | None, cells: Mapping[str, Cells], unusual: Mapping[s
             "the weights, or raise regularization",
             ImpreciseRowsWarning,
             stacklevel=5,
+        )
+
+
+def tell_of_sums(R: Interactions) -> None:
+    """Warn where several ratings of one user and item are summed, which is right for events but not for ratings."""
+    more = len(R) - R.nnz
+    if more:
+        warnings.warn(
+            f"{more:,} of {len(R):,} ratings are of a user and an item that have another one, and are added to it: 4 "
+            "and 5 make 9. Keep the latest of each: fastals.read_table(..., duplicates='last'), for tables too",
+            SummedRatingsWarning,
+            stacklevel=6,  # of whoever calls `fit`
         )
 
 

@@ -11,6 +11,7 @@ from . import defaults
 from .answers import Framing
 from .data.interactions import Interactions, MatrixLike
 from .data.types import FloatType
+from .errors import tell_of_sums
 from .explain import Explaining
 from .objectives import (
     ItemWeights,
@@ -297,6 +298,11 @@ class ExplicitALS(_ALS):
         self.random_state = random_state
         self.feature_regularization = feature_regularization
         self.implicit_features = implicit_features
+
+    def _read(self, R: MatrixLike, *arguments: Any) -> tuple[Interactions, Any, Objective, Any]:
+        read = super()._read(R, *arguments)
+        tell_of_sums(read[0])
+        return read
 
     def _objective(self, R: Interactions | None = None) -> Objective:
         exponent = check_number("regularization_exponent", self.regularization_exponent, 0.0)

@@ -14,6 +14,7 @@ import fastals
 from fastals import ImplicitALS, WeightedALS, warmup
 from fastals.engine import alternation, basis, loss, sweep, transposition
 from fastals.engine.alternation import Alternation
+from fastals.errors import SummedRatingsWarning
 from tests.helpers import (
     CASES,
     CLASSIC,
@@ -411,3 +412,17 @@ def test_warmup_compiles_all_that_any_model_needs(dtype):
 def test_warmup_takes_a_dtype_that_exists():
     with pytest.raises(ValueError, match="dtype must be 'float32' or 'float64', got 'float16'"):
         warmup("float16")
+
+
+def test_ratings_that_are_summed_are_told_to_whoever_calls_fit():
+    twice = {"who": ["ann", "ann", "bob"], "film": ["Alien", "Alien", "Heat"], "stars": [4, 5, 3]}
+    names = {"user": "who", "item": "film", "value": "stars"}
+    with pytest.warns(
+        SummedRatingsWarning, match="^1 of 3 ratings are of a user and an item that have another"
+    ) as told:
+        fastals.ExplicitALS(factors=2, random_state=0).fit(twice, **names)
+    assert [warning.filename for warning in told] == [__file__]
+    fastals.ImplicitALS(factors=2, random_state=0).fit(twice, **names)  # events: each is an error here
+    latest = fastals.read_table(twice, **names, duplicates="last")
+    model = fastals.ExplicitALS(factors=2, random_state=0).fit(latest)
+    assert model.global_mean_ == 4  # (5 + 3) / 2
