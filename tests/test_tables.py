@@ -1,5 +1,6 @@
 """Tables of events from files, queries, databases and frames."""
 
+import ast
 import datetime
 import gzip
 import json
@@ -421,3 +422,21 @@ def test_a_file_that_is_written_otherwise_is_read_by_the_query_that_the_message_
         assert sorted(read.values.tolist()) == [0.5, 9.5]
     if "time" in column:
         assert sorted(read.times.astype("datetime64[D]").astype(str).tolist()) == ["2025-12-31", "2026-01-01"]
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "columns"),
+    [
+        ("a.csv", "who,my item\nann,tea\nbob,\n", ("who", "my item")),
+        ("a.csv", "ann,tea\nbob,\n", (0, 1)),
+        ("a.jsonl", '{"who": "ann", "what": "tea"}\n{"who": "bob", "what": null}\n', ("who", "what")),
+    ],
+    ids=["names", "positions", "JSON lines"],
+)
+def test_rows_with_a_missing_id_are_left_out_by_the_condition_that_the_message_has(tmp_path, name, text, columns):
+    path, options = tmp_path / name, {"header": False} if columns == (0, 1) else {}
+    path.write_text(text)
+    with pytest.raises(ValueError, match=r"is missing: .* leave such rows out: where=") as caught:
+        read_table(path, *columns, **options)
+    condition = ast.literal_eval(str(caught.value).rpartition("where=")[2])
+    assert read_table(path, *columns, where=condition, **options).user_ids.tolist() == ["ann"]

@@ -453,7 +453,8 @@ class _Reader:
                 label = self.labels[argument]
                 what = f"column {label!r} is missing" if value is None else f"column {label!r} holds {value!r:.100}"
                 option = _otherwise(argument, str(value)) if self.layout.format == "csv" else None
-                way = f"pass the query {by_query(file, option)}" if option else "leave such rows out: where=..."
+                rest = "..." if value is not None else repr(f"{named(label)} IS NOT NULL")
+                way = f"pass the query {by_query(file, option)}" if option else f"leave such rows out: where={rest}"
                 raise ValueError(f"{self._place(file, row)}: {what}: {_WANTED[argument]}; mend it, or {way}")
 
     def _place(self, file: str, row: int) -> str:
