@@ -9,7 +9,6 @@ since stands beside them, row by row, until there is so much of it that a copy o
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal, NamedTuple, TypeAlias, TypeVar
@@ -18,7 +17,7 @@ import numpy as np
 
 from .data.encoder import FeatureEncoder
 from .data.features import implicit_features
-from .data.ids import Ids
+from .data.ids import Ids, stand_beside
 from .data.matrix import transpose
 from .engine import basis, equations, plain_answers, topk
 from .engine.features import means
@@ -36,13 +35,7 @@ SideName = Literal["user", "item"]
 Columns: TypeAlias = topk.Columns | plain_answers.Columns
 T = TypeVar("T")
 
-# Rows gathered one by one, where the others are not needed.
-FEW = 64
-
-
-def stand_beside(changed: int, size: int) -> bool:
-    """Tell whether so few changes stand beside an array of this size, before a copy of it has them all."""
-    return changed <= FEW + math.isqrt(size)
+FEW = 64  # rows that are gathered one by one, where the others are not needed
 
 
 class Derived:

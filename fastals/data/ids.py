@@ -14,8 +14,7 @@ T = TypeVar("T")
 _BLOCK = 1 << 20
 # Strings are stored at the width of the longest: padding may take so many bytes, or so many times the ids themselves.
 _PADDING_BYTES, _PADDING_RATIO = 1 << 26, 8
-# Ids may be added one by one: so many stand beside the sorted ones, and the square root of their number.
-_FEW = 64
+_FEW = 64  # changes that stand beside an array of any size
 
 
 class Frozen:
@@ -48,6 +47,11 @@ class derived(Generic[T]):  # noqa: N801 - used as a decorator, like property
             return self  # type: ignore[return-value]
         kept: T = instance.__dict__.setdefault(self._name, self._compute(instance))
         return kept
+
+
+def stand_beside(changed: int, size: int) -> bool:
+    """Tell whether so few changes stand beside an array of this size, before a copy of it has them all."""
+    return changed <= _FEW + math.isqrt(size)
 
 
 class Ids(Frozen):
@@ -133,7 +137,7 @@ class Ids(Frozen):
             used = base.size * base.dtype.itemsize // 4 + added.size
             _check_width(name, added.tolist(), added.dtype.itemsize // 4, len(self) + len(added), used)
         tail = np.concatenate([tail, added])
-        if len(tail) <= _FEW + math.isqrt(len(base)):
+        if stand_beside(len(tail), len(base)):
             places = {value: number for number, value in enumerate(tail.tolist(), len(base))}
             return self._made(_base=base, _order=self._order, _sorted=ascending, _tail=tail, _places=places)
         values = np.concatenate([base, tail])
