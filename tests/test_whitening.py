@@ -7,8 +7,7 @@ from hypothesis import strategies as st
 
 from fastals.engine import alternation
 from fastals.engine.alternation import Alternation
-from fastals.engine.problem import BACKGROUND, NOT_POSITIVE, RIDGE
-from fastals.engine.sweep import Outcome
+from fastals.engine.problem import BACKGROUND, NOT_POSITIVE, RIDGE, Outcome
 from fastals.engine.whitening import whitening
 from tests.helpers import a_model, example
 

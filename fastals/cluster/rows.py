@@ -11,7 +11,7 @@ import numpy as np
 from ..engine import sweep
 from ..engine.mapped import file_of
 from ..engine.plan import Plan, predicted_cost
-from ..engine.problem import PRIOR, Cells, RowProblem
+from ..engine.problem import PRIOR, Cells, Outcome, RowProblem
 from . import tasks
 from .workers import ATTEMPTS, Place, Workers
 
@@ -48,7 +48,7 @@ class Rows:
 
     def __call__(
         self, problem: RowProblem, Y: np.ndarray, g: np.ndarray, width: int, X: np.ndarray, plan: Plan
-    ) -> sweep.Outcome:
+    ) -> Outcome:
         """Solve every row, as `sweep.solve_rows` does."""
         together = sweep.in_batches(problem, g[:width].min(), Y.shape[1], plan, self._sections)
         asked = tasks.Asked(
@@ -73,7 +73,7 @@ class Rows:
                     raise place.lost() from error
             if not missing:
                 break
-        return sweep.Outcome(losses, status)
+        return Outcome(losses, status)
 
     def _cut(self, begin: int, end: int, there: dict[str, int]) -> list[Place]:
         """Cut rows into a part for each worker, of about equal predicted cost a thread."""

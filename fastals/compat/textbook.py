@@ -12,7 +12,7 @@ from ..engine import basis, plain, sweep
 from ..engine.fallback import is_plain
 from ..engine.panel import as_panel
 from ..engine.plan import plan_for
-from ..engine.problem import BACKGROUND, RowProblem, first_failure
+from ..engine.problem import BACKGROUND, Outcome, RowProblem, first_failure
 from ..errors import solve_error
 
 __all__ = ["HalfStep", "writable_panel"]
@@ -73,7 +73,7 @@ class HalfStep:
             basis.rotate(X, fixed.rotation.T, n_threads)
         return self._checked(outcome, X)
 
-    def _checked(self, outcome: sweep.Outcome, X: np.ndarray) -> float:
+    def _checked(self, outcome: Outcome, X: np.ndarray) -> float:
         failure = first_failure(self._side, outcome.status)
         if failure is not None:
             raise solve_error(failure, self._problem.cells, X.dtype)

@@ -20,6 +20,7 @@ from .problem import (
     RIDGE,
     Cells,
     Failure,
+    Outcome,
     RowProblem,
     Unusual,
     drawn_to,
@@ -256,7 +257,7 @@ class Alternation:
         *,
         mend: bool = True,
         rotation: np.ndarray | None = None,
-    ) -> sweep.Outcome:
+    ) -> Outcome:
         """Solve the rows of a side for the fixed panel `Y`, whose background has the eigenvalues `g`.
 
         `rotation` is that of a panel which is a rotated copy.
@@ -275,7 +276,7 @@ class Alternation:
         solve = self._solve[side]
         return sweep.half_step(problem, Y, g, self.model.width, X, plan, self.n_threads, solve, mend=mend)
 
-    def _solve_whitened(self, side: str, plan: Plan) -> sweep.Outcome | None:
+    def _solve_whitened(self, side: str, plan: Plan) -> Outcome | None:
         """Solve the rows of a side in the basis of `whitening`, where X is only meanwhile.
 
         None if there are few factors, if rows differ in background or ridge or have features, if rounding would count,
@@ -298,7 +299,7 @@ class Alternation:
         basis.rotate(X, found.inverse, n_threads, LOWER)
         return outcome if (outcome.status == OK).all() else None
 
-    def _solve_with_biases(self, side: str, plan: Plan, balance: bool) -> sweep.Outcome:
+    def _solve_with_biases(self, side: str, plan: Plan, balance: bool) -> Outcome:
         """Solve the rows of a side for a panel with a column of 1, in an eigenbasis that both sides are in meanwhile.
 
         A rotation mixes the 1, and the bias of a row, into the factors. So it is taken back, as in `fold_in`, whose

@@ -26,11 +26,10 @@ from .jit import kernel, next_block, parallel_kernel, strict
 from .launch import launch
 from .panel import aligned_zeros
 from .plain import add, cholesky_solve, sum_row
-from .problem import BACKGROUND, IMPRECISE, NOT_FINITE, OK, RowProblem, widened
+from .problem import BACKGROUND, IMPRECISE, NOT_FINITE, OK, Outcome, RowProblem, widened
 from .rows.single_row import gathered, sum_densely
 from .rows.workspace import workspace
 from .simd.target import padded
-from .sweep import Outcome
 from .threads import spread
 
 WIDE = np.dtype(np.float64)

@@ -18,11 +18,22 @@ from .cells import cell, shifted
 from .equations import gram, range_of
 from .jit import parallel_kernel, strict
 from .launch import launch
-from .problem import BACKGROUND, MINIMUM_NORM, NOT_FINITE, NOT_POSITIVE, OK, PRIOR, RIDGE, WEIGHT, RowProblem, widened
+from .problem import (
+    BACKGROUND,
+    MINIMUM_NORM,
+    NOT_FINITE,
+    NOT_POSITIVE,
+    OK,
+    PRIOR,
+    RIDGE,
+    WEIGHT,
+    Outcome,
+    RowProblem,
+    widened,
+)
 from .rows.precision import PIVOTS
 from .shifts import on_panel
 from .smallest import solve_again, without_ridge
-from .sweep import Outcome
 
 LEAST = float(np.finfo(np.float64).eps) / PIVOTS  # of what a pivot is a difference of: with less, its digits are lost
 
@@ -43,7 +54,7 @@ def half_step(problem: RowProblem, Y: np.ndarray, width: int, X: np.ndarray, n_t
         with one_blas_thread():  # row by row, so that the bits do not depend on other rows
             X[free, :width] = (x[free, None] @ axes.T)[:, 0]
         outcome = Outcome(np.where(free, losses, outcome.losses), np.where(free, status, outcome.status))
-    solve_again(problem, Y, G, width, X, *outcome)
+    solve_again(problem, Y, G, width, X, outcome)
     return outcome
 
 

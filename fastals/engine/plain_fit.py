@@ -9,9 +9,8 @@ import numpy as np
 from .alternation import Begin, Reached
 from .loss import ridge
 from .model import Model
-from .problem import Failure, RowProblem, Unusual, drawn_to, first_failure
+from .problem import Failure, Outcome, RowProblem, Unusual, drawn_to, first_failure
 from .shifts import biases_as_offsets, on_panel
-from .sweep import Outcome
 
 # Solves all rows of a side for the other: (problem, Y, X) -> Outcome.
 HalfStep = Callable[[RowProblem, np.ndarray, np.ndarray], Outcome]

@@ -163,6 +163,25 @@ class Unusual(NamedTuple):
     imprecise: int = 0  # whose solution may be off by more than 1%
 
 
+class Outcome(NamedTuple):
+    """The result of a half-step beside the panel."""
+
+    losses: np.ndarray
+    """float64 (n_rows,): each row's objective: entries, background and its own ridge; for a sketch |x|^2."""
+    status: np.ndarray
+    """int8 (n_rows,): see the top of this module."""
+
+    @property
+    def loss(self) -> float:
+        """Sum of the rows' objectives, without the ridge of the columns."""
+        return float(self.losses.sum())
+
+    @property
+    def unusual(self) -> Unusual:
+        """How many rows are to be told of."""
+        return Unusual(*(int(np.count_nonzero(self.status == kind)) for kind in (MINIMUM_NORM, IMPRECISE)))
+
+
 class Failure(NamedTuple):
     """A row that could not be solved."""
 

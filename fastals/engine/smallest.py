@@ -20,7 +20,7 @@ import numpy as np
 from .blas import one_blas_thread
 from .equations import entries, gram, rounding_of_gram, row_equations, smallest
 from .panel import largest_square
-from .problem import BACKGROUND, IMPRECISE, MINIMUM_NORM, NOT_FINITE, NOT_POSITIVE, OK, RIDGE, RowProblem
+from .problem import BACKGROUND, IMPRECISE, MINIMUM_NORM, NOT_FINITE, NOT_POSITIVE, OK, RIDGE, Outcome, RowProblem
 
 
 def without_ridge(rows: np.ndarray, largest: float, eps: float | None = None) -> np.ndarray:
@@ -94,8 +94,7 @@ def solve_again(
     background: np.ndarray,
     width: int,
     X: np.ndarray,
-    losses: np.ndarray,
-    status: np.ndarray,
+    outcome: Outcome,
     longest: np.floating | None = None,
     eps: float | None = None,
 ) -> None:
@@ -113,13 +112,14 @@ def solve_again(
     width : int
         Columns of the panels in use.
     X : ndarray, shape (n_rows, kp)
-    losses, status : ndarray, shape (n_rows,)
-        In: those of the half-step. Out: with the rows that had failed, or may be singular.
+    outcome : Outcome
+        Of the half-step. The rows that had failed, or may be singular, are overwritten.
     longest : floating, optional
         As of `panel.largest_square`, where it is known.
     eps : float, optional
         As of `without_ridge`.
     """
+    losses, status = outcome
     known = bool(background.any())
     if known:
         free = without_ridge(problem.rows, background.max(), eps) if status.any() else np.zeros(1, bool)

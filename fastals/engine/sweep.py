@@ -16,7 +16,6 @@ from .panel import aligned_copy, as_panel
 from .plan import Plan, plan_for, predicted_cost
 from .problem import (
     BACKGROUND,
-    IMPRECISE,
     MINIMUM_NORM,
     NOT_FINITE,
     NOT_POSITIVE,
@@ -25,8 +24,8 @@ from .problem import (
     UNSURE,
     Cells,
     Extent,
+    Outcome,
     RowProblem,
-    Unusual,
     drawn_to,
     in_float64,
 )
@@ -83,27 +82,22 @@ class Section(NamedTuple):
     """Counts rows from `begin`."""
 
 
-class Outcome(NamedTuple):
-    """The result of a half-step beside the panel."""
-
-    losses: np.ndarray
-    """float64 (n_rows,): each row's objective: entries, background and its own ridge; for a sketch |x|^2."""
-    status: np.ndarray
-    """int8 (n_rows,): see `problem`."""
-
-    @property
-    def loss(self) -> float:
-        """Sum of the rows' objectives, without the ridge of the columns."""
-        return float(self.losses.sum())
-
-    @property
-    def unusual(self) -> Unusual:
-        """How many rows are to be told of."""
-        return Unusual(*(int(np.count_nonzero(self.status == kind)) for kind in (MINIMUM_NORM, IMPRECISE)))
-
-
 # Solves every row by the kernels, as `solve_rows`: (problem, Y, g, width, X, plan) -> Outcome.
 Solve = Callable[[RowProblem, np.ndarray, np.ndarray, int, np.ndarray, Plan], Outcome]
+
+
+class _ToSolve(NamedTuple):
+    """A half-step to solve; the fields are parameters of `half_step`."""
+
+    problem: RowProblem
+    Y: np.ndarray
+    g: np.ndarray
+    width: int
+    X: np.ndarray
+    plan: Plan
+    n_threads: int
+    solve: Solve
+    longest: np.floating | None  # of `Extent`
 
 
 def half_step(
@@ -156,64 +150,42 @@ def half_step(
     if plan.sketch:
         return solve(problem, Y, g, width, X, plan)
     extent = extent_of(problem.columns, Y, n_threads) if extent is None else extent
-    plan, longest = plan._replace(bounds=bounds_for(problem, extent)), extent.longest
+    plan = plan._replace(bounds=bounds_for(problem, extent))
     if not mend:
         return solve(problem, Y, g, width, X, plan)
+    step = _ToSolve(problem, Y, g, width, X, plan, n_threads, solve, extent.longest)
     directions, free = weak_directions(Y, g, width, eps), np.zeros(1, bool)
     if directions is not None:
         free = without_ridge(problem.rows, g.max(), eps) & (problem.cells.counts > 0)
     if directions is None or not free.any():
-        outcome = _solve_and_mend(problem, Y, g, width, X, plan, n_threads, solve, longest)
+        outcome = _solve_and_mend(step)
     elif directions.decide and Y.dtype != np.float64:
-        outcome = _solve_and_mend(problem, Y, g, width, X, plan, n_threads, solve, longest, free)
+        outcome = _solve_and_mend(step, free)
     else:
-        outcome = _solve_in_range(problem, Y, g, width, X, plan, n_threads, solve, longest, directions.null, free)
+        outcome = _solve_in_range(step, directions.null, free)
         if directions.decide:
             outcome.status[free] = NOT_POSITIVE  # the kernels cannot tell
-    solve_again(problem, Y, g[:width], width, X, *outcome, longest, eps)
+    solve_again(problem, Y, g[:width], width, X, outcome, extent.longest, eps)
     return outcome
 
 
-def _solve_in_range(
-    problem: RowProblem,
-    Y: np.ndarray,
-    g: np.ndarray,
-    width: int,
-    X: np.ndarray,
-    plan: Plan,
-    n_threads: int,
-    solve: Solve,
-    longest: np.floating | None,
-    null: np.ndarray,
-    free: np.ndarray,
-) -> Outcome:
+def _solve_in_range(step: _ToSolve, null: np.ndarray, free: np.ndarray) -> Outcome:
     """Solve every row by the kernels, the `free` ones without the directions in which background and panel are 0."""
     # With nothing in these columns their g does not count: it only has to be positive.
-    reduced, x = aligned_copy(Y), aligned_copy(X)
+    reduced, x, g = aligned_copy(step.Y), aligned_copy(step.X), np.where(null, step.g.max(), step.g)
     reduced[:, null] = x[:, null] = 0
-    within = on_panel(problem, reduced)
-    outcome = _solve_and_mend(within, reduced, np.where(null, g.max(), g), width, x, plan, n_threads, solve, longest)
+    outcome = _solve_and_mend(step._replace(problem=on_panel(step.problem, reduced), Y=reduced, g=g, X=x))
     outcome.status[(outcome.status == OK) & free] = MINIMUM_NORM
     if not free.all():
-        others = _solve_and_mend(problem, Y, g, width, X, plan, n_threads, solve, longest)
+        others = _solve_and_mend(step)
         outcome = Outcome(*(np.where(free, *both) for both in zip(outcome, others, strict=True)))
-    X[free] = x[free]
+    step.X[free] = x[free]
     return outcome
 
 
-def _solve_and_mend(
-    problem: RowProblem,
-    Y: np.ndarray,
-    g: np.ndarray,
-    width: int,
-    X: np.ndarray,
-    plan: Plan,
-    n_threads: int,
-    solve: Solve,
-    longest: np.floating | None,
-    doubtful: np.ndarray | None = None,
-) -> Outcome:
+def _solve_and_mend(step: _ToSolve, doubtful: np.ndarray | None = None) -> Outcome:
     """Solve every row by the kernels, and the doubtful ones and those that float32 does not hold again in float64."""
+    problem, Y, g, width, X, plan, _, solve, longest = step
     outcome = solve(problem, Y, g, width, X, plan)
     if Y.dtype == np.float64 or not (outcome.status.any() or doubtful is not None):
         return outcome
@@ -222,25 +194,17 @@ def _solve_and_mend(
         again &= ~almost_free(problem.rows, longest)  # `solve_again` has them
     rows = np.flatnonzero(again)
     if len(rows):
-        _solve_in_float64(problem, Y, width, X, plan, n_threads, rows, outcome)
+        _solve_in_float64(step, rows, outcome)
     return outcome
 
 
-def _solve_in_float64(
-    problem: RowProblem,
-    Y: np.ndarray,
-    width: int,
-    X: np.ndarray,
-    plan: Plan,
-    n_threads: int,
-    rows: np.ndarray,
-    outcome: Outcome,
-) -> None:
+def _solve_in_float64(step: _ToSolve, rows: np.ndarray, outcome: Outcome) -> None:
     """Solve some rows exactly, in float64 throughout: a Gram matrix in float32 would be as wrong as they were.
 
     They do not go beyond their solution. Their loss is that of the rounded factors: rounding may raise it by far more
     than float64 tells.
     """
+    problem, Y, _, width, X, plan, n_threads, _, _ = step
     wide = in_float64(problem, rows)
     used = np.flatnonzero(Y[:, :width].any(axis=0))  # columns of 0 have been left out as null directions
     if len(used) == 0:
