@@ -64,6 +64,19 @@ class _Checked(NamedTuple):
     rng: np.random.Generator
 
 
+class Call(NamedTuple):
+    """What `fit` is called with; its parameters say what each field is."""
+
+    R: MatrixLike
+    weights: MatrixLike | None
+    features: tuple[Any, Any]  # of the users and of the items
+    columns: Columns
+    callback: Callback | None
+    progress: bool
+    start: Base | None
+    checkpoint: tuple[Any, Any, Any]  # with `checkpoint_every` and `checkpoint_errors`
+
+
 class Base(Stateful):
     """Parameters and fit of a model."""
 
@@ -273,59 +286,36 @@ class Base(Stateful):
         15
         """
         check_no_target(y)
-        files = checkpoint, checkpoint_every, checkpoint_errors
-        features = user_features, item_features
+        features, files = (user_features, item_features), (checkpoint, checkpoint_every, checkpoint_errors)
+        call = Call(R, weights, features, columns, callback, progress, start, files)
         if validation is None:
-            return self._fit(R, weights, callback, progress, start, files, columns, features=features)
-        _check_fit(progress, callback, start)
+            return self._fit(call)
+        _check_fit(call)
         if requested(*files) is not None:
             raise ValueError(
                 "checkpoint and validation are both given, but a checkpoint does not keep the best state: leave out "
                 "one of them"
             )
-        watched = validation, metric, patience
-        return self._fit_watched(R, weights, callback, progress, start, columns, watched, features)
+        return self._fit_watched(call, validation, metric, patience)
 
-    def _fit(
-        self: Self,
-        R: MatrixLike,
-        weights: MatrixLike | None,
-        callback: Callback | None,
-        progress: bool,
-        start: Base | None,
-        files: tuple[Any, Any, Any],
-        columns: Columns,
-        where: engine.Where = solver_here,
-        features: tuple[Any, Any] = (None, None),
-    ) -> Self:
-        """Fit as `fit` does. `files` is what it says of the checkpoint, `where` is where rows are solved."""
-        _check_fit(progress, callback, start)
+    def _fit(self: Self, call: Call, where: engine.Where = solver_here) -> Self:
+        """Fit as `fit` does; `where` is where rows are solved."""
+        _check_fit(call)
         vars(self).pop("validation_history_", None)  # of another fit
-        learn = partial(self._learn, R, weights, callback, progress, columns, requested(*files), where, features)
-        if start is not self:
-            return self._put(learn(None if start is None else start._state))
+        learn = partial(self._learn, call, requested(*call.checkpoint), where)
+        if call.start is not self:
+            return self._put(learn(None if call.start is None else call.start._state))
         return self._write(learn)
 
-    def _fit_watched(self: Self, *arguments: Any) -> Self:
+    def _fit_watched(self: Self, call: Call, validation: Any, metric: Any, patience: int) -> Self:
         """Fit with `validation`; `scoring`, which may evaluate, has it."""
         raise NotImplementedError
 
-    def _learn(
-        self,
-        R: MatrixLike,
-        weights: MatrixLike | None,
-        callback: Callback | None,
-        progress: bool,
-        columns: Columns,
-        request: Request | None,
-        where: engine.Where,
-        features: tuple[Any, Any],
-        start: Fitted | None,
-    ) -> Fitted:
-        """Return the record of a fit."""
-        checked = self._check()
+    def _learn(self, call: Call, request: Request | None, where: engine.Where, start: Fitted | None) -> Fitted:
+        """Return the record of a fit; `start` is the state to go on from."""
+        checked, callback = self._check(), call.callback
         with choose(checked.n_threads):
-            cells, given, objective, statistics = self._read(R, checked.dtype, weights, features, columns)
+            cells, given, objective, statistics = self._read(call, checked.dtype)
         model = starts.empty(checked.factors, cells, objective, statistics)
         model = model._replace(priors=priors_of(given, objective, model, self._plain, checked.n_threads))
         liked = objective.liked(cells.by_item)
@@ -362,7 +352,7 @@ class Base(Stateful):
             history += found.losses[:-1]
         if file is not None:
             keep, run = partial(file.keep, begin, history), file.waited_for(run)
-        report = Progress(checked.iterations, done=len(history)) if progress else None
+        report = Progress(checked.iterations, done=len(history)) if call.progress else None
         try:
             failure = run(begin, checked.iterations, after, keep)
         except KeyboardInterrupt:
@@ -381,20 +371,13 @@ class Base(Stateful):
         tell(failure, {"user": cells.by_user, "item": cells.by_item}, unusual, checked.dtype)
         return record(model.X, model.Y)
 
-    def _read(
-        self,
-        R: MatrixLike,
-        dtype: np.dtype,
-        weights: MatrixLike | None,
-        features: tuple[Any, Any],
-        columns: Columns,
-    ) -> tuple[Interactions, dict[SideName, Given], Objective, Statistics]:
+    def _read(self, call: Call, dtype: np.dtype) -> tuple[Interactions, dict[SideName, Given], Objective, Statistics]:
         """Return the interactions and the features of a fit, and what follows from them."""
-        cells = self._interactions(R, dtype, weights=weights, **columns)
+        cells = self._interactions(call.R, dtype, weights=call.weights, **call.columns)
         if cells.nnz == 0:
             raise ValueError(f"R of shape {cells.shape} has no entries to learn from: at least one is wanted")
         objective = self._objective(cells)
-        given = given_to_fit(features, cells, dtype, columns, objective.implicit_features)
+        given = given_to_fit(call.features, cells, dtype, call.columns, objective.implicit_features)
         objective = replace(objective, featured=("user" in given, "item" in given))
         return cells, given, objective, objective.learn(cells)
 
@@ -418,11 +401,11 @@ class Base(Stateful):
             logger.warning("the fit was interrupted: the model has the state after iteration %d of %d", done, wanted)
 
 
-def _check_fit(progress: Any, callback: Any, start: Any) -> None:
-    check_flag("progress", progress)
-    if callback is not None and not callable(callback):
-        raise TypeError(f"callback must be callable (iteration, model), got {type(callback).__name__}")
-    if start is not None and not isinstance(start, Base):
+def _check_fit(call: Call) -> None:
+    check_flag("progress", call.progress)
+    if call.callback is not None and not callable(call.callback):
+        raise TypeError(f"callback must be callable (iteration, model), got {type(call.callback).__name__}")
+    if call.start is not None and not isinstance(call.start, Base):
         raise TypeError(
-            f"start must be a fitted model, ImplicitALS, ExplicitALS or WeightedALS, got {type(start).__name__}"
+            f"start must be a fitted model, ImplicitALS, ExplicitALS or WeightedALS, got {type(call.start).__name__}"
         )

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import math
 import numbers
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
+from .base import Call
 from .data.interactions import MatrixLike, as_interactions
 from .data.splits import check_share, split_random
 from .data.types import Columns
@@ -33,34 +33,23 @@ class Scoring(Ranking):
         tags.input_tags.allow_nan = self._missing == "nan"
         return tags
 
-    def _fit_watched(
-        self: Self,
-        R: MatrixLike,
-        weights: MatrixLike | None,
-        callback: Callable[[int, Any], Any] | None,
-        progress: bool,
-        start: Any,
-        columns: Columns,
-        watched: tuple[Any, Any, int],
-        features: tuple[Any, Any],
-    ) -> Self:
+    def _fit_watched(self: Self, call: Call, validation: Any, metric: Any, patience: int) -> Self:
         """Fit, score after each iteration, and keep the best state; the arguments are those of `fit`."""
         from .evaluation.held_out import LOWER_IS_BETTER, check_metric, scorer
 
-        given, metric, patience = watched
         sign = -1 if check_metric(metric)[0] in LOWER_IS_BETTER else 1
         check_integer("patience", patience, 1)
         dtype = check_dtype("dtype", self.dtype)
-        train = self._interactions(R, dtype, weights=weights, **columns)
-        if isinstance(given, numbers.Real) and not isinstance(given, bool):
-            if weights is not None:
+        train = self._interactions(call.R, dtype, weights=call.weights, **call.columns)
+        if isinstance(validation, numbers.Real) and not isinstance(validation, bool):
+            if call.weights is not None:
                 raise ValueError(
                     "validation is a share, which weights cannot be split by: pass the held-out part itself"
                 )
-            check_share("validation", cast(float, given))
-            train, held_out = split_random(train, cast(float, given), self.random_state)
+            check_share("validation", cast(float, validation))
+            train, held_out = split_random(train, cast(float, validation), self.random_state)
         else:
-            held_out = as_interactions(given, "float64", missing=self._missing, name="validation", **columns)
+            held_out = as_interactions(validation, "float64", missing=self._missing, name="validation", **call.columns)
         _, score = scorer(metric, held_out, train, "R")
         history: list[float] = []
         best: list[tuple[float, int, Self]] = []  # score, iteration and model
@@ -72,11 +61,10 @@ class Scoring(Ranking):
             if not best or sign * history[-1] > sign * best[0][0]:
                 best[:] = [(history[-1], iteration, model)]
             model.validation_history_ = list(history)
-            stop = False if callback is None else bool(callback(iteration, model))
+            stop = False if call.callback is None else bool(call.callback(iteration, model))
             return stop or iteration - best[0][1] >= patience
 
-        of_users, of_items = features
-        self.fit(train, user_features=of_users, item_features=of_items, callback=after, progress=progress, start=start)
+        self._fit(call._replace(R=train, weights=None, columns={}, callback=after))
         if best:
             self._put(best[0][2]._state)
         self.validation_history_ = history

@@ -6,7 +6,7 @@ import os
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from ..base import Base, Callback
+from ..base import Base, Call, Callback
 from ..data.store import open_store
 from ..data.types import Columns, MatrixLike
 from .rows import Rows
@@ -97,4 +97,5 @@ def fit(
         data = workers.computed(open_store(R) if isinstance(R, (str, os.PathLike)) else R)
         features = workers.computed(user_features), workers.computed(item_features)
         files = checkpoint, checkpoint_every, checkpoint_errors
-        return model._fit(data, weights, callback, progress, start, files, columns, partial(Rows, workers), features)
+        call = Call(data, weights, features, columns, callback, progress, start, files)
+        return model._fit(call, partial(Rows, workers))
