@@ -37,7 +37,7 @@ def tell(failure: Failure | None, cells: Mapping[str, Cells], unusual: Mapping[s
         Of the fit.
     """
     if failure is not None:
-        raise solve_error(failure, cells[failure.side], dtype)
+        raise solve_error(failure.side, failure.row, cells[failure.side].counts[failure.row], dtype)
     told = _listed({side: rows.singular for side, rows in unusual.items()})
     if told:
         warnings.warn(
@@ -74,20 +74,21 @@ def _listed(counts: Mapping[str, int]) -> str:
     return " and ".join(f"{count} {side}{'s' * (count > 1)}" for side, count in counts.items() if count)
 
 
-def solve_error(failure: Failure, cells: Cells, dtype: np.dtype) -> np.linalg.LinAlgError:
+def solve_error(side: str, row: int, n_interactions: int, dtype: np.dtype) -> np.linalg.LinAlgError:
     """Return the error that says which row could not be solved, why, and what may help.
 
     Parameters
     ----------
-    failure : Failure
-    cells : Cells
-        Of the side that the row is on.
+    side : str
+        What the row is: "user", say.
+    row : int
+        Its number.
+    n_interactions : int
     dtype : numpy.dtype
         In which it was tried.
     """
-    begin, end = cells.indptr[failure.row], cells.indptr[failure.row + 1]
     precision = "" if dtype == np.float64 else ", or use dtype='float64'"
     return np.linalg.LinAlgError(
-        f"{failure.side} {failure.row} with {end - begin} interactions cannot be solved in {dtype}: its "
-        f"solution is not finite; raise regularization, or rescale the values{precision}"
+        f"{side} {row} with {n_interactions} interactions cannot be solved in {dtype}: its solution is not finite; "
+        f"raise regularization, or rescale the values{precision}"
     )

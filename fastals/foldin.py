@@ -68,7 +68,7 @@ class FoldingIn(Base):
             X, status = engine.fold_in(problem, fixed, other.width, solver, self._threads)
         failure = first_failure(name, status)
         if failure is not None:
-            raise solve_error(failure, problem.cells, X.dtype)
+            raise solve_error(name, failure.row, problem.cells.counts[failure.row], X.dtype)
         return X[:, : other.width]
 
     def fold_in_users(

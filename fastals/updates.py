@@ -21,6 +21,7 @@ from .engine import equations
 from .engine.nonnegative import solve_nonnegative
 from .engine.problem import Cells, RowProblem, drawn_to
 from .engine.rows.single_row import solve_single
+from .errors import solve_error
 from .features import check_given
 from .fitted import Fitted, Row, Rows, Side, SideName
 from .foldin import FoldingIn
@@ -410,10 +411,7 @@ def _solved(
     with np.errstate(over="ignore"):
         new = solution.astype(side.base.dtype)
     if not np.isfinite(new).all():
-        raise np.linalg.LinAlgError(
-            f"{name} {number} with {len(problem.cells.indices)} interactions cannot be solved in {new.dtype}: its "
-            "solution is not finite; raise regularization, or rescale the values"
-        )
+        raise solve_error(name, number, len(problem.cells.indices), new.dtype)
     return side.with_rows(np.array([number]), new[None], _exchange(side, own_gram, weight, old, new), side.ids)
 
 

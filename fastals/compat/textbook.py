@@ -76,7 +76,7 @@ class HalfStep:
     def _checked(self, outcome: Outcome, X: np.ndarray) -> float:
         failure = first_failure(self._side, outcome.status)
         if failure is not None:
-            raise solve_error(failure, self._problem.cells, X.dtype)
+            raise solve_error(self._side, failure.row, self._problem.cells.counts[failure.row], X.dtype)
         return max(0.0, outcome.loss)
 
 
