@@ -294,8 +294,7 @@ class Updating(FoldingIn):
         statistics = objective.with_exposed(statistics, item, len(of_item.columns))
         weight, background = statistics.weight[[item]], statistics.background[[item]]
         own = replace(statistics, weight=weight, background=background)
-        how = plain, _ = self._plain, objective.nonnegative
-        gram_x, gram_y = fitted.gram("user", plain), fitted.gram("item", plain)
+        gram_x, gram_y = fitted.gram("user", self._plain), fitted.gram("item", self._plain)
         weight_x, weight_y = _weight(statistics.user_background, user), float(background[0])
         if user == len(users):
             users, gram_x = _with_new(users, user, gram_x, weight_x, user_ids)
@@ -306,9 +305,11 @@ class Updating(FoldingIn):
             items, gram_y = _with_new(items, item, gram_y, weight_y, item_ids)
         else:
             gram_y = _weighed_anew(items, gram_y, items.row(item), old_y, weight_y)
-        items = _solved("item", item, items, problem, users, gram_x, gram_y, weight_y, *how)
+        y = self._solve_row("item", item, problem, users, gram_x, objective.nonnegative)
+        items = _with_row(items, item, y, gram_y, weight_y)
         problem = _drawn(objective.user_problem(of_user.cells, statistics, room=False), users, user)
-        users = _solved("user", user, users, problem, items, items.gram, gram_x, weight_x, *how)
+        x = self._solve_row("user", user, problem, items, items.gram, objective.nonnegative)
+        users = _with_row(users, user, x, gram_x, weight_x)
         return replace(
             fitted,
             users=users,
@@ -318,6 +319,32 @@ class Updating(FoldingIn):
             by_user=by_user.with_rows({user: of_user}),
             by_item=by_item.with_rows({item: of_item}),
         )
+
+    def _solve_row(
+        self,
+        name: SideName,
+        number: int,
+        problem: RowProblem,
+        fixed: Side,
+        gram: np.ndarray | None,
+        nonnegative: bool,
+    ) -> np.ndarray:
+        """Return one row of a side, shape (width,), solved for the other side and the Gram matrix of its background."""
+        rows, bias = fixed.rows(problem.cells.indices), fixed.k if fixed.biased else -1
+        solution = None
+        problem, gram = fixed.shifted(problem, gram)
+        if nonnegative:
+            solution = solve_nonnegative(problem, rows, fixed.width, bias, gram, self._plain)
+        elif not self._plain:
+            solution = solve_single(problem, rows, fixed.width, bias, gram)
+        if solution is None:
+            biases = rows[:, fixed.k] if fixed.biased else None
+            solution = equations.solve(equations.row_equations(problem, rows[:, : fixed.k], biases, gram))
+        with np.errstate(over="ignore"):
+            row = solution.astype(fixed.base.dtype)
+        if not np.isfinite(row).all():
+            raise solve_error(name, number, len(problem.cells.indices), row.dtype)
+        return row
 
 
 def _row_numbers(name: SideName, given: Any, side: Side) -> tuple[np.ndarray, Ids | None]:
@@ -384,55 +411,24 @@ def _rows_of(cells: Cells, numbers: np.ndarray) -> dict[int, Row]:
     return {number: rows[place] for place, number in enumerate(numbers.tolist())}
 
 
-def _solved(
-    name: SideName,
-    number: int,
-    side: Side,
-    problem: RowProblem,
-    fixed: Side,
-    gram: np.ndarray | None,
-    own_gram: np.ndarray | None,
-    weight: float,
-    plain: bool,
-    nonnegative: bool,
-) -> Side:
-    """Return a side with one row solved for the other side; `weight` is its own in its Gram matrix."""
-    rows, bias = fixed.rows(problem.cells.indices), fixed.k if fixed.biased else -1
-    solution = None
-    problem, gram = fixed.shifted(problem, gram)
-    if nonnegative:
-        solution = solve_nonnegative(problem, rows, fixed.width, bias, gram, plain)
-    elif not plain:
-        solution = solve_single(problem, rows, fixed.width, bias, gram)
-    if solution is None:
-        biases = rows[:, fixed.k] if fixed.biased else None
-        solution = equations.solve(equations.row_equations(problem, rows[:, : fixed.k], biases, gram))
-    old = side.row(number)
-    with np.errstate(over="ignore"):
-        new = solution.astype(side.base.dtype)
-    if not np.isfinite(new).all():
-        raise solve_error(name, number, len(problem.cells.indices), new.dtype)
-    return side.with_rows(np.array([number]), new[None], _exchange(side, own_gram, weight, old, new), side.ids)
+def _with_row(side: Side, number: int, row: np.ndarray, gram: np.ndarray | None, weight: float) -> Side:
+    """Return a side with one row replaced, which has this weight in the Gram matrix of the side's background."""
+    if gram is not None:
+        old, new = side.row(number).astype(np.float64), row.astype(np.float64)
+        if side.biased:
+            old, new = side.background_rows(np.stack([old, new]))
+        gram = gram + weight * (new[:, None] * new - old[:, None] * old)
+    return side.with_rows(np.array([number]), row[None], gram, side.ids)
 
 
-def _with_new(side: Side, number: int, gram: np.ndarray | None, weight: float, ids: Ids | None) -> Any:
+def _with_new(
+    side: Side, number: int, gram: np.ndarray | None, weight: float, ids: Ids | None
+) -> tuple[Side, np.ndarray | None]:
     """Return a side with a row of zeros behind the last one, and the Gram matrix of its background."""
     row = np.zeros((1, side.width), side.base.dtype)
     if gram is not None and side.biased:  # the row counts, though it is 0: its column for biases is 1
         gram = _weighed_anew(side, gram, row[0], 0.0, weight)
     return side.with_rows(np.array([number]), row, gram, ids), gram
-
-
-def _exchange(
-    side: Side, gram: np.ndarray | None, weight: float, old: np.ndarray, new: np.ndarray
-) -> np.ndarray | None:
-    """Return the Gram matrix after one row of a side, of this weight, has changed."""
-    if gram is None:
-        return None
-    old, new = old.astype(np.float64), new.astype(np.float64)
-    if side.biased:
-        old, new = side.background_rows(np.stack([old, new]))
-    return gram + weight * (new[:, None] * new - old[:, None] * old)
 
 
 def _weighed_anew(side: Side, gram: np.ndarray | None, row: np.ndarray, old: float, new: float) -> np.ndarray | None:
