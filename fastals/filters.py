@@ -92,10 +92,6 @@ class Choice(NamedTuple):
             columns = items.of(columns, outside)
         return columns if self.barred is None else columns.less(self.barred)
 
-    def excluded_and(self, lists: Lists | None) -> tuple[Lists, ...]:
-        """Return the lists of what is left out of each row, some more of them included."""
-        return tuple(found for found in (lists, self.excluded) if found is not None)
-
 
 EVERYTHING = Choice()
 IGNORE = "; unknown='ignore' leaves such ids out"  # of a message about an id that the model does not have

@@ -13,7 +13,7 @@ from .engine import plain_answers, topk
 from .engine.problem import Cells
 from .engine.topk import Lists
 from .features import check_given
-from .filters import IGNORE, Choice, ItemFilter, choice_of
+from .filters import EVERYTHING, IGNORE, Choice, ItemFilter, choice_of
 from .fitted import Columns, Fitted, Rows, SideName, unit_rows
 from .foldin import FoldingIn
 from .validation import (
@@ -59,8 +59,8 @@ class Request(NamedTuple):
         self, X: np.ndarray, columns: Columns, rows: np.ndarray, users: np.ndarray, offsets: np.ndarray | None = None
     ) -> tuple[np.ndarray, np.ndarray]:
         """Return column numbers and scores of the best for some rows of X, which are those of these users."""
-        excluded = self.choice.excluded_and(None if self.seen is None else self.seen.lists(users))
-        return top_n(X, self.choice.of(columns), self.n, self.n_threads, rows, offsets, excluded, self.choice.allowed)
+        seen = None if self.seen is None else self.seen.lists(users)
+        return top_n(X, columns, self.n, self.n_threads, rows, offsets, self.choice, seen)
 
 
 def top_n(
@@ -69,14 +69,21 @@ def top_n(
     n: int,
     n_threads: int,
     rows: np.ndarray,
-    offsets: np.ndarray | None,
-    excluded: tuple[Lists, ...],
-    allowed: Lists | None,
+    offsets: np.ndarray | None = None,
+    choice: Choice = EVERYTHING,
+    skipped: Lists | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Return ids and scores of the `n` best columns of each row of X, see `engine.topk.top_n`."""
+    """Return ids and scores of the `n` best columns of some rows of X, see `engine.topk.top_n`.
+
+    The columns are those that `choice` allows, without those that `skipped` lists for each row.
+    """
+    columns = choice.of(columns)
+    excluded = tuple(lists for lists in (skipped, choice.excluded) if lists is not None)
     if isinstance(columns, plain_answers.Columns):
-        return plain_answers.top_n(X, columns, n, rows, offsets, excluded, allowed)
-    return topk.top_n(X, columns, n, n_threads, rows=rows, row_offsets=offsets, excluded=excluded, allowed=allowed)
+        return plain_answers.top_n(X, columns, n, rows, offsets, excluded, choice.allowed)
+    return topk.top_n(
+        X, columns, n, n_threads, rows=rows, row_offsets=offsets, excluded=excluded, allowed=choice.allowed
+    )
 
 
 class Ranking(FoldingIn):
@@ -241,6 +248,7 @@ class Ranking(FoldingIn):
         fitted = self._whole_state
         if unknown != "raise":
             check_unknown(unknown)
+        options = n, exclude, allow, min_score, exclude_seen, unknown
         if basket is not None:
             if users is not None or fold_in is not False:
                 raise ValueError("basket stands for a new user: leave out users and fold_in, or leave out basket")
@@ -248,14 +256,14 @@ class Ranking(FoldingIn):
             features = None
             if user_features is not None:
                 features = check_given(fitted, "user", _as_row(user_features), 1)
-            request = self._request(fitted, 1, Rows(new), n, exclude, allow, min_score, exclude_seen, unknown)
+            request = self._request(fitted, 1, Rows(new), *options)
             ids, scores = _answer(fitted, request, np.zeros(1, np.intp), self._solve_users(fitted, new, features))
             return fitted.items.names(ids[0]), scores[0]
         if check_flag("fold_in", fold_in) or (users is None and user_features is not None):
             if users is None and user_features is None:
                 raise ValueError("users must be the new users' interactions where fold_in=True, got None")
             new, features = self._new_users_and_features(fitted, users, user_features, unknown, {}, "users")
-            request = self._request(fitted, new.n_rows, Rows(new), n, exclude, allow, min_score, exclude_seen, unknown)
+            request = self._request(fitted, new.n_rows, Rows(new), *options)
             numbers = np.arange(new.n_rows)
             ids, scores = _answer(fitted, request, numbers, self._solve_users(fitted, new, features))
             return fitted.items.names(ids), scores
@@ -268,10 +276,7 @@ class Ranking(FoldingIn):
         if users is not None:
             one = isinstance(users, (int, str)) or np.ndim(users) == 0
             numbers = fitted.users.numbers("users", users, remedy=NEW_USER)
-        request = self._request(
-            fitted, len(numbers), fitted.by_user, n, exclude, allow, min_score, exclude_seen, unknown
-        )
-        ids, scores = _answer(fitted, request, numbers)
+        ids, scores = _answer(fitted, self._request(fitted, len(numbers), fitted.by_user, *options), numbers)
         ids = fitted.items.names(ids)
         return (ids[0], scores[0]) if one else (ids, scores)
 
@@ -369,8 +374,8 @@ class Ranking(FoldingIn):
         offsets, k = None, fitted.items.k
         if fitted.items.biased:
             offsets = panel[rows, k] + panel.dtype.type(fitted.mean)
-        columns, excluded = choice.of(fitted.users.columns(self._plain)), choice.excluded_and(seen)
-        ids, scores = top_n(panel[:, :k], columns, n, self._threads, rows, offsets, excluded, choice.allowed)
+        columns = fitted.users.columns(self._plain)
+        ids, scores = top_n(panel[:, :k], columns, n, self._threads, rows, offsets, choice, seen)
         ids = fitted.users.names(ids)
         return (ids[0], scores[0]) if np.ndim(items) == 0 else (ids, scores)
 
@@ -485,13 +490,11 @@ class Ranking(FoldingIn):
         n = check_integer("n", n, 1)
         numbers = side.numbers(f"{name}s", given)
         choice = choice_of(len(numbers), side, exclude, allow)
-        itself = None
+        itself, every = None, np.arange(len(numbers) + 1)
         if not check_flag("include_self", include_self):
-            every = np.arange(len(numbers) + 1)
             itself = Lists(every, numbers.astype(np.int32), every[:-1].astype(np.intp))
-        queries, columns = unit_rows(side.factors[numbers]), choice.of(side.unit_columns(self._plain))
-        every, excluded = np.arange(len(numbers)), choice.excluded_and(itself)
-        ids, cosines = top_n(queries, columns, n, self._threads, every, None, excluded, choice.allowed)
+        queries, columns = unit_rows(side.factors[numbers]), side.unit_columns(self._plain)
+        ids, cosines = top_n(queries, columns, n, self._threads, every[:-1], choice=choice, skipped=itself)
         ids = side.names(ids)
         return (ids[0], cosines[0]) if np.ndim(given) == 0 else (ids, cosines)
 

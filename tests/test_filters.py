@@ -83,7 +83,6 @@ def test_without_filters_there_is_nothing_to_leave_out():
     assert choice_of(3, side(False), None, None) is EVERYTHING
     columns = pack(np.ones((15, 2), np.float32), None, True)
     assert EVERYTHING.of(columns) is columns
-    assert EVERYTHING.excluded_and(None) == ()
 
 
 # What is recommended.

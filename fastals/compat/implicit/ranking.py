@@ -316,7 +316,7 @@ def _rank(
     Y = Y[::-1] if len(falling) == len(Y) else Y[falling]
     skipped = Lists(indptr.astype(np.int64), indices.astype(np.int32), np.arange(len(X)))
     columns = pack(Y, None, is_plain("auto"))
-    found, scores = top_n(X, columns, n, n_threads, np.arange(len(X)), None, (skipped,), None)
+    found, scores = top_n(X, columns, n, n_threads, np.arange(len(X)), skipped=skipped)
     ids = np.append(falling, -1)[found].astype(candidates.id_dtype)
     scores[found < 0] = np.finfo(scores.dtype).min
     for row in np.flatnonzero((found < 0).any(axis=1)):
