@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fastals.engine import products
-from fastals.engine.products import Lists, Sparse, best_products, lower_gram
+from fastals.engine.products import Skipped, Sparse, best_products, lower_gram
 
 every_engine = pytest.mark.parametrize("plain", [False, True], ids=["fast", "plain"])
 
@@ -36,7 +36,7 @@ def factors(draw):
 def test_best_products_are_the_sorted_ones(plain, dtype, case, dense, n):
     left, right, barred = case
     rows = np.random.default_rng(n).integers(0, len(left), 5)
-    skipped = Lists(*packed(barred, np.int8)[:2])
+    skipped = Skipped(*packed(barred, np.int8)[:2])
     factor = right.astype(dtype) if dense else packed(right, dtype)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(products, "is_plain", lambda solver: plain)
@@ -63,7 +63,7 @@ def test_lower_gram_is_the_product(plain, case):
 def test_more_rows_than_one_thread_draws_at_once():
     rng = np.random.default_rng(0)
     left, right = (sp.random(200, 200, 0.1, random_state=rng, data_rvs=lambda n: rng.integers(1, 9, n)) for _ in "ab")
-    nothing = Lists(np.zeros(201, np.int64), np.zeros(0, np.int32))
+    nothing = Skipped(np.zeros(201, np.int64), np.zeros(0, np.int32))
     ids, scores = best_products(packed(left, float), packed(right, float), nothing, np.arange(200), 7, 200)
     full = (left @ right).toarray()
     np.testing.assert_array_equal(scores, -np.sort(-full, axis=1)[:, :7])

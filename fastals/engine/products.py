@@ -19,8 +19,8 @@ from .threads import available, spread
 BLOCK = 16  # rows that a thread draws at once
 
 
-class Lists(NamedTuple):
-    """Columns of each row: row r has ``indices[indptr[r]:indptr[r + 1]]``."""
+class Skipped(NamedTuple):
+    """Columns that are left out of each row of a product: row r lacks ``indices[indptr[r]:indptr[r + 1]]``."""
 
     indptr: np.ndarray  # int64 (n_rows + 1,)
     indices: np.ndarray  # int32
@@ -40,7 +40,7 @@ def with_values(cells: Cells, dtype: np.dtype) -> Sparse:
 
 
 def best_products(
-    left: Sparse, right: Sparse | np.ndarray, skipped: Lists, rows: np.ndarray, n: int, n_columns: int
+    left: Sparse, right: Sparse | np.ndarray, skipped: Skipped, rows: np.ndarray, n: int, n_columns: int
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return the columns with the highest scores in rows of ``left @ right``, by falling score, ties by lower column.
 
@@ -49,7 +49,7 @@ def best_products(
     left : Sparse
     right : Sparse, or ndarray T (n_inner, n_columns)
         With one row for each column of `left`, of the dtype of `left.data`.
-    skipped : Lists
+    skipped : Skipped
         Row r has the columns that row r of the product leaves out. A column of score 0 is left out in any case.
     rows : int array (m,)
         The wanted rows.
@@ -102,7 +102,7 @@ def lower_gram(by_row: Sparse, by_column: Sparse, out: np.ndarray) -> None:
 def _plain(
     left: Sparse,
     right: Sparse | np.ndarray,
-    skipped: Lists,
+    skipped: Skipped,
     rows: np.ndarray,
     ids: np.ndarray,
     scores: np.ndarray,
@@ -127,7 +127,7 @@ def _plain(
 def _sparse_products(
     left,  # in    Sparse
     right,  # in    Sparse
-    skipped,  # in    Lists                of the columns to leave out
+    skipped,  # in    Skipped
     rows,  # in    int64 (m,)
     counter,  # inout int64 (1,)
     sums,  # inout T (n_columns,)           0 before and after
@@ -164,7 +164,7 @@ def _sparse_products(
 def _dense_products(
     left,  # in    Sparse
     right,  # in    T (n, n_columns)
-    skipped,  # in    Lists                of the columns to leave out
+    skipped,  # in    Skipped
     rows,  # in    int64 (m,)
     counter,  # inout int64 (1,)
     sums,  # inout T (n_columns,)           0 before and after
@@ -188,7 +188,7 @@ def _dense_products(
 
 @inner
 def _leave_out(
-    skipped,  # in    Lists
+    skipped,  # in    Skipped
     row,  # in    intp
     sums,  # inout T (n_columns,)
 ):

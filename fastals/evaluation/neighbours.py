@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal, TypeAlias, TypeVar, cast, get_args
+from typing import Any, Literal, TypeAlias, cast, get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -11,14 +11,13 @@ from scipy import sparse
 from ..data.interactions import Interactions, MatrixLike, as_interactions
 from ..data.matrix import csr_of, transpose
 from ..engine.problem import Cells
-from ..engine.products import Lists, Sparse, best_products, with_values
+from ..engine.products import Skipped, Sparse, best_products, with_values
 from ..validation import check_flag, check_integer, check_number, check_option
 from . import term_weights
 from .baselines import Array, Baseline, Known, _numbers
 from .metrics import Floats, Ints
 
 Weighting: TypeAlias = Literal["cosine", "tfidf", "bm25"]
-Self = TypeVar("Self", bound="Products")
 
 PAIRS = 4096  # pairs that are scored at once
 
@@ -30,24 +29,22 @@ class Products(Baseline):
     _right: Sparse | Array  # a column for each item
 
     def _predict(self, users: Ints, items: Ints) -> Floats:
-        left, right = self._left, self._right
-        scores = np.empty(len(users))
-        if isinstance(right, Sparse):
-            shape = len(right.indptr) - 1, self.shape_[1]
-            right = cast(Any, sparse.csr_array(tuple(right[::-1]), shape=shape).T.tocsr())
+        right, scores = self._right, np.empty(len(users))
+        by_item: Any = _matrix(right, self.shape_[1]).T.tocsr() if isinstance(right, Sparse) else right.T
+        left = _matrix(self._left, by_item.shape[1])
         for start in range(0, len(users), PAIRS):
             of, to = users[start : start + PAIRS], items[start : start + PAIRS]
-            rows = sparse.csr_array(tuple(left[::-1]), shape=(len(left.indptr) - 1, _height(self._right)))[of]
-            if isinstance(right, np.ndarray):
+            rows = left[of]
+            if isinstance(right, Sparse):
+                found = rows.multiply(by_item[to]).sum(axis=1)
+            else:
                 pairs = np.repeat(np.arange(len(of)), np.diff(rows.indptr))
                 found = np.bincount(pairs, rows.data * right[rows.indices, to[pairs]], minlength=len(of))
-            else:
-                found = rows.multiply(right[to]).sum(axis=1)
             scores[start : start + PAIRS] = found
         return scores
 
     def _recommend(self, known: Known, users: Ints, ids: npt.NDArray[np.int32], scores: Floats) -> None:
-        skipped = Lists(known.indptr, known.items)
+        skipped = Skipped(known.indptr, known.items)
         ids[:], scores[:] = best_products(self._left, self._right, skipped, users, ids.shape[1], known.shape[1])
 
 
@@ -106,9 +103,9 @@ class ItemBased(Products):
             cast(MatrixLike, users), "float64", name="users", n_items=n_items, item_ids=known.item_ids
         )
         rows = new.without_zeros().by_user
-        skipped = Lists(rows.indptr, rows.indices)
+        skipped = Skipped(rows.indptr, rows.indices)
         if not check_flag("exclude_seen", exclude_seen):
-            skipped = Lists(np.zeros_like(rows.indptr), rows.indices[:0])
+            skipped = Skipped(np.zeros_like(rows.indptr), rows.indices[:0])
         left = with_values(rows, self._left.data.dtype)
         columns, scores = best_products(left, self._right, skipped, np.arange(new.shape[0]), n, n_items)
         return columns if known.item_ids is None else known.item_ids.take(columns), scores
@@ -141,7 +138,46 @@ class ItemBased(Products):
         return _similar("items", items, n, self._right, known.item_ids, known.shape[1])
 
 
-class ItemKNN(ItemBased):
+class _Nearest(Products):
+    """A baseline in which documents, which are items or users, speak for those that are most alike to them."""
+
+    def __init__(self, neighbours: int = 20, weighting: Weighting = "cosine", k1: float = 1.2, b: float = 0.75) -> None:
+        self.neighbours = neighbours
+        self.weighting = weighting
+        self.k1 = k1
+        self.b = b
+
+    def _nearest(self, documents: Cells, shape: tuple[int, int]) -> Sparse:
+        """Return the similarities of each document to its nearest neighbours, in the order of their numbers."""
+        n = min(check_integer("neighbours", self.neighbours, 1), max(1, shape[0] - 1))
+        weighting = check_option("weighting", self.weighting, get_args(Weighting))
+        k1, b = check_number("k1", self.k1, 0.0), check_number("b", self.b, 0.0)
+        if b > 1:
+            raise ValueError(f"b must be at most 1, got {self.b!r}")
+        values = documents.all_values.astype(np.float64)
+        if weighting != "cosine" and (values < 0).any():
+            raise ValueError(
+                f"R has negative values, for which weighting={weighting!r} is not defined: leave such interactions "
+                "out, or use weighting='cosine'"
+            )
+        X = csr_of(documents, values, shape).tocoo()
+        if weighting == "bm25":
+            X.data = term_weights.bm25(X, k1, b)
+        else:
+            X.data = term_weights.tfidf(X) if weighting == "tfidf" else X.data
+            X.data = term_weights.normalized(X)
+        rows = documents._replace(values=X.data)
+        turned = transpose(rows, shape)
+        itself = Skipped(np.arange(shape[0] + 1), np.arange(shape[0], dtype=np.int32))
+        left, right = with_values(rows, values.dtype), with_values(turned, values.dtype)
+        ids, scores = best_products(left, right, itself, np.arange(shape[0]), n, shape[0])
+        order = np.argsort(ids, axis=1)
+        ids, scores = np.take_along_axis(ids, order, 1), np.take_along_axis(scores, order, 1)
+        there = ids >= 0
+        return Sparse(np.concatenate([[0], there.sum(axis=1).cumsum()]), ids[there], scores[there])
+
+
+class ItemKNN(_Nearest, ItemBased):
     """Recommend the items that are most alike to those a user has.
 
     The score of item j is the sum, over the items i of a user, of the interaction's value times the similarity of i and
@@ -179,26 +215,18 @@ class ItemKNN(ItemBased):
            [0.   , 0.816, 0.   ]])
     """
 
-    def __init__(self, neighbours: int = 20, weighting: Weighting = "cosine", k1: float = 1.2, b: float = 0.75) -> None:
-        self.neighbours = neighbours
-        self.weighting = weighting
-        self.k1 = k1
-        self.b = b
-
     def _learn(self, interactions: Interactions) -> None:
         by_user = interactions.without_zeros().by_user
-        documents = transpose(by_user, interactions.shape)
-        self._right = _nearest(documents, interactions.shape[::-1], self)
+        self._right = self._nearest(transpose(by_user, interactions.shape), interactions.shape[::-1])
         self._left = with_values(by_user, np.dtype(np.float64))
 
     @property
     def similarity_(self) -> sparse.csr_array:
         """Row i has the similarities of item i and its neighbours."""
-        n_items = self.shape_[1]
-        return sparse.csr_array(tuple(cast(Sparse, self._right)[::-1]), shape=(n_items, n_items))
+        return _matrix(cast(Sparse, self._right), self.shape_[1])
 
 
-class UserKNN(Products):
+class UserKNN(_Nearest):
     """Recommend what the users who are most alike have.
 
     The score of item i is the sum, over the nearest neighbours of a user who have i, of their similarity times the
@@ -232,21 +260,17 @@ class UserKNN(Products):
     def __init__(
         self, neighbours: int = 100, weighting: Weighting = "cosine", k1: float = 1.2, b: float = 0.75
     ) -> None:
-        self.neighbours = neighbours
-        self.weighting = weighting
-        self.k1 = k1
-        self.b = b
+        super().__init__(neighbours, weighting, k1, b)
 
     def _learn(self, interactions: Interactions) -> None:
         by_user = interactions.without_zeros().by_user
-        self._left = _nearest(by_user, interactions.shape, self)
+        self._left = self._nearest(by_user, interactions.shape)
         self._right = with_values(by_user, np.dtype(np.float64))
 
     @property
     def similarity_(self) -> sparse.csr_array:
         """Row u has the similarities of user u and its neighbours."""
-        n_users = self.shape_[0]
-        return sparse.csr_array(tuple(self._left[::-1]), shape=(n_users, n_users))
+        return _matrix(self._left, self.shape_[0])
 
     def similar_users(self, users: npt.ArrayLike, n: int = 10) -> tuple[Array, Floats]:
         """List the users who are most alike.
@@ -275,38 +299,9 @@ class UserKNN(Products):
         return _similar("users", users, n, self._left, known.user_ids, known.shape[0])
 
 
-def _height(right: Sparse | Array) -> int:
-    return len(right) if isinstance(right, np.ndarray) else len(right.indptr) - 1
-
-
-def _nearest(documents: Cells, shape: tuple[int, int], model: ItemKNN | UserKNN) -> Sparse:
-    """Return the similarities of each document to its nearest neighbours, in the order of their numbers."""
-    n = min(check_integer("neighbours", model.neighbours, 1), max(1, shape[0] - 1))
-    weighting = check_option("weighting", model.weighting, get_args(Weighting))
-    k1, b = check_number("k1", model.k1, 0.0), check_number("b", model.b, 0.0)
-    if b > 1:
-        raise ValueError(f"b must be at most 1, got {model.b!r}")
-    values = documents.all_values.astype(np.float64)
-    if weighting != "cosine" and (values < 0).any():
-        raise ValueError(
-            f"R has negative values, for which weighting={weighting!r} is not defined: leave such interactions out, or "
-            "use weighting='cosine'"
-        )
-    X = csr_of(documents, values, shape).tocoo()
-    if weighting == "bm25":
-        X.data = term_weights.bm25(X, k1, b)
-    else:
-        X.data = term_weights.tfidf(X) if weighting == "tfidf" else X.data
-        X.data = term_weights.normalized(X)
-    rows = documents._replace(values=X.data)
-    turned = transpose(rows, shape)
-    itself = Lists(np.arange(shape[0] + 1), np.arange(shape[0], dtype=np.int32))
-    left, right = with_values(rows, values.dtype), with_values(turned, values.dtype)
-    ids, scores = best_products(left, right, itself, np.arange(shape[0]), n, shape[0])
-    order = np.argsort(ids, axis=1)
-    ids, scores = np.take_along_axis(ids, order, 1), np.take_along_axis(scores, order, 1)
-    there = ids >= 0
-    return Sparse(np.concatenate([[0], there.sum(axis=1).cumsum()]), ids[there], scores[there])
+def _matrix(rows: Sparse, n_columns: int) -> sparse.csr_array:
+    """Return sparse rows as a matrix of SciPy."""
+    return sparse.csr_array((rows.data, rows.indices, rows.indptr), shape=(len(rows.indptr) - 1, n_columns))
 
 
 def _similar(
@@ -316,6 +311,6 @@ def _similar(
     rows, n = _numbers(name, given, ids, size), check_integer("n", n, 1)
     dtype = similarity.dtype if isinstance(similarity, np.ndarray) else np.dtype(np.float64)
     one = Sparse(np.arange(size + 1), np.arange(size, dtype=np.int32), np.ones(size, dtype))
-    columns, scores = best_products(one, similarity, Lists(*one[:2]), rows, n, size)
+    columns, scores = best_products(one, similarity, Skipped(*one[:2]), rows, n, size)
     named = columns if ids is None else ids.take(columns)
     return (named[0], scores[0]) if np.ndim(given) == 0 else (named, scores)
