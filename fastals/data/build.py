@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..validation import check_dtype, check_option
-from .events import Events, Numbered, cast_values, check_finite, event_values
+from .events import Events, Numbered, cast_finite, event_values
 from .ids import Ids
 from .interactions import Interactions
 from .passes import ROWS, Coded, Recipe, finish, renumber, write_block
@@ -266,8 +266,7 @@ def _write_table(store: Building, events: Opened, weights: Any, half_life: Any, 
             kinds = Numbered(kind_ids, places[found["event"]])
         n = len(found["user"])
         counted = event_values(n, found.get("value"), found.get("time"), kinds, weights, half_life, names, latest)
-        values = cast_values(counted.values, dtype)
-        check_finite(names.get("values", "values"), values, counted.values, "events", begin)
+        values = cast_finite(names.get("values", "values"), counted.values, dtype, first=begin)
         # The numbers as they came: those in the order of the ids are known at the end.
         write_block(store, Events(found["user"], found["item"], values, counted.times, found.get("event")), dtype)
         begin += n

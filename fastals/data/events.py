@@ -78,8 +78,7 @@ def read_events(
         raise ValueError("there are no events: at least one is wanted")
     values, times, kinds = (columns.get(name) for name in ("values", "times", "events"))
     counted = event_values(len(users), values, times, kinds, weights, half_life, names)
-    cast = cast_values(counted.values, dtype)
-    check_finite(names["values"], cast, counted.values, "events")
+    cast = cast_finite(names["values"], counted.values, dtype)
     return Events(users, items, cast, *counted[1:]), user_ids, item_ids
 
 
@@ -269,13 +268,14 @@ def cast_values(values: np.ndarray, dtype: np.dtype) -> np.ndarray:
     return cast
 
 
-def check_finite(name: str, cast: np.ndarray, values: np.ndarray, what: str, first: int = 0) -> None:
-    """Refuse values that are not finite, or not as `cast`, and say where; the first of them is number `first`."""
+def cast_finite(name: str, values: np.ndarray, dtype: np.dtype, what: str = "events", first: int = 0) -> np.ndarray:
+    """Return values as `cast_values` does; where one is not finite then, say which: they are numbered from `first`."""
+    cast = cast_values(values, dtype)
     if math.isfinite(float(cast.sum(dtype=np.float64))):  # a sum is finite only if every term is
-        return
+        return cast
     bad = ~np.isfinite(cast)
     if not bad.any():
-        return
+        return cast
     row = int(np.argmax(bad))
     too_large = bool(np.isfinite(values[bad]).all())
     raise ValueError(

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from .downloads import Archive, data_home, fetch
-from .events import Events, check_finite
+from .events import Events, cast_finite
 from .ids import Ids
 from .interactions import Interactions
 from .readers import check_lines, existing, numbered_lines, read_ratings, refuse_line
@@ -152,8 +152,7 @@ def _read_plays(path: Path) -> Interactions:
                 plays.append(value)
     if not users:
         raise ValueError(f"file {path} is empty: it holds no plays")
-    values = np.frombuffer(plays, np.float32)
-    check_finite(f"file {path}: plays", values, values, "rows")
+    values = cast_finite(f"file {path}: plays", np.frombuffer(plays, np.float32), np.dtype(np.float32), "rows")
     user_ids, artist_ids = Ids("users", list(user_codes)), Ids("artists", list(artist_codes))
     events = Events(np.frombuffer(users, np.int32), np.frombuffer(artists, np.int32), values)
     shape = len(user_ids), len(artist_ids)

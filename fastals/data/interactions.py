@@ -11,7 +11,7 @@ from scipy import sparse
 from ..engine.problem import Cells
 from ..html import facts
 from ..validation import check_dtype, check_option
-from .events import Events, cast_values, check_finite, read_events
+from .events import Events, cast_finite, read_events
 from .ids import Frozen, Ids, as_ids, derived
 from .matrix import cells_of_events, csr_of, read_matrix, transpose, unlocked
 from .types import Columns, FloatType, is_frame, read_columns, refuse_source, refuse_unnamed
@@ -374,8 +374,7 @@ class Interactions(Frozen):
             raise ValueError(f"values must have shape {(len(self),)}, one number an event, got {given.shape}")
         if given.dtype.kind not in "biuf":
             raise TypeError(f"values must be numbers, got {given.dtype}")
-        cast = cast_values(given, self.dtype)
-        check_finite("values", cast, given, "events")
+        cast = cast_finite("values", given, self.dtype)
         cells = cells_of_events(self._events._replace(values=cast), self.shape)
         return csr_of(cells, cells.all_values, self.shape).copy()
 
@@ -438,8 +437,7 @@ class Interactions(Frozen):
             return self
         names = self.user_ids, self.item_ids
         if self._given is not None:
-            values = cast_values(self._given.values, wanted)
-            check_finite("values", values, self._given.values, "events")
+            values = cast_finite("values", self._given.values, wanted)
             return Interactions._make(self.shape, wanted, *names, events=self._given._replace(values=values))
         cells, _ = read_matrix("R", self.csr, wanted, weights=self.weights)
         return Interactions._make(self.shape, wanted, *names, cells=cells, locked=self._locked)

@@ -15,7 +15,7 @@ import numpy as np
 from ..validation import check_dtype, check_option
 from .arrow import Batch
 from .coding import Coder
-from .events import Events, Numbered, cast_values, check_finite, event_values
+from .events import Events, Numbered, cast_finite, event_values
 from .interactions import Interactions
 from .sources import (
     Layout,
@@ -489,8 +489,7 @@ def _interactions(events: Opened, weights: Any, half_life: Any, dtype: np.dtype)
     names = {f"{argument}s": called for argument, called in events.names.items()}
     n = len(found["user"])
     counted = event_values(n, found.get("value"), found.get("time"), kinds, weights, half_life, names)
-    values = cast_values(counted.values, dtype)
-    check_finite(names.get("values", "values"), values, counted.values, "events")
+    values = cast_finite(names.get("values", "values"), counted.values, dtype)
     made = Events(found["user"], found["item"], values, *counted[1:])
     shape = len(ids["user"]), len(ids["item"])
     return Interactions._make(shape, dtype, ids["user"], ids["item"], events=made)
