@@ -102,6 +102,8 @@ def test_frames_and_interactions(table, tmp_path, small_blocks):
     assert stored.csr.toarray().tolist() == shuffled.csr.toarray()[[1, 2, 0]][:, [1, 2, 0]].tolist()
     with pytest.raises(TypeError, match="user= is for tables, and source is Interactions; leave it out"):
         build_store(plain, tmp_path / "e", user="u")
+    with pytest.raises(TypeError, match="half_life= is for tables, and source is Interactions; leave it out"):
+        build_store(plain, tmp_path / "e", half_life=3.0)
     with pytest.raises(ValueError, match="source has a weight for each entry"):
         build_store(Interactions(np.eye(2), weights=np.eye(2) * [1, 2]), tmp_path / "e")
 

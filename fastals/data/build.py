@@ -17,7 +17,7 @@ from .interactions import Interactions
 from .passes import ROWS, Coded, Recipe, finish, renumber, write_block
 from .sources import Paths
 from .store import PARTS, Building, building, open_store, opened, parts_of, read_manifest, recover
-from .tables import Duplicates, Opened, in_memory_table, labels_of, opened_events
+from .tables import Duplicates, Opened, Told, in_memory_table, labels_of, opened_events
 from .types import FloatType, Table
 
 if TYPE_CHECKING:
@@ -85,9 +85,9 @@ def build_store(
     recipe = Recipe(check_dtype("dtype", dtype), check_option("duplicates", duplicates, ("sum", "last")), memory_limit)
     _ = recipe.memory  # refused before any work
     labels = labels_of(user, item, value, time, event)
-    options = {"where": where, "connection": connection, "delimiter": delimiter, "header": header}
+    told = Told(source, labels, where, connection, delimiter, header, weights, half_life)
     with building(Path(folder), overwrite) as store:
-        _fill(store, recipe, "build_store", source, labels, options, weights, half_life)
+        _fill(store, recipe, "build_store", told)
     return open_store(folder)
 
 
@@ -145,13 +145,13 @@ def append_store(
     recipe = Recipe(np.dtype(manifest["dtype"]), manifest["duplicates"], memory_limit)
     _ = recipe.memory
     labels = labels_of(user, item, value, time, event)
-    options = {"where": where, "connection": connection, "delimiter": delimiter, "header": header}
+    told = Told(source, labels, where, connection, delimiter, header, weights, half_life=None)
     parts = folder / PARTS
     parts.mkdir(exist_ok=True)
     numbers = [int(part.name) for part in parts_of(folder)]
     try:
         with building(parts / f"{max(numbers, default=0) + 1:06}", overwrite=False) as store:
-            _fill(store, recipe, "append_store", source, labels, options, weights, None)
+            _fill(store, recipe, "append_store", told)
             _check_alike(folder, manifest["arrays"], store)
     except BaseException:
         with suppress(OSError):  # of a folder that has parts
@@ -221,41 +221,30 @@ def merge_store(folder: str | os.PathLike[str], *, memory_limit: str = "2GB") ->
 # Events with numbers for ids.
 
 
-def _fill(
-    store: Building,
-    recipe: Recipe,
-    function: str,
-    source: Any,
-    labels: dict[str, Any],
-    options: dict[str, Any],
-    weights: Any,
-    half_life: Any,
-) -> None:
+def _fill(store: Building, recipe: Recipe, function: str, told: Told) -> None:
     """Write a whole store."""
-    if isinstance(source, Interactions):
-        given = [
-            name for name, label in {**labels, **options, "weights": weights, "half_life": half_life}.items() if label
-        ]
-        if given and given != ["header"]:
+    if isinstance(told.source, Interactions):
+        options = {**told.labels, **told._asdict()}
+        given = [name for name, value in options.items() if value and name not in ("source", "labels", "header")]
+        if given:
             raise TypeError(f"{given[0]}= is for tables, and source is Interactions; leave it out")
-        table: Interactions | None = source.astype(recipe.dtype)
+        table: Interactions | None = told.source.astype(recipe.dtype)
     else:
-        table = in_memory_table(
-            source, labels, options["where"], options["connection"], weights, half_life, recipe.dtype
-        )
+        table = in_memory_table(told, recipe.dtype)
     if table is not None:
         if table.weights is not None:
             raise ValueError("source has a weight for each entry, which a store cannot hold; fit it in memory")
         coded = _write_interactions(store, [table], recipe.dtype)
     else:
         limit = f"{recipe.memory * 3 // 4}B"
-        with opened_events(function, source, labels, **options, memory_limit=limit, folder=store.folder) as events:
-            coded = _write_table(store, events, weights, half_life, recipe.dtype)
-    finish(store, recipe, coded, half_life=half_life is not None)
+        with opened_events(function, told, limit, store.folder) as events:
+            coded = _write_table(store, events, told, recipe.dtype)
+    finish(store, recipe, coded, half_life=told.half_life is not None)
 
 
-def _write_table(store: Building, events: Opened, weights: Any, half_life: Any, dtype: np.dtype) -> Coded:
+def _write_table(store: Building, events: Opened, told: Told, dtype: np.dtype) -> Coded:
     """Write the events of a table that DuckDB reads."""
+    weights, half_life = told.weights, told.half_life
     names = {f"{argument}s": called for argument, called in events.names.items()}
     latest = None if half_life is None else events.latest()
     begin = 0

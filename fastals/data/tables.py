@@ -8,7 +8,7 @@ from collections.abc import Hashable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, NoReturn
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, NoReturn
 
 import numpy as np
 
@@ -146,11 +146,25 @@ def read_table(
     wanted = check_dtype("dtype", dtype)
     check_option("duplicates", duplicates, ("sum", "last"))
     labels = labels_of(user, item, value, time, event)
-    R = in_memory_table(source, labels, where, connection, weights, half_life, wanted)
+    told = Told(source, labels, where, connection, delimiter, header, weights, half_life)
+    R = in_memory_table(told, wanted)
     if R is None:
-        with opened_events("read_table", source, labels, where, connection, delimiter, header) as events:
-            R = _interactions(events, weights, half_life, wanted)
+        with opened_events("read_table", told) as events:
+            R = _interactions(events, told, wanted)
     return R if duplicates == "sum" else R.select(last_of_each(R.users, R.items, R.times))
+
+
+class Told(NamedTuple):
+    """What a caller tells of a table; the fields are parameters of `read_table`."""
+
+    source: Any
+    labels: dict[str, Any]  # what each column is called, see `labels_of`
+    where: str | None
+    connection: Any
+    delimiter: str | None
+    header: bool
+    weights: Mapping[Any, float] | None
+    half_life: Any
 
 
 def labels_of(user: Any, item: Any, value: Any, time: Any, event: Any) -> dict[str, Any]:
@@ -173,23 +187,15 @@ def last_of_each(users: np.ndarray, items: np.ndarray, times: np.ndarray | None)
 # Tables in memory.
 
 
-def in_memory_table(
-    source: Any,
-    labels: dict[str, Any],
-    where: str | None,
-    connection: Any,
-    weights: Any,
-    half_life: Any,
-    dtype: np.dtype,
-) -> Interactions | None:
+def in_memory_table(told: Told, dtype: np.dtype) -> Interactions | None:
     """Read a frame, or a query of a database other than DuckDB; None for what DuckDB reads."""
     for side in ("user", "item"):
-        if side not in labels:
+        if side not in told.labels:
             raise TypeError(f"{side} is missing: name the column of the {side}s, {side}=...")
-    if not (is_frame(source) or _is_foreign(source, connection)):
+    if not (is_frame(told.source) or _is_foreign(told.source, told.connection)):
         return None
-    columns: Any = {**labels, "event_weights": weights, "half_life": half_life}
-    return Interactions._of_frame(_in_memory(source, where, connection), columns, dtype)
+    columns: Any = {**told.labels, "event_weights": told.weights, "half_life": told.half_life}
+    return Interactions._of_frame(_in_memory(told.source, told.where, told.connection), columns, dtype)
 
 
 def _is_foreign(source: Any, connection: Any) -> bool:
@@ -270,34 +276,27 @@ class Opened:
 
 @contextmanager
 def opened_events(
-    function: str,
-    source: Any,
-    labels: Mapping[str, Any],
-    where: str | None = None,
-    connection: Any = None,
-    delimiter: str | None = None,
-    header: bool = True,
-    memory_limit: str | None = None,
-    folder: Path | None = None,
+    function: str, told: Told, memory_limit: str | None = None, folder: Path | None = None
 ) -> Iterator[Opened]:
     """Open a source in a DuckDB of our own, its columns checked as far as no row need be read."""
-    _check_given(source, labels, where, delimiter, header)
-    columns = {argument: str(label) for argument, label in labels.items()}
+    _check_told(told)
+    source, columns = told.source, {argument: str(label) for argument, label in told.labels.items()}
     with connected(function, memory_limit, folder) as (con, temporary):
         files: Sequence[str] = ()
         if isinstance(source, str) and _SQL.match(source):
-            layout = _query(con, temporary, source, connection)
+            layout = _query(con, temporary, source, told.connection)
             called = "the query"
         else:
             files = expand(source)
             called = f"file {files[0]}"
-            layout = layout_of(con, files, list(columns.values()), delimiter, header)
+            layout = layout_of(con, files, list(columns.values()), told.delimiter, told.header)
         check_columns(layout, called, columns)
-        reader = _Reader(con, layout, files, called, columns, where)
+        reader = _Reader(con, layout, files, called, columns, told.where)
         yield Opened(reader, {argument: f"column {label!r}" for argument, label in columns.items()})
 
 
-def _check_given(source: Any, labels: Mapping[str, Any], where: Any, delimiter: Any, header: Any) -> None:
+def _check_told(told: Told) -> None:
+    source, labels, where, _, delimiter, header, _, _ = told
     if not isinstance(source, (str, os.PathLike, list, tuple)):
         raise TypeError(f"source must be paths, a query or a table, got {type(source).__name__}")
     if not isinstance(header, bool):
@@ -477,7 +476,7 @@ def _flaw(argument: str, column: str) -> str:
     return f"{column} IS NULL" + (f" OR NOT isfinite({column})" if argument in ("value", "time") else "")
 
 
-def _interactions(events: Opened, weights: Any, half_life: Any, dtype: np.dtype) -> Interactions:
+def _interactions(events: Opened, told: Told, dtype: np.dtype) -> Interactions:
     """Read all events into memory."""
     blocks = list(events.blocks())
     found = {name: np.concatenate([block.pop(name) for block in blocks]) for name in list(blocks[0])}
@@ -488,7 +487,7 @@ def _interactions(events: Opened, weights: Any, half_life: Any, dtype: np.dtype)
     kinds = Numbered(ids["event"], found["event"]) if "event" in ids else None
     names = {f"{argument}s": called for argument, called in events.names.items()}
     n = len(found["user"])
-    counted = event_values(n, found.get("value"), found.get("time"), kinds, weights, half_life, names)
+    counted = event_values(n, found.get("value"), found.get("time"), kinds, told.weights, told.half_life, names)
     values = cast_finite(names.get("values", "values"), counted.values, dtype)
     made = Events(found["user"], found["item"], values, *counted[1:])
     shape = len(ids["user"]), len(ids["item"])
