@@ -22,12 +22,12 @@ from scipy import sparse
 from .basis import gram
 from .blas import one_blas_thread
 from .jit import kernel, next_block
-from .panel import aligned_zeros
+from .panel import aligned_zeros, as_panel
 from .plan import TOLERANCE
 from .problem import RIDGE, Cells, RowProblem
 from .rows.workspace import clear
 from .simd.kernels import gather_axpys
-from .simd.target import aligned_empty, padded
+from .simd.target import aligned_empty
 from .threads import spread
 
 BLOCK = 64  # rows that a thread takes at a time
@@ -104,9 +104,7 @@ class Prior:
     @property
     def panel(self) -> np.ndarray:
         """A in the dtype of the factors, as a panel of shape (n_features, kp)."""
-        panel = aligned_zeros((len(self.factors), padded(self.factors.shape[1], self._dtype)), self._dtype)
-        panel[:, : self.factors.shape[1]] = self.factors
-        return panel
+        return as_panel(self.factors.astype(self._dtype))
 
     @property
     def penalty(self) -> float:
@@ -115,9 +113,9 @@ class Prior:
 
     def means(self, *, last: bool) -> np.ndarray:
         """Return the prior mean of each row, T (n_rows, kp); if `last`, to the bits of a fold-in."""
-        if self._dense is not None and not last:
-            return self._dense_means(self.panel)
-        return means(self.features, self.panel, self._plain, self._n_threads)
+        if last:
+            return means(self.features, self.panel, self._plain, self._n_threads)
+        return self._means(self.panel)
 
     def turn(self, rotation: np.ndarray | None) -> None:
         """Follow the rows into another basis."""
@@ -170,10 +168,11 @@ class Prior:
         spread(work, min(self._n_threads, len(blocks)))
         return np.asarray(parts.sum(axis=0, dtype=np.float64))
 
-    def _dense_means(self, panel: np.ndarray) -> np.ndarray:
-        """Return F A for a dense F; the bits of a row depend on the block that it is in."""
+    def _means(self, panel: np.ndarray) -> np.ndarray:
+        """Return F A for the A in a panel; if F is dense, the bits of a row depend on the block that it is in."""
         F = self._dense
-        assert F is not None
+        if F is None:
+            return means(self.features, panel, self._plain, self._n_threads)
         out = aligned_zeros((len(F), panel.shape[1]), panel.dtype)
         left = iter(range(0, len(F), ROWS))
 
@@ -192,12 +191,7 @@ class Prior:
         if self._inverse is not None:
             with one_blas_thread():
                 return np.asarray(self._matrix @ A)
-        panel = aligned_zeros((len(A), padded(A.shape[1], self._dtype)), self._dtype)
-        panel[:, : A.shape[1]] = A
-        if self._dense is not None:
-            rows = self._dense_means(panel)
-        else:
-            rows = means(self.features, panel, self._plain, self._n_threads)
+        rows = self._means(as_panel(A.astype(self._dtype)))
         return self._sums(rows)[:, : A.shape[1]] + self.mu * A
 
     def _solved(self, right: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
