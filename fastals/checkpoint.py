@@ -30,6 +30,7 @@ from .engine.threads import Meanwhile
 from .features import Given
 from .fitted import Fitted, SideName
 from .objectives import Objective, Statistics
+from .places import retold
 from .validation import check_integer, check_option
 
 __all__ = ["Checkpoint", "Request", "identity_of", "requested"]
@@ -243,12 +244,11 @@ class Checkpoint:
             if self._errors == "warn":
                 warnings.warn(f"no checkpoint of iteration {done}: {error}", RuntimeWarning, stacklevel=stacklevel)
                 return
-            raised = type(error)(
+            raise retold(
+                error,
                 f"no checkpoint of iteration {done}: {error}. The same fit goes on from the last checkpoint that was "
-                "written; with checkpoint_errors='warn' it does not stop where one cannot be"
-            )
-            raised.errno = error.errno
-            raise raised from error
+                "written; with checkpoint_errors='warn' it does not stop where one cannot be",
+            ) from error
 
     def _try_out(self) -> None:
         """Reserve a file of the size that is to come, and give it back."""

@@ -13,6 +13,13 @@ def beside(place: Path) -> Path:
     return place.with_name(f".fastals-{secrets.token_hex(8)}.partial")
 
 
+def retold(error: OSError, sentence: str) -> OSError:
+    """Return an error of the same class and number that says in a sentence what to do where writing has failed."""
+    told = type(error)(sentence)
+    told.errno = error.errno  # which an error of one argument does not have
+    return told
+
+
 def flush_folder(folder: Path) -> None:
     """Bring the names in a folder to the disk, where the system can."""
     with suppress(OSError):

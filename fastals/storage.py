@@ -20,7 +20,7 @@ from typing import IO, Any, NamedTuple
 
 import numpy as np
 
-from .places import beside, flush_folder
+from .places import beside, flush_folder, retold
 
 FORMAT = 3  # the newest; 1 had no checksums in its header, and 2 had no features
 _HEADER = "header"
@@ -116,12 +116,11 @@ def replacing(path: str | os.PathLike[str], *, tried: bool = False) -> Iterator[
         if not tried:
             flush_folder(target.parent)
     except OSError as error:
-        raised = type(error)(
+        raise retold(
+            error,
             f"cannot write {path} ({error.strerror or error}): check that its folder exists, may be written to and "
-            "has room, or choose another path; a file that was there is unchanged"
-        )
-        raised.errno = error.errno
-        raise raised from error
+            "has room, or choose another path; a file that was there is unchanged",
+        ) from error
 
 
 def read(

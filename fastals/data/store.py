@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..engine.problem import Cells
-from ..places import beside, flush_folder
+from ..places import beside, flush_folder, retold
 from .events import Events
 from .ids import Ids
 from .interactions import Interactions
@@ -239,12 +239,11 @@ def building(folder: Path, overwrite: bool) -> Iterator[Building]:
     except OSError as error:
         if error.errno is None:  # a sentence about the source
             raise
-        raised = type(error)(
+        raise retold(
+            error,
             f"cannot write the store {folder} ({error.strerror or error}): check that its parent folder may be written "
-            "to and has room; nothing of the new store is left, and one that was there is unchanged"
-        )
-        raised.errno = error.errno
-        raise raised from error
+            "to and has room; nothing of the new store is left, and one that was there is unchanged",
+        ) from error
     finally:
         for column in made.columns.values():
             column.discard()
