@@ -56,7 +56,7 @@ class Framing(Ranking):
         >>> model.recommend_frame(["bob"], n=3, frame="polars").select("user", "rank", "item").rows()
         [('bob', 1, 'tea')]
         """
-        library = _library(frame)
+        library = library_of(frame)
         ids, scores = self.recommend(users, n, **options)
         if options.get("basket") is not None:
             names: Any = np.zeros(1, np.int64)
@@ -89,7 +89,7 @@ class Framing(Ranking):
         >>> model.similar_items_frame([0], n=1, frame="arrow").column_names
         ['item', 'rank', 'similar_item', 'score']
         """
-        library = _library(frame)
+        library = library_of(frame)
         answer = self.similar_items(items, n, **options)
         return _listed(library, ("item", "rank", "similar_item"), self._names("item", items), *answer)
 
@@ -115,7 +115,7 @@ class Framing(Ranking):
         >>> model.similar_users_frame(0, n=1, frame="arrow").num_rows
         1
         """
-        library = _library(frame)
+        library = library_of(frame)
         answer = self.similar_users(users, n, **options)
         return _listed(library, ("user", "rank", "similar_user"), self._names("user", users), *answer)
 
@@ -141,10 +141,10 @@ class Framing(Ranking):
         >>> model.predict_frame(0, [0, 1], frame="polars").shape
         (2, 3)
         """
-        library = _library(frame)
+        library = library_of(frame)
         scores = self.predict(users, items, **options)
         pairs = (np.broadcast_to(_as_ids(given), len(scores)) for given in (users, items))
-        return _table(library, dict(zip(("user", "item", "score"), (*pairs, scores), strict=True)))
+        return as_table(library, dict(zip(("user", "item", "score"), (*pairs, scores), strict=True)))
 
     def _names(self, name: Literal["user", "item"], given: Any) -> np.ndarray:
         """Return the ids that were asked for, where None is all."""
@@ -157,7 +157,7 @@ def _as_ids(given: Any) -> np.ndarray:
     return np.array(array.tolist()) if array.dtype.kind == "O" else array
 
 
-def _library(frame: Any) -> str:
+def library_of(frame: Any) -> str:
     """Return the kind of table to make, before any work is done."""
     if frame is not None:
         kind = check_option("frame", frame, tuple(LIBRARIES))
@@ -181,10 +181,10 @@ def _listed(library: str, names: tuple[str, str, str], asked: np.ndarray, ids: n
     filled = scores > -np.inf
     rows, places = np.nonzero(filled)
     columns = dict(zip(names, (asked[rows], places + 1, ids[filled]), strict=True))
-    return _table(library, columns | {"score": scores[filled]})
+    return as_table(library, columns | {"score": scores[filled]})
 
 
-def _table(library: str, columns: dict[str, np.ndarray]) -> Any:
+def as_table(library: str, columns: dict[str, np.ndarray]) -> Any:
     """Return columns as a table of a library."""
     # Strings as Python's own: each library then makes its string type of them, whatever its version.
     plain = {name: column.tolist() if column.dtype.kind == "U" else column for name, column in columns.items()}

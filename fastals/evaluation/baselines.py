@@ -40,6 +40,15 @@ class Known(NamedTuple):
     user_ids: Ids | None
     item_ids: Ids | None
 
+    def side(self, name: Literal["users", "items"]) -> tuple[Ids | None, int]:
+        """Return the ids of a side, and how many there are on it."""
+        return (self.user_ids, self.shape[0]) if name == "users" else (self.item_ids, self.shape[1])
+
+    def numbers(self, name: Literal["users", "items"], given: npt.ArrayLike, unknown: str = "raise") -> Ints:
+        """Return the numbers of ids, or check numbers where there are no ids."""
+        ids, size = self.side(name)
+        return check_ids(name, given, size, unknown) if ids is None else ids.positions(name, given, unknown=unknown)
+
 
 class Baseline(Params, ABC):
     """What the baselines share: arguments, errors, ids and the meaning of the results."""
@@ -123,8 +132,7 @@ class Baseline(Params, ABC):
         """
         known = self._fitted()
         check_option("unknown", unknown, ("raise", "mean", "nan"))
-        rows = _numbers("users", users, known.user_ids, known.shape[0], unknown)
-        columns = _numbers("items", items, known.item_ids, known.shape[1], unknown)
+        rows, columns = known.numbers("users", users, unknown), known.numbers("items", items, unknown)
         if len(rows) != len(columns) and 1 not in (len(rows), len(columns)):
             raise ValueError(f"users and items must be of equal length, got {len(rows)} and {len(columns)}")
         rows, columns = np.broadcast_arrays(rows, columns)
@@ -173,7 +181,7 @@ class Baseline(Params, ABC):
         """
         known = self._fitted()
         n_users, n_items = known.shape
-        rows = np.arange(n_users) if users is None else _numbers("users", users, known.user_ids, n_users)
+        rows = np.arange(n_users) if users is None else known.numbers("users", users)
         n = check_integer("n", n, 1)
         if not check_flag("exclude_seen", exclude_seen):
             known = known._replace(indptr=np.zeros(n_users + 1, np.int64), items=known.items[:0])
@@ -374,10 +382,6 @@ class ItemBias(ItemScored):
 
     def _item_scores(self) -> Floats:
         return self.global_mean_ + self.item_biases_
-
-
-def _numbers(name: str, given: npt.ArrayLike, ids: Ids | None, size: int, unknown: str = "raise") -> Ints:
-    return check_ids(name, given, size, unknown) if ids is None else ids.positions(name, given, unknown=unknown)
 
 
 def _mean(interactions: Interactions) -> float:

@@ -10,7 +10,7 @@ from scipy import sparse
 
 from ..data.interactions import MatrixLike
 from ..validation import check_number, check_option
-from .lists import _check_lists, check_gains, in_order
+from .lists import check_gains, check_lists, in_order
 from .metrics import Floats, Ints, graded
 
 
@@ -200,7 +200,7 @@ def miscalibration(
 
 def _first(ids: npt.ArrayLike, shape: tuple[int, int], k: int | None) -> Ints:
     """Return the first `k` places of lists that are in order."""
-    lists = _check_lists(ids, shape)
+    lists = check_lists(ids, shape)
     if k is not None and (not isinstance(k, (int, np.integer)) or not 1 <= k <= lists.shape[1]):
         raise ValueError(f"k must be an integer from 1 to {lists.shape[1]}, the columns of ids, got {k!r}")
     return lists[:, :k]

@@ -117,7 +117,7 @@ def user_ranking_metrics(
     known = None
     if train is not None:
         known = in_order("train", train, like=(relevant.user_ids, relevant.item_ids), of="test", **columns)
-    lists = _check_lists(ids, relevant.shape)
+    lists = check_lists(ids, relevant.shape)
     k = lists.shape[1] if k is None else check_integer("k", k, 1)
     if k > lists.shape[1]:
         raise ValueError(f"k is {k}, but ids has {lists.shape[1]} columns: recommend more items, or lower k")
@@ -256,7 +256,7 @@ class Evaluator:
         shown = {k: np.zeros(wanted.n_items, dtype=np.int64) for k in self._cutoffs}
         for start in range(0, len(evaluated), block_size):
             rows = evaluated[start : start + block_size]
-            lists = _check_lists(recommend(rows, max(self._cutoffs)), (len(rows), wanted.n_items))
+            lists = check_lists(recommend(rows, max(self._cutoffs)), (len(rows), wanted.n_items))
             wanted.refuse_known(rows, lists)
             hits = wanted.hits(rows, lists)
             for k in self._cutoffs:
@@ -323,7 +323,7 @@ class _Wanted:
             )
 
 
-def _check_lists(ids: npt.ArrayLike, shape: tuple[int, int]) -> Ints:
+def check_lists(ids: npt.ArrayLike, shape: tuple[int, int]) -> Ints:
     """Return `ids` as a 2-D array; each row must hold distinct item numbers, or -1."""
     lists = np.asarray(ids)
     if lists.ndim != 2 or lists.shape[1] == 0:

@@ -14,7 +14,7 @@ from ..engine.problem import Cells
 from ..engine.products import Skipped, Sparse, best_products, with_values
 from ..validation import check_flag, check_integer, check_number, check_option
 from . import term_weights
-from .baselines import Array, Baseline, Known, _numbers
+from .baselines import Array, Baseline, Known
 from .metrics import Floats, Ints
 
 Weighting: TypeAlias = Literal["cosine", "tfidf", "bm25"]
@@ -134,8 +134,7 @@ class ItemBased(Products):
         >>> ids, scores.round(3)
         (array([1, 2], dtype=int32), array([0.816, 0.5  ]))
         """
-        known = self._fitted()
-        return _similar("items", items, n, self._right, known.item_ids, known.shape[1])
+        return _similar(self._fitted(), "items", items, n, self._right)
 
 
 class _Nearest(Products):
@@ -295,8 +294,7 @@ class UserKNN(_Nearest):
         >>> UserKNN().fit([[1, 1, 0, 0], [1, 1, 1, 0], [0, 0, 1, 1]]).similar_users(2, n=2)[0]
         array([ 1, -1], dtype=int32)
         """
-        known = self._fitted()
-        return _similar("users", users, n, self._left, known.user_ids, known.shape[0])
+        return _similar(self._fitted(), "users", users, n, self._left)
 
 
 def _matrix(rows: Sparse, n_columns: int) -> sparse.csr_array:
@@ -305,10 +303,10 @@ def _matrix(rows: Sparse, n_columns: int) -> sparse.csr_array:
 
 
 def _similar(
-    name: str, given: npt.ArrayLike, n: int, similarity: Sparse | Array, ids: Any, size: int
+    known: Known, name: Literal["users", "items"], given: npt.ArrayLike, n: int, similarity: Sparse | Array
 ) -> tuple[Array, Floats]:
     """Return the highest entries of rows of a matrix, as ids."""
-    rows, n = _numbers(name, given, ids, size), check_integer("n", n, 1)
+    (ids, size), rows, n = known.side(name), known.numbers(name, given), check_integer("n", n, 1)
     dtype = similarity.dtype if isinstance(similarity, np.ndarray) else np.dtype(np.float64)
     one = Sparse(np.arange(size + 1), np.arange(size, dtype=np.int32), np.ones(size, dtype))
     columns, scores = best_products(one, similarity, Skipped(*one[:2]), rows, n, size)

@@ -21,7 +21,7 @@ from typing import Any, NamedTuple, TypeAlias
 import numpy as np
 from scipy import sparse
 
-from ..answers import _library, _table
+from ..answers import as_table, library_of
 from ..data.interactions import Interactions, MatrixLike
 from ..data.types import Columns, is_frame
 from ..engine.forks import OwnLock
@@ -99,7 +99,7 @@ class SearchResult:
     @property
     def results_(self) -> Any:
         """`table` as a frame of pandas, polars or Arrow: the first of the three that is installed."""
-        return _table(_library(None), self.table)
+        return as_table(library_of(None), self.table)
 
     def __repr__(self) -> str:
         n_candidates = len(self.table["score"])
