@@ -7,7 +7,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple, TypeAlias, TypeVar, get_args
 
 import numpy as np
 
@@ -46,7 +46,8 @@ if TYPE_CHECKING:
 __all__ = ["Base"]
 
 MOST_THREADS = 1024  # more is a slip: no machine has them
-SOLVERS = ("auto", "cholesky", "cg", "plain")
+Solver: TypeAlias = Literal["auto", "cholesky", "cg", "plain"]
+SOLVERS = get_args(Solver)
 
 Self = TypeVar("Self", bound="Base")
 Callback = Callable[[int, Any], Any]

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal, TypeAlias, get_args
 
 import numpy as np
 
 from . import defaults
 from .answers import Framing
+from .base import Solver
 from .data.interactions import Interactions, MatrixLike
 from .data.types import FloatType
 from .errors import tell_of_sums
@@ -27,9 +28,8 @@ from .validation import check_dtype, check_flag, check_number, check_option, is_
 
 __all__ = ["ExplicitALS", "ImplicitALS", "WeightedALS", "load", "warmup"]
 
-Solver: TypeAlias = Literal["auto", "cholesky", "cg", "plain"]
 Auto: TypeAlias = Literal["auto"]
-COUNTED: tuple[RegularizationCounts, ...] = ("all", "observed")
+COUNTED = get_args(RegularizationCounts)
 
 
 class _ALS(Framing, Scoring, Explaining, Updating, Saving):

@@ -28,8 +28,7 @@ FORMAT = 1
 MANIFEST, PARTS = "manifest.json", "parts"
 _HEADER = 128  # bytes before the numbers of an array: what NumPy writes for one of one dimension
 _BLOCK = 1 << 22  # bytes read at a time for a checksum
-_SIDES = {"by_user": ("by_user_indptr", "by_user_indices", "by_user_values")}
-_SIDES["by_item"] = ("by_item_indptr", "by_item_indices", "by_item_values")
+_SIDES = {side: [f"{side}_{part}" for part in ("indptr", "indices", "values")] for side in ("by_user", "by_item")}
 
 
 def open_store(folder: str | os.PathLike[str], *, verify: bool = False) -> Interactions:

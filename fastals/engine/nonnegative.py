@@ -27,13 +27,11 @@ from .launch import launch
 from .panel import aligned_zeros
 from .plain import add, cholesky_solve, sum_row
 from .problem import BACKGROUND, IMPRECISE, NOT_FINITE, OK, Outcome, RowProblem, widened
-from .rows.single_row import gathered, sum_densely
+from .rows.single_row import EPS, WIDE, gathered, sum_densely
 from .rows.workspace import workspace
 from .simd.target import padded
 from .threads import spread
 
-WIDE = np.dtype(np.float64)
-EPS = float(np.finfo(WIDE).eps)
 SWEEPS = 4  # over all factors, before Cholesky; with 2 or 8 a fit takes up to a fifth longer
 ROUNDS = 100  # of sweeps and Cholesky; rows of real data take 2 to 5
 ROUNDINGS = 64  # of the terms of a gradient: less counts as 0

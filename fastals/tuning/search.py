@@ -6,7 +6,6 @@ import copy
 import hashlib
 import itertools
 import json
-import logging
 import math
 import re
 import time
@@ -32,12 +31,10 @@ from ..features import SIDES, Given, encoded, given_to_fit
 from ..fitted import SideName
 from ..html import table
 from ..models import ExplicitALS, ImplicitALS, WeightedALS
-from ..progress import Progress
+from ..progress import Progress, logger
 from ..validation import check_dtype, check_flag, check_integer
 from .candidates import Parameters, canonical
 from .journal import Journal
-
-logger = logging.getLogger("fastals")
 
 Model: TypeAlias = ImplicitALS | ExplicitALS | WeightedALS
 Pair: TypeAlias = tuple[MatrixLike, MatrixLike]

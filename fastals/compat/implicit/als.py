@@ -207,11 +207,8 @@ class AlternatingLeastSquares(Ranking):
         >>> model.item_factors.shape
         (2, 2)
         """
-        given, n_threads, factors = (
-            objective(self.alpha, self.regularization),
-            self._threads,
-            check_integer("factors", self.factors, 1),
-        )
+        given, n_threads = objective(self.alpha, self.regularization), self._threads
+        factors = check_integer("factors", self.factors, 1)
         iterations = check_integer("iterations", self.iterations, 0)
         steps = check_integer("cg_steps", self.cg_steps, 1) if check_flag("use_cg", self.use_cg) else 0
         wants_loss = check_flag("calculate_training_loss", self.calculate_training_loss)

@@ -29,6 +29,7 @@ from scipy import sparse
 
 from ...data.interactions import MatrixLike, as_interactions
 from ...evaluation import user_ranking_metrics
+from ...evaluation.lists import mean
 from ...progress import Progress
 from ...validation import check_flag, check_integer, check_number, check_random_state
 
@@ -204,7 +205,7 @@ def ranking_metrics_at_k(
         "precision": float(metrics["capped_recall"][users] @ most / most.sum()),
         "map": float(metrics["map"][users].mean()),
         "ndcg": float(metrics["ndcg"][users].mean()),
-        "auc": _mean_where_defined(metrics["auc"][users]),
+        "auc": mean(metrics["auc"][users]),
     }
 
 
@@ -345,8 +346,3 @@ def _as_coo(ratings: Any) -> sparse.coo_matrix:
 def _pick(entries: sparse.coo_matrix, chosen: np.ndarray) -> sparse.csr_matrix:
     places = entries.row[chosen], entries.col[chosen]
     return sparse.csr_matrix((entries.data[chosen], places), shape=entries.shape, dtype=entries.dtype)
-
-
-def _mean_where_defined(values: np.ndarray) -> float:
-    defined = values[~np.isnan(values)]
-    return float(defined.mean()) if len(defined) else float("nan")
