@@ -185,14 +185,8 @@ class Alternation:
             level(*self.model[:4], self.model.bias)
         with biases_as_offsets(problem, Y, self.model.bias):
             outcome = self._solve_whitened(side, plan) if settled and self.background[side] else None
-            if outcome is None and len(problem.shifts.columns):
-                outcome = self._solve_with_biases(side, plan, balance and not settled)
-            elif outcome is None:
-                if self.background[side]:
-                    g = self._to_eigenbasis(side, balance and not settled, plan.reads_start)
-                if plan.finish or not self.background[side]:
-                    g = self._fix(side, Y, problem.columns[:, BACKGROUND])
-                outcome = self.solve_rows(side, Y, g, plan)
+            if outcome is None:
+                outcome = self._solve_in_eigenbasis(side, plan, balance and not settled)
         failure, self.unusual[side] = first_failure(side, outcome.status), outcome.unusual
         if failure:
             return failure, 0.0
@@ -298,6 +292,20 @@ class Alternation:
         outcome = self.solve_rows(side, white, basis.pad(np.full(width, found.g), Y), plan, mend=False)
         basis.rotate(X, found.inverse, n_threads, LOWER)
         return outcome if (outcome.status == OK).all() else None
+
+    def _solve_in_eigenbasis(self, side: str, plan: Plan, balance: bool) -> Outcome:
+        """Solve the rows of a side in the eigenbasis of their background, in which both sides then stay.
+
+        Where the panel has a column of 1, they leave it again. Without a background, any basis is one.
+        """
+        problem, _, _, Y = self.sides(side)
+        if len(problem.shifts.columns):
+            return self._solve_with_biases(side, plan, balance)
+        if self.background[side]:
+            g = self._to_eigenbasis(side, balance, plan.reads_start)
+        if plan.finish or not self.background[side]:
+            g = self._fix(side, Y, problem.columns[:, BACKGROUND])
+        return self.solve_rows(side, Y, g, plan)
 
     def _solve_with_biases(self, side: str, plan: Plan, balance: bool) -> Outcome:
         """Solve the rows of a side for a panel with a column of 1, in an eigenbasis that both sides are in meanwhile.
