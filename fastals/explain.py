@@ -79,7 +79,7 @@ class Explaining(FoldingIn):
             own = fitted.users.features
             features = None if own is None else own.of_rows(np.array([number]))
         else:
-            cells = self._new_users(fitted, R_new)
+            cells = self._new_users(fitted, R_new, {})
             features = check_given(fitted, "user", user_features, cells.n_rows)
             if cells.n_rows != 1:
                 shape = cells.n_rows, len(items)

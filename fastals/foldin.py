@@ -8,6 +8,7 @@ import numpy as np
 
 from .base import SOLVERS, Base
 from .data.features import no_features
+from .data.interactions import Interactions
 from .data.matrix import canonical_row
 from .data.types import Columns, MatrixLike, is_frame
 from .engine import alternation as engine
@@ -30,16 +31,17 @@ __all__ = ["FoldingIn"]
 class FoldingIn(Base):
     """The part of a model that solves new users and items for what it has learned."""
 
+    def _with_items_of(self, fitted: Fitted, R: MatrixLike, name: str, unknown: str, columns: Columns) -> Interactions:
+        """Return interactions of new users with the items of the model; messages call them `name`."""
+        known = {"n_items": len(fitted.items), "item_ids": fitted.items.ids}
+        return self._interactions(R, fitted.dtype, **known, unknown=unknown, name=name, **columns)
+
     def _new_users(
-        self, fitted: Fitted, R_new: MatrixLike, unknown: str = "raise", name: str = "R_new", **columns: Any
+        self, fitted: Fitted, R_new: MatrixLike, columns: Columns, unknown: str = "raise", name: str = "R_new"
     ) -> Cells:
         """Return the interactions of new users; messages call them `name`."""
         row = canonical_row(R_new, len(fitted.items), fitted.dtype)
-        if row is not None:
-            return row
-        items = fitted.items
-        expected = {"n_items": len(items), "item_ids": items.ids, "unknown": unknown, "name": name}
-        return self._interactions(R_new, fitted.dtype, **expected, **columns).by_user
+        return self._with_items_of(fitted, R_new, name, unknown, columns).by_user if row is None else row
 
     def _solve_users(self, fitted: Fitted, cells: Cells, features: Cells | None = None) -> np.ndarray:
         """Return the factors of new users, with the bias as the last column where there is one."""
@@ -121,10 +123,9 @@ class FoldingIn(Base):
             assert features is not None
             return no_features(features.n_rows, fitted.dtype), features
         if is_frame(user_features):
-            expected = {"n_items": len(fitted.items), "item_ids": fitted.items.ids, "unknown": unknown, "name": name}
-            R = self._interactions(R_new, fitted.dtype, **expected, **columns)
+            R = self._with_items_of(fitted, R_new, name, unknown, columns)
             return R.by_user, check_given(fitted, "user", user_features, R.shape[0], R.user_ids)
-        cells = self._new_users(fitted, R_new, unknown, name, **columns)
+        cells = self._new_users(fitted, R_new, columns, unknown, name)
         return cells, check_given(fitted, "user", user_features, cells.n_rows)
 
     def fold_in_items(
@@ -160,14 +161,15 @@ class FoldingIn(Base):
         (1, 2)
         """
         fitted = self._state
-        n_users, ids = len(fitted.users), fitted.users.ids
-        expected = {"n_users": n_users, "user_ids": ids, "unknown": check_unknown(unknown), "name": "R_new"}
+        n_users = len(fitted.users)
+        check_unknown(unknown)
         if R_new is None and item_features is not None:
             features = check_given(fitted, "item", item_features, None)
             assert features is not None
             cells = no_features(features.n_rows, fitted.dtype)
         else:
-            R = self._interactions(R_new, fitted.dtype, **expected, **columns)  # type: ignore[arg-type]
+            known = {"n_users": n_users, "user_ids": fitted.users.ids, "unknown": unknown, "name": "R_new"}
+            R = self._interactions(R_new, fitted.dtype, **known, **columns)  # type: ignore[arg-type]
             cells, features = R.by_item, check_given(fitted, "item", item_features, R.shape[1], R.item_ids)
         problem = fitted.objective.item_problem(cells, fitted.statistics, n_users, new_items=True)
         return self._fold_in(fitted, problem, "item", features)

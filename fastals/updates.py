@@ -117,10 +117,7 @@ class Updating(FoldingIn):
         numbers, ids = _row_numbers("user", users, fitted.users)
         if len(numbers) == 0:
             return fitted
-        items = fitted.items
-        cells = self._interactions(
-            R_rows, fitted.dtype, n_items=len(items), item_ids=items.ids, name="R_rows", **columns
-        )
+        cells = self._with_items_of(fitted, R_rows, "R_rows", "raise", columns)
         _check_given("user", numbers, ids, "R_rows", cells, cells.user_ids)
         features = _features_of(fitted, "user", user_features, numbers, users)
         X = self._solve_users(fitted, cells.by_user, features)
