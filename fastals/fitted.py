@@ -402,7 +402,7 @@ class Side(Derived):
 
     @property
     def regressors(self) -> np.ndarray:
-        """The panel as a half-step of the other side wants it: a bias is offset by the row's own, times 1."""
+        """The panel as a half-step of the other side wants it: with 1, the factor of the row's own bias, for biases."""
         if not self.biased:
             return self.panel
         panel = aligned_copy(self.panel)

@@ -16,13 +16,14 @@ the weight `a0 p_i` of an unobserved entry, whose target is 0. `p_i` is 1, or gr
 | weighted (WALS)                  | item x entry weight | r                          | unobserved_weight   |
 | weighted, weight 1, a0 = 1       | 1                   | r                          | 1: zeros are data   |
 
+The ridge is `ridge_u = regularization (n_u + a0 N)^regularization_exponent` with `n_u` observed entries of the row and
+`N` rows of `Y`; without the `a0 N` where `regularization_counts` is 'observed'.
+
 With biases and a0 > 0 the targets of unobserved entries are those of observed ones for r = 0, less the other bias: see
 `engine.shifts`. There is no mean then: an item without interactions has the bias 0, and is to be predicted as 0.
 
-and `ridge_u = regularization (n_u + a0 N)^regularization_exponent` with `n_u` observed entries of the row and `N` rows
-of `Y`; without the `a0 N` where `regularization_counts` is 'observed'. On a side that has features the ridge lies on
-x - A'f, see `engine.features`. There a row without interactions has no unobserved entries either, as nobody has shown
-it anything: it is its prior mean A'f.
+On a side that has features the ridge lies on x - A'f, see `engine.features`. There a row without interactions has no
+unobserved entries either, as nobody has shown it anything: it is its prior mean A'f.
 
 References
 ----------

@@ -439,7 +439,7 @@ def _weighed_anew(side: Side, gram: np.ndarray | None, row: np.ndarray, old: flo
 
 
 def _weight(weights: np.ndarray, number: int) -> float:
-    """Return the weight of one row, one weight standing for all. Of a row that is not there yet, which is 0, any."""
+    """Return the weight of one row; one weight stands for all. A row that is not there yet is 0, whatever it weighs."""
     return float(weights[number] if number < len(weights) else weights[-1])
 
 

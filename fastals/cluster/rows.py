@@ -15,7 +15,7 @@ from ..engine.problem import PRIOR, Cells, Outcome, RowProblem
 from . import tasks
 from .workers import ATTEMPTS, Place, Workers
 
-# Share of the columns that a block may touch for their rows of the panel to be sent alone.
+# Share of the columns up to which a worker is sent only those rows of the panel whose columns its block touches.
 FEW = 0.8
 
 

@@ -260,7 +260,7 @@ class Ids(Frozen):
         return numbers
 
     def _number(self, one: str | int) -> int:
-        """Return the number of one id, or -1: of a single request, the way by arrays would be a tenth."""
+        """Return the number of one id, or -1. By arrays, as in `find`, it would take a tenth of a single request."""
         ascending = self._sorted
         if isinstance(one, str):
             fits = ascending.dtype.kind == "U" and 4 * len(one) <= ascending.dtype.itemsize and not one.endswith("\0")

@@ -12,5 +12,7 @@ Reading order:
 5. `rows`: the ways to solve a row; `rows.solve` chooses among them.
 6. `basis`: the background, its eigenbasis, and panels rotated into it. `loss`: the objective of given factors.
 7. `topk`: the highest scores of each row.
-8. `cholesky`, `panel`, `blas`, `threads`, `jit`: the tools. `simd`: kernels in vector instructions.
+8. `shifts`: biases of the fixed side. `features`: prior means. `smallest`: rows with many solutions.
+9. `plain`, `nonnegative`: other half-steps, whose loop is `plain_fit`.
+10. `cholesky`, `panel`, `blas`, `threads`, `jit`: the tools. `simd`: kernels in vector instructions.
 """

@@ -89,8 +89,8 @@ class Alternation:
         self.unusual = {"user": Unusual(), "item": Unusual()}  # of the latest half-steps
         self.background = {side: bool(self.sides(side)[0].columns[:, BACKGROUND].any()) for side in ("user", "item")}
         self.alike = all(_alike(self.sides(side)[0].rows[:, BACKGROUND:]) for side in ("user", "item"))
-        # Gram matrices weighted by the ridge, of the panels that have only been rotated since it was computed. With
-        # features: of what they leave of the panel, see `features.Learned`.
+        # By side, if the panel has only been rotated since: its Gram matrix, weighted by the ridge. With features it is
+        # that of the panel less its prior means, see `features.Learned`.
         self._ridges: dict[str, np.ndarray] = {}
 
     def fit(
@@ -111,8 +111,8 @@ class Alternation:
         after : callable (iteration, loss) -> bool
             Called after each iteration with the objective; True ends the fit.
         keep : callable (Reached), optional
-            Called before `after`, and after the last iteration before the last half-step. A fit that begins with what
-            it was called with, and with the panels as they were then, has the same bits from there on.
+            Called after each iteration, before `after` and before the last half-step. A fit that begins with what it
+            was called with, and with the panels as they were then, goes on to the same bits.
 
         Returns
         -------
@@ -393,7 +393,7 @@ class Alternation:
         return grams if all(0 < gram.trace() < np.inf for gram in grams) else None
 
     def _turn(self, side: str, rotation: np.ndarray | None) -> None:
-        """Let what the features of a side say follow its panel into another basis."""
+        """Rotate what the features of a side have learned, as its panel is rotated."""
         if side in self.model.priors:
             self.model.priors[side].turn(rotation)
             if side in self._ridges:

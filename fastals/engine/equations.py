@@ -18,7 +18,7 @@ from .blas import eigh, one_blas_thread
 from .problem import BACKGROUND, OFFSET, PRIOR, RIDGE, WEIGHT, RowProblem
 
 BLOCK = 256  # rows taken at once
-ROUNDINGS = 8  # of each number that is summed: what they make of 0 counts as 0
+ROUNDINGS = 8  # of each summed number: a result that is no larger counts as 0
 
 
 class Entries(NamedTuple):

@@ -49,7 +49,7 @@ def half_step(
     plain: bool = False,
     background: np.ndarray | None = None,
 ) -> Outcome:
-    """Overwrite X by the smallest objective for Y over all X >= 0, in float64, rounded.
+    """Overwrite X by the rows without negative factors whose objectives for Y are smallest: in float64, then rounded.
 
     Parameters
     ----------

@@ -22,7 +22,7 @@ LAST_STEPS, LAST_EXPECTED = 32, 10
 
 
 class Bounds(NamedTuple):
-    """What rows are compared with to tell whether their dtype holds them, see `rows.precision`; here: all are held."""
+    """What rows are compared with to tell whether their dtype holds them, see `rows.precision`; by default it does."""
 
     limit: float = np.inf  # of the condition
     per_background: float = np.inf  # of the sum of w, by a row's background

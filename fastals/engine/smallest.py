@@ -3,8 +3,8 @@
 A row minimises a sum of squares, so it always has a solution. It has many where its equations are singular. The kernels
 cannot tell: a pivot that is 0 exactly may come out as a rounding of either sign.
 
-With a background the factors of every row lie in the range of G. There the half-step leaves the directions in which G
-is 0 out, and is as fast as any other. In float32 a direction may be lost in the rounding of G and still decide about a
+With a background the factors of every row lie in the range of G. There the half-step leaves out the directions in which
+G is 0, and is as fast as any other. In float32 a direction may be lost in the rounding of G and still decide about a
 row: the lengths of the fixed rows along it are square roots of what G has, and an entry may weigh a million times as
 much as the background. So rows of float32 are solved in float64 where directions are lost. Rows that fail all the same,
 and rows without a background and a ridge that counts, are solved one by one in float64, which takes some hundred times
@@ -58,7 +58,7 @@ class Weak(NamedTuple):
     null: np.ndarray
     """bool (kp,): in which the panel is 0 as well, but for rounding."""
     decide: bool
-    """Whether there are others: rows without a ridge may depend on them, and the background does not have them."""
+    """Whether there are directions in which the panel is not 0: rows without a ridge may depend on them."""
 
 
 def weak_directions(Y: np.ndarray, g: np.ndarray, width: int, eps: float | None = None) -> Weak | None:
@@ -100,7 +100,8 @@ def solve_again(
 ) -> None:
     """Solve the rows of a half-step that may have many solutions, or that the kernels cannot hold in float64.
 
-    What is singular but for a ridge or a background that counts is no more than that: its row is IMPRECISE.
+    A row with a ridge or a background that counts has one solution. If float64 cannot tell its equations from singular
+    ones, the row is IMPRECISE.
 
     Parameters
     ----------

@@ -138,8 +138,8 @@ def half_step(
     eps : float, optional
         Of the dtype in which problem and panel came, if that was another one.
     mend : bool
-        False: leave rows as the kernels do, and say so in their status. `Y` may then be in any basis in which the
-        background is diagonal, with any numbers g.
+        False: rows that the kernels cannot solve stay so, as their status says. `Y` may then be in any basis in which
+        the background is diagonal, with any numbers g.
 
     Returns
     -------
