@@ -299,8 +299,8 @@ class ExplicitALS(_ALS):
         self.feature_regularization = feature_regularization
         self.implicit_features = implicit_features
 
-    def _read(self, R: MatrixLike, *arguments: Any) -> tuple[Interactions, Any, Objective, Any]:
-        read = super()._read(R, *arguments)
+    def _read(self, *arguments: Any) -> tuple[Interactions, Any, Objective, Any]:
+        read = super()._read(*arguments)
         tell_of_sums(read[0])
         return read
 
