@@ -133,6 +133,8 @@ def table(records: list[dict[str, Any]]) -> str:
     rows = []
     for record in sorted(records, key=lambda record: record["entries"]):
         source = sources[record["where"]] + ", none of whose files the system had copies of" * record["cold"]
+        if limit := record.get("group"):
+            source += f", in a control group of {limit / 1e6:,.0f} MB"
         row = [f"{record['entries']:,}", str(record["factors"]), f"{record['size'] / 1e6:,.0f}"]
         row += [str(record["iterations"]), source]
         row += [span(record["seconds"]), span(record["cpu"])]
@@ -159,10 +161,18 @@ def run(folder: Path, where: str, users: int, items: int, given: argparse.Namesp
     return found
 
 
+def group_limit(group: Path) -> int:
+    """Return the bytes that a control group may have, by either version of the interface."""
+    limits = (group / name for name in ("memory.max", "memory.limit_in_bytes"))
+    return int(next(limit for limit in limits if limit.exists()).read_text())
+
+
 def record(fits: list[dict[str, Any]], where: str, given: argparse.Namespace) -> dict[str, Any]:
     """Return what is kept of fits that are alike."""
     found = {"entries": fits[0]["entries"], "factors": given.factors, "size": fits[0]["size"], "where": where}
     found |= {"iterations": given.iterations, "cold": given.cold}
+    if given.group and where != "memory":
+        found["group"] = group_limit(given.group)
     found |= {name: [fit[name] for fit in fits] for name in ("seconds", "cpu")}
     return found | {name: max(fit[name] for fit in fits) for name in ("peak", "before")}
 
@@ -208,7 +218,7 @@ def main() -> int:
         from bench.report import fill
 
         for where, done in fits.items():
-            row = f"{done[0]['entries']} {where}{' cold' * given.cold}"
+            row = f"{done[0]['entries']} {where}{' cold' * given.cold}{' group' * (given.group is not None)}"
             fill({"out-of-core": table(keep("out-of-core", row, record(done, where, given)))})
     return int(len({fit["bits"] for done in fits.values() for fit in done}) > 1)
 

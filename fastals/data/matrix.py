@@ -82,7 +82,11 @@ def _own(places: np.ndarray, R: Any) -> np.ndarray:
     """
     theirs = (getattr(R, name, None) for name in ("indptr", "indices", "row", "col"))
     shared = any(isinstance(part, np.ndarray) and np.may_share_memory(places, part) for part in theirs)
-    return places.copy() if shared and places.flags.writeable else places
+    if not (shared and places.flags.writeable):
+        return places
+    copy = np.empty_like(places)
+    in_parts(lambda part: np.copyto(copy[part], places[part]), len(places), 1, chosen())
+    return copy
 
 
 class _Unlocked:

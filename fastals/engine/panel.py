@@ -10,10 +10,11 @@ from .threads import in_parts
 
 
 def aligned_zeros(shape: int | tuple[int, ...], dtype: np.dtype) -> np.ndarray:
-    """Return an array of zeros that starts at a cache line."""
-    array = aligned_empty(shape, dtype)
-    array[...] = 0
-    return array
+    """Return an array of zeros that starts at a cache line.
+
+    Of a large one the system makes each page when it is first written, which several threads do.
+    """
+    return aligned_empty(shape, dtype, np.zeros)
 
 
 def aligned_copy(array: np.ndarray) -> np.ndarray:

@@ -6,6 +6,7 @@ are part of the key of Numba's cache, so a cached kernel always has the width fo
 
 import math
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -128,11 +129,13 @@ def in_strips(n: int, dtype: DTypeLike) -> int:
     return -(-n // strip) * strip
 
 
-def aligned_empty(shape: int | tuple[int, ...], dtype: DTypeLike) -> NDArray:
+def aligned_empty(
+    shape: int | tuple[int, ...], dtype: DTypeLike, allocate: Callable[..., NDArray] = np.empty
+) -> NDArray:
     """Return an uninitialised C-contiguous array that starts at a cache line, so that no vector straddles two lines."""
     dtype = np.dtype(dtype)
     size = (math.prod(shape) if isinstance(shape, tuple) else shape) * dtype.itemsize
-    raw = np.empty(size + CACHE_LINE, np.uint8)
+    raw = allocate(size + CACHE_LINE, np.uint8)
     # Not `raw.ctypes`, which is slow, and folding in one row makes a dozen arrays.
     start = -raw.__array_interface__["data"][0] % CACHE_LINE
     return raw[start : start + size].view(dtype).reshape(shape)
