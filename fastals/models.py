@@ -9,9 +9,9 @@ import numpy as np
 
 from . import defaults
 from .answers import Framing
-from .base import Solver
+from .base import Call, Solver
 from .data.interactions import Interactions, MatrixLike
-from .data.types import FloatType
+from .data.types import FloatType, column_names, is_frame
 from .errors import tell_of_sums
 from .explain import Explaining
 from .objectives import (
@@ -299,8 +299,11 @@ class ExplicitALS(_ALS):
         self.feature_regularization = feature_regularization
         self.implicit_features = implicit_features
 
-    def _read(self, *arguments: Any) -> tuple[Interactions, Any, Objective, Any]:
-        read = super()._read(*arguments)
+    def _read(self, call: Call, dtype: np.dtype) -> tuple[Interactions, Any, Objective, Any]:
+        if is_frame(call.R) and "user" in call.columns and "value" not in call.columns:
+            names = ", ".join(map(repr, column_names(call.R) or []))
+            raise ValueError(f"value= is missing: ExplicitALS learns ratings; name their column. R has {names}")
+        read = super()._read(call, dtype)
         tell_of_sums(read[0])
         return read
 

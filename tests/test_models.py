@@ -414,6 +414,13 @@ def test_warmup_takes_a_dtype_that_exists():
         warmup("float16")
 
 
+def test_ratings_in_a_table_without_their_column_are_refused():
+    table = {"who": ["ann", "ann", "bob"], "film": ["Alien", "Heat", "Heat"], "stars": [4, 5, 3]}
+    with pytest.raises(ValueError, match=r"^value= is missing: .* R has 'who', 'film', 'stars'$"):
+        fastals.ExplicitALS(factors=2).fit(table, user="who", item="film")
+    fastals.ImplicitALS(factors=2).fit(table, user="who", item="film")
+
+
 def test_ratings_that_are_summed_are_told_to_whoever_calls_fit():
     twice = {"who": ["ann", "ann", "bob"], "film": ["Alien", "Alien", "Heat"], "stars": [4, 5, 3]}
     names = {"user": "who", "item": "film", "value": "stars"}
