@@ -22,7 +22,6 @@ from threading import Event, get_ident
 from typing import Any, NamedTuple
 
 import numpy as np
-import scipy.sparse as sp
 
 from bench import problems
 from bench.machine import cpu_model, limit_blas
@@ -34,6 +33,8 @@ CELLS = [
     *(f"lastfm-2k:32:{iterations}" for iterations in (2, 15)),
     *(f"ml-1m:{k}:{iterations}" for k in (64, 256, 1024) for iterations in (2, 15)),
     "synthetic-20m:64:2",
+    "ml-1m:64:15:defaults",
+    "ml-1m:256:15:defaults",
 ]
 LAID_OUT = 16
 REST, SWEEPS, ALONE = "everything else", "within launches", "launches of one thread"
@@ -152,20 +153,14 @@ def replaced(replacements: dict[str, Callable]) -> Iterator[None]:
             setattr(module, key, function)
 
 
-def measured(R: sp.csr_matrix, problem: problems.Problem, factors: int, iterations: int, n_threads: int) -> Fit:
-    """Return what a fit for so many threads takes on one."""
+def measured(problem: problems.Problem, defaults: bool, factors: int, iterations: int, n_threads: int) -> Fit:
+    """Return what a fit for so many threads takes on one, with default parameters or those of the benchmarks."""
     import fastals
 
+    given: dict[str, Any] = {"alpha": problem.alpha, "regularization": problem.regularization, "unobserved_weight": 1.0}
+    given |= {"popularity_exponent": 0.0, "regularization_exponent": 0.0}
     model = fastals.ImplicitALS(
-        factors,
-        alpha=problem.alpha,
-        regularization=problem.regularization,
-        unobserved_weight=1.0,
-        popularity_exponent=0.0,
-        regularization_exponent=0.0,
-        iterations=iterations,
-        n_threads=n_threads,
-        random_state=0,
+        factors, iterations=iterations, n_threads=n_threads, random_state=0, **{} if defaults else given
     )
     clock, replacements = Clock(), {}
     for part, names in PARTS.items():
@@ -174,7 +169,7 @@ def measured(R: sp.csr_matrix, problem: problems.Problem, factors: int, iteratio
             if hasattr(sys.modules.get(f"fastals.{home}"), attribute):
                 replacements[name] = clock.timed(part, getattr(sys.modules[f"fastals.{home}"], attribute))
     with replaced({**replacements, "engine.threads.spread": clock.spread}):
-        model.fit(R)
+        model.fit(problem.R)
     return clock.fit()
 
 
@@ -207,16 +202,15 @@ def table(rows: list[Record]) -> str:
     for row in rows:
         gains = [f"{row['gains'][str(cores)]:.1f}x" for cores in CORES]
         share = f"{row['serial'] / row['total']:.1%}"
-        cell = f"{row['problem']}, k = {row['factors']}"
+        cell = f"{row['problem']}, k = {row['factors']}{', default parameters' * row['defaults']}"
         lines.append([cell, str(row["iterations"]), f"{row['total']:.3g}", share, *gains, row["cpu"]])
     return _table(header, lines)
 
 
 def of_cell(cell: str, n_fits: int, late: float) -> Record:
     """Measure and print the parts of a cell, and what they allow."""
-    name, factors, iterations = cell.split(":")
-    problem = problems.load(name)
-    arguments = problem.R, problem, int(factors), int(iterations)
+    name, factors, iterations, *defaults = cell.split(":")
+    arguments = problems.load(name), bool(defaults), int(factors), int(iterations)
     measured(*arguments, LAID_OUT)  # compiles
     fits = sorted((measured(*arguments, LAID_OUT) for _ in range(n_fits)), key=lambda fit: fit.serial / fit.total)
     fit, gains = fits[len(fits) // 2], {}
@@ -230,13 +224,16 @@ def of_cell(cell: str, n_fits: int, late: float) -> Record:
         amdahl = 1 / (fit.serial / fit.total + (1 - fit.serial / fit.total) / cores)
         print(f"    on {cores} cores: {amdahl:.1f}x by Amdahl's law, {gains[str(cores)]:.1f}x predicted", flush=True)
     of_fit = {"serial": fit.serial, "total": fit.total, "gains": gains, "late": late, "cpu": cpu_model()}
-    return {"problem": name, "factors": int(factors), "iterations": int(iterations), **of_fit}
+    of_cell = {"problem": name, "factors": int(factors), "iterations": int(iterations), "defaults": bool(defaults)}
+    return of_cell | of_fit
 
 
 def main(argv: list[str] | None = None) -> None:
     """Print the parts of each cell, and what they allow."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--cells", nargs="+", default=CELLS, help="problem:factors:iterations")
+    parser.add_argument(
+        "--cells", nargs="+", default=CELLS, help="problem:factors:iterations, and :defaults for default parameters"
+    )
     parser.add_argument("--fits", type=int, default=5, help="fits of each cell")
     parser.add_argument("--quick", action="store_true", help="leave docs/benchmarks.md as it is")
     options = parser.parse_args(argv)

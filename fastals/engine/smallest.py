@@ -61,11 +61,16 @@ class Weak(NamedTuple):
     """Whether there are directions in which the panel is not 0: rows without a ridge may depend on them."""
 
 
-def weak_directions(Y: np.ndarray, g: np.ndarray, width: int, eps: float | None = None) -> Weak | None:
-    """Return the directions in which a background is 0 but for rounding, if any.
+def weak_directions(
+    problem: RowProblem, Y: np.ndarray, g: np.ndarray, width: int, eps: float | None = None
+) -> tuple[Weak | None, np.ndarray]:
+    """Return the directions in which a background is 0 but for rounding, and which rows have no ridge against that.
+
+    None if there is no such direction, or no such row.
 
     Parameters
     ----------
+    problem : RowProblem
     Y : ndarray, shape (n_columns, kp)
         The fixed panel, in the eigenbasis of the background.
     g : ndarray, shape (kp,)
@@ -78,14 +83,17 @@ def weak_directions(Y: np.ndarray, g: np.ndarray, width: int, eps: float | None 
     own, largest = float(np.finfo(Y.dtype).eps), g.max()
     share = width * own if eps is None else rounding_of_gram(width, eps)
     if not (g[:width].min() <= share * largest and 0 < largest < np.inf):
-        return None
+        return None, np.zeros(1, bool)
+    free = without_ridge(problem.rows, largest, eps) & (problem.cells.counts > 0)
+    if not free.any():
+        return None, free
     weak = g <= share * largest
     weak[width:] = False
     # Not by g alone: it has the squares of the panel, so it is 0 but for rounding long before the panel is; and a
     # column without a weight in the background is not in it.
     squares = np.einsum("nk,nk->k", Y, Y, dtype=np.float64)
     null = weak & (squares <= (width * (eps or own)) ** 2 * squares.max())
-    return Weak(null, bool((weak & ~null).any()))
+    return Weak(null, bool((weak & ~null).any())), free
 
 
 def solve_again(

@@ -44,7 +44,7 @@ from .rows.solve import solve_row
 from .rows.workspace import Workspace, workspace
 from .shifts import on_panel
 from .simd.kernels import AHEAD, prefetch_rows
-from .smallest import almost_free, solve_again, weak_directions, without_ridge
+from .smallest import almost_free, solve_again, weak_directions
 from .threads import spread
 
 # Batches of rows that are solved together. With more batches a block of columns serves fewer rows.
@@ -154,10 +154,8 @@ def half_step(
     if not mend:
         return solve(problem, Y, g, width, X, plan)
     step = _ToSolve(problem, Y, g, width, X, plan, n_threads, solve, extent.longest)
-    directions, free = weak_directions(Y, g, width, eps), np.zeros(1, bool)
-    if directions is not None:
-        free = without_ridge(problem.rows, g.max(), eps) & (problem.cells.counts > 0)
-    if directions is None or not free.any():
+    directions, free = weak_directions(problem, Y, g, width, eps)
+    if directions is None:
         outcome = _solve_and_mend(step)
     elif directions.decide and Y.dtype != np.float64:
         outcome = _solve_and_mend(step, free)
