@@ -130,8 +130,10 @@ def solve_again(
     """
     losses, status = outcome
     known = bool(background.any())
+    if known and not status.any():
+        return
     if known:
-        free = without_ridge(problem.rows, background.max(), eps) if status.any() else np.zeros(1, bool)
+        free = without_ridge(problem.rows, background.max(), eps)
     else:
         free = almost_free(problem.rows, largest_square(Y) if longest is None else longest)
     unsure = (status == NOT_POSITIVE) | (status == IMPRECISE)
