@@ -16,7 +16,7 @@ from scipy import sparse
 
 import fastals
 from fastals import Interactions
-from fastals import fitted as module
+from fastals.data import ids
 from fastals.engine.panel import as_panel
 from fastals.fitted import FEW, Counts, Row, Rows, Side, unit_rows
 from tests.helpers import CLASSIC, dtypes, fitted, observed, stored
@@ -264,7 +264,7 @@ def test_what_is_derived_is_made_once():
 def test_counts_are_those_of_an_array_that_is_written_to(first, changes):
     counts, wanted = Counts(np.array(first, np.int64)), dict(enumerate(first))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(module, "FEW", 2)
+        patch.setattr(ids, "_FEW", 2)
         for change in changes:
             counts = counts.with_counts(np.array(list(change)), np.array(list(change.values())))
             wanted |= change

@@ -108,6 +108,7 @@ def test_frames_and_interactions(table, tmp_path, small_blocks):
         build_store(Interactions(np.eye(2), weights=np.eye(2) * [1, 2]), tmp_path / "e")
 
 
+@pytest.mark.filterwarnings("ignore::fastals.errors.SummedRatingsWarning")
 def test_models_splits_and_evaluation(table, tmp_path):
     R, stored = read_table(table, **COLUMNS), build_store(table, tmp_path / "store", **COLUMNS)
     for model in (ImplicitALS(8, iterations=3, random_state=0), ExplicitALS(8, iterations=2, random_state=0)):
