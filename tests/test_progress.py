@@ -3,6 +3,7 @@
 import logging
 import sys
 
+import numba
 import numpy as np
 import pytest
 
@@ -72,7 +73,8 @@ def test_bar_is_closed_when_a_callback_raises(bars):
     assert [call[0] for call in bars] == ["make", "show", "update", "close"]
 
 
-def test_bar_says_what_the_first_iteration_waits_for(bars, compiled, monkeypatch):
+def test_bar_says_what_the_first_iteration_waits_for(bars, compiled, monkeypatch, tmp_path):
+    monkeypatch.setattr(numba.config, "CACHE_DIR", str(tmp_path))  # an earlier run has filled the usual one
     monkeypatch.setattr(jit, "_tell", compiled)
     progress, other = Progress(2), Progress(2)
 
