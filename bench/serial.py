@@ -35,6 +35,7 @@ CELLS = [
     "synthetic-20m:64:2",
     "ml-1m:64:15:defaults",
     "ml-1m:256:15:defaults",
+    "ml-1m:1024:15:defaults",
 ]
 LAID_OUT = 16
 REST, SWEEPS, ALONE = "everything else", "within launches", "launches of one thread"
@@ -48,8 +49,8 @@ PARTS = {
     "Gram matrices": ["engine.basis.gram"],
     "eigenproblems": ["engine.basis.diagonalise", "engine.blas.eigh"],
     "balance": ["engine.basis.balance"],
-    "triangular factors": ["engine.whitening.whitening"],
-    "rotations": ["engine.basis.rotate", "engine.basis.composed", "engine.basis.turned"],
+    "triangular factors": ["engine.triangular.factor", "engine.whitening.whitening"],
+    "rotations": ["engine.basis.rotate", "engine.blas.product"],
     "loss": ["engine.loss.ridge"],
     "around sweeps": ["engine.sweep.half_step"],
 }

@@ -81,8 +81,9 @@ def test_from_a_solved_start_a_fit_goes_on_as_if_it_had_not_paused(monkeypatch):
     np.testing.assert_allclose(*last, rtol=1e-9)
 
 
-@pytest.mark.parametrize("exponent", [0.0, 1.0])
-def test_iterations_that_do_not_balance_come_after_the_first_ones(exponent, monkeypatch):
+@pytest.mark.parametrize(("whitened", "first"), [(256, 3), (1, 2)])
+def test_iterations_that_do_not_balance_come_after_the_first_ones(whitened, first, monkeypatch):
+    monkeypatch.setattr(alternation, "WHITENED", whitened)
     settled = []
     half_step = Alternation._half_step
 
@@ -91,10 +92,10 @@ def test_iterations_that_do_not_balance_come_after_the_first_ones(exponent, monk
         return half_step(self, side, plan, **others)
 
     monkeypatch.setattr(Alternation, "_half_step", recorded)
-    loop = Alternation(a_model(example(), 3, regularization_exponent=exponent), "auto", 1)
+    loop = Alternation(a_model(example(), 3), "auto", 1)
     loop.fit(sketch(loop, np.random.default_rng(0)), 10, lambda *report: False)
-    early, full, late = [False] * 5, [exponent == 0] * 2, [True] * 2
-    assert settled == [*early, *late, *full, *late * 3, *full, *late, False]
+    # The users of the first iteration come from the sketch, and the last half-step is theirs.
+    assert settled == [False] * (2 * first - 1) + [True] * 2 * (10 - first) + [False]
 
 
 @pytest.mark.parametrize("solver", ["auto", "cholesky"])
@@ -112,8 +113,8 @@ def test_a_fit_that_seldom_balances_has_the_loss_of_one_that_always_does(solver,
     R = (rng.random((150, 90)) < rng.random((150, 1)) * 0.3) * rng.integers(1, 5, (150, 90)).astype(float)
     R[:, 0] = 1.0
     losses = {}
-    for first in (100, alternation.FIRST):
-        monkeypatch.setattr(alternation, "FIRST", first)
+    for first in (100, alternation.FIRST_OF_MANY):
+        monkeypatch.setattr(alternation, "FIRST_OF_MANY", first)
         losses[first] = ImplicitALS(
             12, alpha=2.0, unobserved_weight=0.5, regularization=0.1, solver=solver, random_state=0, **params
         ).fit(R)

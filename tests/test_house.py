@@ -64,6 +64,7 @@ LAYERS = [
         "engine.problem",
         "engine.threads",
         "engine.blas",
+        "engine.triangular",
         "engine.launch",
         "engine.coded",
         "engine.turned",

@@ -90,7 +90,7 @@ def test_whole_fit_follows_the_reference(case: Case, monkeypatch):
     Balancing is taken out: it leaves predictions alone, but not those of the next half-step. With a background the
     users come from the start, which is not visible either, and their first half-step is that of the second iteration.
     """
-    monkeypatch.setattr(basis, "balance", lambda ours, theirs: (np.eye(len(ours)), np.eye(len(ours)), theirs))
+    monkeypatch.setattr(basis, "balance", lambda ours, theirs, _: (np.eye(len(ours)), np.eye(len(ours)), theirs))
     monkeypatch.setattr(alternation, "level", lambda *sides: None)
     starts, known = [], []
 

@@ -1,4 +1,6 @@
-"""The basis in which background and ridge of all rows are one number."""
+"""The basis in which rows have diagonal equations, and the coupling of rows whose ridges differ."""
+
+import itertools
 
 import numpy as np
 import pytest
@@ -6,9 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fastals.engine import alternation
-from fastals.engine.alternation import Alternation
+from fastals.engine import whitening as of_whitening
+from fastals.engine.alternation import Alternation, Begin, loss
 from fastals.engine.problem import BACKGROUND, NOT_POSITIVE, RIDGE, Outcome
-from fastals.engine.whitening import whitening
+from fastals.engine.whitening import coupling, whitening
 from tests.helpers import a_model, example
 
 F32, F64 = np.dtype(np.float32), np.dtype(np.float64)
@@ -19,28 +22,57 @@ def gram_of(width, seed, decay=1.0):
     return Y.T @ Y
 
 
-@given(
-    width=st.integers(1, 80),
-    seed=st.integers(0, 99),
-    decay=st.floats(0.8, 1.2),
-    background=st.floats(0.01, 10),
-    share=st.floats(1e-6, 10),
-)
-def test_background_and_ridge_become_one_number(width, seed, decay, background, share):
+@given(width=st.integers(1, 80), seed=st.integers(0, 99), decay=st.floats(0.8, 1.2), share=st.floats(1e-6, 10))
+def test_background_and_ridge_become_diagonal(width, seed, decay, share):
     G = gram_of(width, seed, decay)
-    ridge = share * background * G.trace()
-    found = whitening(G, background, ridge, F64)
+    least = share * G.trace()
+    found = whitening(G, least, least, F64)
     assert found is not None
-    M, square = background * G + ridge * np.eye(width), background * found.g + ridge
-    assert square == pytest.approx(M.trace() / width)
-    allowed = 20 * width * np.finfo(np.float64).eps
+    M, allowed = G + least * np.eye(width), 20 * width * np.finfo(np.float64).eps
     for triangle in (found.root, found.inverse):
         assert np.array_equal(triangle, np.tril(triangle))
-    assert np.abs(found.root @ found.root.T * square - M).max() <= allowed * M.trace()
+    assert np.abs(found.root * (found.g + least) @ found.root.T - M).max() <= allowed * M.trace()
     # The diagonal counts for the condition that is left when it has been scaled away.
     scale = np.sqrt(M.diagonal())
     condition = np.linalg.cond(M / np.outer(scale, scale))
     assert np.abs(found.inverse @ found.root - np.eye(width)).max() <= allowed * condition
+    # x'x = x~'(1 + C) x~, and C has no diagonal.
+    assert np.abs((found.inverse**2).sum(axis=1) - 1).max() <= allowed
+
+
+@given(
+    width=st.integers(2, 40),
+    seed=st.integers(0, 99),
+    decay=st.floats(0.9, 1.1),
+    excess=st.floats(1e-3, 1e3),
+    share=st.floats(0.01, 1),
+    near=st.sampled_from([0.0, np.inf]),
+)
+def test_the_coupling_of_no_row_is_above_its_bound(width, seed, decay, excess, share, near):
+    G = gram_of(width, seed, decay)
+    least = 0.01 * G.trace() / width
+    found = whitening(G, least, least, F64)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(of_whitening, "NEAR", near)
+        bound = coupling(found.inverse, 1 / (found.g + least), excess * least, 2)
+    C = found.inverse @ found.inverse.T
+    np.fill_diagonal(C, 0)
+    # A row with the background 1 and a ridge between the least and the largest one.
+    above = share * excess * least
+    metric = 1 / np.sqrt(found.g + least + above)
+    e = np.linalg.norm(above * C * np.outer(metric, metric), 2)
+    assert e <= bound * (1 + 1e-12)
+
+
+def test_rows_whose_coupling_counts_have_none():
+    G = gram_of(20, 0)
+    least = 0.1 * G.trace() / 20
+    found = whitening(G, least, least, F64)
+    bound = coupling(found.inverse, 1 / (found.g + least), least, 1)
+    assert 0 < bound < 1
+    beyond = (1 - bound) / (1 + bound)  # falls as the bound rises, and is its own inverse
+    assert whitening(G, least, 2 * least, F64, 0.99 * beyond) is not None
+    assert whitening(G, least, 2 * least, F64, 1.01 * beyond) is None
 
 
 @pytest.mark.parametrize(
@@ -49,14 +81,14 @@ def test_background_and_ridge_become_one_number(width, seed, decay, background, 
     ids=["nothing", "indefinite", "nan", "infinite"],
 )
 def test_what_has_no_such_basis(gram):
-    assert whitening(gram, 1.0, 0.1, F64) is None
+    assert whitening(gram, 0.1, 0.1, F64) is None
 
 
 def test_where_rounding_counts_there_is_none_in_that_dtype():
     near = np.ones((2, 2))
-    assert whitening(near, 1.0, 1e-6, F32) is None
-    assert whitening(near, 1.0, 1e-6, F64) is not None
-    assert whitening(np.diag([1e5, 1e-5]), 1.0, 0.1, F32) is not None  # scales alone do no harm
+    assert whitening(near, 1e-6, 1e-6, F32) is None
+    assert whitening(near, 1e-6, 1e-6, F64) is not None
+    assert whitening(np.diag([1e5, 1e-5]), 0.1, 0.1, F32) is not None  # scales alone do no harm
 
 
 def test_a_ridge_that_is_lost_in_rounding_has_none():
@@ -66,8 +98,9 @@ def test_a_ridge_that_is_lost_in_rounding_has_none():
 
 @pytest.fixture
 def few(monkeypatch):
-    """Let any number of factors take this way."""
+    """Let any number of factors take this way, with any number of rows."""
     monkeypatch.setattr(alternation, "WHITENED", 1)
+    monkeypatch.setattr(alternation, "FEW", np.inf)
 
 
 def started(**params):
@@ -79,47 +112,113 @@ def started(**params):
     return model, loop
 
 
+def equations(model, u):
+    """Return A, b and the constant of a user's objective x'Ax - 2 b'x + constant, in float64."""
+    problem, Y = model.users, model.Y[:, :3].astype(np.float64)
+    constant, slope, sign, value, mean = map(float, problem.rule)
+    weights = np.broadcast_to(problem.columns[:, BACKGROUND], len(Y))
+    part = problem.cells.part(u, u + 1)
+    y, v = Y[part.indices], part.all_values.astype(np.float64)
+    c, target = (constant + slope * np.abs(v)) * part.all_weights, sign * (v > 0) + value * (v - mean)
+    background = problem.rows[u, BACKGROUND]
+    w = c - background * weights[part.indices]
+    A = background * (Y.T * weights) @ Y + problem.rows[u, RIDGE] * np.eye(3) + (y.T * w) @ y
+    return A, y.T @ (c * target), float((c * target**2).sum())
+
+
 def dense(model):
     """The users' exact solutions."""
-    problem, Y = model.users, model.Y[:, :3].astype(np.float64)
-    cells, (constant, slope, sign, value, mean) = problem.cells, map(float, problem.rule)
-    X = np.zeros((cells.n_rows, 3))
-    weights = np.broadcast_to(problem.columns[:, BACKGROUND], len(Y))
-    for u in range(cells.n_rows):
-        part = cells.part(u, u + 1)
-        y, v = Y[part.indices], part.all_values.astype(np.float64)
-        c = (constant + slope * np.abs(v)) * part.all_weights
-        background = problem.rows[u, BACKGROUND]
-        w = c - background * weights[part.indices]
-        A = background * (Y.T * weights) @ Y + problem.rows[u, RIDGE] * np.eye(3) + (y.T * w) @ y
-        X[u] = np.linalg.solve(A, y.T @ (c * (sign * (v > 0) + value * (v - mean)))) if len(v) else 0
+    X = np.zeros((len(model.X), 3))
+    for u in range(len(X)):
+        A, b, _ = equations(model, u)
+        X[u] = np.linalg.solve(A, b)
     return X
 
 
 def test_rows_get_their_solutions_and_the_fixed_side_stays(few):
     model, loop = started()
     before, wanted = model.Y.copy(), dense(model)
-    outcome = loop._solve_whitened("user", loop._inner_plan("user", 0))
+    outcome = loop._solve_whitened("user", loop._inner_plan("user", 0), True)
     assert outcome is not None
     eps = np.finfo(model.Y.dtype).eps
     assert np.array_equal(model.Y, before)
     assert np.abs(model.X[:, :3] - wanted).max() <= 500 * eps * np.abs(wanted).max()
 
 
-def test_rows_that_differ_have_none(few):
+def test_rows_that_differ_take_their_coupling_at_the_start(few):
+    model, loop = started(dtype="float64")
+    rows = model.users.rows
+    rows[:, RIDGE] *= np.linspace(3, 1, len(rows))
+    before, old = model.X[:, :3].copy(), model.Y.copy()
+    ratios = rows[:, RIDGE] / rows[:, BACKGROUND]
+    least, most = ratios.min(), ratios.max()
+    weights = np.broadcast_to(model.users.columns[:, BACKGROUND], len(model.Y))
+    G = (model.Y[:, :3].T * weights) @ model.Y[:, :3]
+    found = whitening(G, least, most, F64)
+    C = found.inverse @ found.inverse.T - np.eye(3)
+    plan = loop._plan("user", warm=True, beyond=0.25)
+    outcome = loop._solve_whitened("user", plan, True)
+    assert outcome is not None
+    assert np.array_equal(model.Y, old)
+    counts = model.users.cells.counts
+    assert counts.min() == 0
+    for u in range(len(rows)):
+        if counts[u] == 0:
+            assert not model.X[u].any()
+            assert outcome.losses[u] == 0
+            continue
+        A, b, constant = equations(model, u)
+        coupled = (rows[u, RIDGE] - least * rows[u, BACKGROUND]) * found.root @ C @ found.root.T
+        x = np.linalg.solve(A - coupled, b - coupled @ before[u])
+        x += 0.25 * (x - before[u])
+        np.testing.assert_allclose(model.X[u, :3], x, rtol=1e-9, atol=1e-11)
+        assert outcome.losses[u] == pytest.approx(x @ A @ x - 2 * b @ x + constant, rel=1e-9)
+
+
+def test_rows_that_differ_too_much_or_are_too_many_have_none(few, monkeypatch):
     model, loop = started()
-    model.users.rows[1, RIDGE] *= 2
     before = model.Y.copy()
-    assert loop._solve_whitened("user", loop._inner_plan("user", 4)) is None
+    model.users.rows[1, RIDGE] *= 2
+    plan = loop._inner_plan("user", 4)
+    assert loop._solve_whitened("user", loop._inner_plan("user", 0), True) is None  # has no start
+    assert loop._solve_whitened("user", plan, True) is not None
+    monkeypatch.setattr(alternation, "FEW", 0)
+    assert loop._solve_whitened("user", plan, True) is None
+    monkeypatch.setattr(alternation, "FEW", np.inf)
+    model.Y[:, 1] = model.Y[:, 0] + 0.1 * model.Y[:, 1]
+    before = model.Y.copy()
+    model.users.rows[1, RIDGE] *= 1e9
+    assert loop._solve_whitened("user", plan, True) is None
     assert np.array_equal(model.Y, before)
+
+
+@pytest.mark.parametrize("solver", ["auto", "cholesky", "cg"])
+def test_the_loss_of_each_iteration_is_that_of_its_factors_and_never_rises(few, solver):
+    rng = np.random.default_rng(3)
+    R = (rng.random((150, 90)) < rng.random((150, 1)) * 0.3) * rng.integers(1, 5, (150, 90)).astype(float)
+    model = a_model(R, 12, regularization_exponent=1.0, popularity_exponent=0.5, dtype="float64")
+    rng = np.random.default_rng(0)
+    model.Y[:, :12] = rng.standard_normal((90, 12))
+    loop, taken, told = Alternation(model, solver, 2), [], []
+    solve = loop._solve_whitened
+    loop._solve_whitened = lambda *of: taken.append(solve(*of)) or taken[-1]
+
+    def after(iteration, reported):
+        told.append(reported)
+        assert reported == pytest.approx(loss(model, 2), rel=1e-12)
+        return False
+
+    assert loop.fit(Begin("absent"), 12, after) is None
+    assert sum(outcome is not None for outcome in taken) == len(taken) > 10
+    assert all(later <= before * (1 + 1e-12) for before, later in itertools.pairwise(told))
 
 
 def test_a_row_that_fails_is_solved_in_the_eigenbasis(few, monkeypatch):
     model, loop = started()
     solved = loop.solve_rows
 
-    def failing(side, Y, g, plan, *, mend=True):
-        outcome = solved(side, Y, g, plan, mend=mend)
+    def failing(side, Y, g, plan, *, mend=True, problem=None):
+        outcome = solved(side, Y, g, plan, mend=mend, problem=problem)
         status = outcome.status.copy()
         status[2] = 0 if mend else NOT_POSITIVE
         return Outcome(outcome.losses, status)

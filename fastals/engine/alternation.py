@@ -9,7 +9,7 @@ import numpy as np
 
 from . import basis, sweep
 from .basis import LOWER, UPPER
-from .loss import cells_and_background, ridge
+from .loss import cells_and_background, ridge, squares
 from .model import Model
 from .panel import aligned_copy
 from .plan import Plan, plan_for
@@ -27,19 +27,24 @@ from .problem import (
     first_failure,
 )
 from .shifts import biases_as_offsets, level, on_panel
-from .whitening import whitening
+from .simd.target import aligned_empty
+from .threads import in_parts
+from .whitening import Whitening, whitening
 
 # How far half-steps go beyond their solution at most, as a share of the step. The loss after 4 iterations is 0.5 to 1%
 # lower than without. Bounds of 0.5 to 1 differ by less than 0.1%, and a fit converges to the same loss.
 BEYOND = 0.7
 
-# Iterations that balance both sides, from the start of a fit. Sides that are balanced once stay so nearly. Against
-# balance in each half-step, the loss of each iteration is the same within 1e-5 where all rows of a side have one
-# background and one ridge. Where they differ, it is 7e-4 higher after 8 iterations at 256 factors, unless every fourth
-# iteration balances: then it is 1e-4 after 8 and 6e-5 after 15.
-FIRST, EVERY = 3, 4
 # Factors from which half-steps take `whitening`. With fewer, eigenvectors cost less than one more rotation of a panel.
 WHITENED = 256
+# Iterations that balance both sides, from the start of a fit; the second number is for `WHITENED` factors and more.
+# Sides that are balanced once stay so nearly, and from then on balance only disturbs the steps beyond solutions. With
+# two iterations instead of three the third one ends with a loss that is 2e-4 higher at 64 factors (MovieLens 1M and
+# Last.fm), and lower at many: by 2e-4 at 256 (MovieLens 1M), by 1e-2 at 512 (Last.fm). The eighth is equal within 2e-5.
+FIRST, FIRST_OF_MANY = 3, 2
+# Where rows differ, the rows of both panels for each factor up to which they take it. On one thread the passes over the
+# rows then cost what eigenvectors cost, and these cannot be spread over threads.
+FEW = 40
 
 OTHER = {"user": "item", "item": "user"}
 
@@ -88,7 +93,6 @@ class Alternation:
         self._solve: dict[str, sweep.Solve] = {}
         self.unusual = {"user": Unusual(), "item": Unusual()}  # of the latest half-steps
         self.background = {side: bool(self.sides(side)[0].columns[:, BACKGROUND].any()) for side in ("user", "item")}
-        self.alike = all(_alike(self.sides(side)[0].rows[:, BACKGROUND:]) for side in ("user", "item"))
         # By side, if the panel has only been rotated since: its Gram matrix, weighted by the ridge. With features it is
         # that of the panel less its prior means, see `features.Learned`.
         self._ridges: dict[str, np.ndarray] = {}
@@ -149,7 +153,7 @@ class Alternation:
         """Solve the users, where there is something to solve them for, then the items. Return as `_half_step`."""
         known, guessed = begin.users != "absent", begin.users == "guessed"
         age = begin.done + iteration
-        settled = age >= FIRST and (self.alike or age % EVERY != 0)
+        settled = age >= (FIRST if self.model.width < WHITENED else FIRST_OF_MANY)
         if iteration > 0 or not known:
             # Guessed users have had no half-step before that of the second iteration.
             plan = self._inner_plan("user", age - guessed)
@@ -177,6 +181,7 @@ class Alternation:
         `settled` panels are balanced well enough, and solved without an eigenproblem if possible.
         """
         problem, _, _, Y = self.sides(side)
+        reported = side == "item" or plan.finish  # else losses would be computed for nothing
         # Biases are not leveled once features have learned: to `level` the ridge lies on whole biases, not on what
         # features leave of them. If it did level these, the loss of MovieLens 1M at 32 factors would be 0.07% lower
         # after 10 iterations with features of items, 0.03% with those of users, and equal with both; NDCG@20 is equal.
@@ -184,7 +189,7 @@ class Alternation:
         if balance and len(problem.shifts.columns) and not drawn:
             level(*self.model[:4], self.model.bias)
         with biases_as_offsets(problem, Y, self.model.bias):
-            outcome = self._solve_whitened(side, plan) if settled and self.background[side] else None
+            outcome = self._solve_whitened(side, plan, reported) if settled and self.background[side] else None
             if outcome is None:
                 outcome = self._solve_in_eigenbasis(side, plan, balance and not settled)
         failure, self.unusual[side] = first_failure(side, outcome.status), outcome.unusual
@@ -195,7 +200,6 @@ class Alternation:
             loss += prior.penalty
             if not plan.finish:  # else what is stored would not be what fold-in finds for this A
                 loss -= self._learn(side)
-        reported = side == "item" or plan.finish  # else the ridge term would be computed for nothing
         # Rounding may take a loss of about 0 below it.
         return None, max(0.0, loss) + self._ridge(OTHER[side]) if reported else 0.0
 
@@ -251,12 +255,14 @@ class Alternation:
         *,
         mend: bool = True,
         rotation: np.ndarray | None = None,
+        problem: RowProblem | None = None,
     ) -> Outcome:
         """Solve the rows of a side for the fixed panel `Y`, whose background has the eigenvalues `g`.
 
-        `rotation` is that of a panel which is a rotated copy.
+        `rotation` is that of a panel which is a rotated copy, `problem` another one than the side's.
         """
-        problem, _, X, _ = self.sides(side)
+        own, _, X, _ = self.sides(side)
+        problem = own if problem is None else problem
         prior = self.model.priors.get(side)
         if not plan.sketch:
             problem = on_panel(problem, Y)
@@ -270,28 +276,44 @@ class Alternation:
         solve = self._solve[side]
         return sweep.half_step(problem, Y, g, self.model.width, X, plan, self.n_threads, solve, mend=mend)
 
-    def _solve_whitened(self, side: str, plan: Plan) -> Outcome | None:
+    def _solve_whitened(self, side: str, plan: Plan, reported: bool) -> Outcome | None:
         """Solve the rows of a side in the basis of `whitening`, where X is only meanwhile.
 
-        None if there are few factors, if rows differ in background or ridge or have features, if rounding would count,
-        or if a row cannot be solved so. Then X may be another start for the rows.
+        Losses are right if they are `reported`. None if there are few factors, if rows have features or too different
+        ridges, if rounding would count, or if a row cannot be solved so. Then X may be another start for the rows.
         """
         problem, _, X, Y = self.sides(side)
-        width, n_threads, (_, background, ridge) = self.model.width, self.n_threads, problem.rows[0].tolist()
-        if side in self.model.priors or width < WHITENED or background <= 0 or not _alike(problem.rows[:, BACKGROUND:]):
+        width, n_threads = self.model.width, self.n_threads
+        c, r = (problem.rows[:, i].astype(np.float64) for i in (BACKGROUND, RIDGE))
+        if side in self.model.priors or width < WHITENED or c.min() <= 0:
+            return None
+        ratios = r / c
+        least, most = float(ratios.min()), float(ratios.max())
+        coupled = most > least
+        if coupled and not (plan.reads_start and len(X) + len(Y) <= FEW * width):
             return None
         gram = basis.gram(Y, problem.columns[:, BACKGROUND], width, n_threads)
-        found = whitening(gram, background, ridge, Y.dtype)
+        found = whitening(gram, least, most, Y.dtype, float(plan.beyond), n_threads)
         if found is None:
             return None
         self._ridges.pop(side, None)
-        white = aligned_copy(Y)
-        basis.rotate(white, found.inverse.T, n_threads, UPPER)
-        if plan.reads_start:
+        white = aligned_empty(Y.size, Y.dtype).reshape(Y.shape)
+        basis.rotate(Y, found.inverse.T, n_threads, UPPER, out=white)
+        taken = None
+        if coupled:
+            taken = _coupled(problem, X, found, 1 - least / ratios, n_threads)
+        elif plan.reads_start:
             basis.rotate(X, found.root, n_threads, LOWER)
-        outcome = self.solve_rows(side, white, basis.pad(np.full(width, found.g), Y), plan, mend=False)
+        g = basis.pad(found.g, Y)
+        outcome = self.solve_rows(side, white, g, plan, mend=False, problem=taken)
+        losses = outcome.losses
+        if taken is not None and reported:
+            # The coupling is (r - c t) (|x|^2 - |x~|^2).
+            losses = losses - r * squares(X, n_threads, taken.rows) + least * c * squares(X, n_threads)
         basis.rotate(X, found.inverse, n_threads, LOWER)
-        return outcome if (outcome.status == OK).all() else None
+        if taken is not None and reported:
+            losses += (r - least * c) * squares(X, n_threads)
+        return Outcome(losses, outcome.status) if (outcome.status == OK).all() else None
 
     def _solve_in_eigenbasis(self, side: str, plan: Plan, balance: bool) -> Outcome:
         """Solve the rows of a side in the eigenbasis of their background, in which both sides then stay.
@@ -334,7 +356,7 @@ class Alternation:
         if grams is None:
             return
         ours, theirs = np.eye(width), np.eye(width)
-        ours[:k, :k], theirs[:k, :k], _ = basis.balance(*grams)
+        ours[:k, :k], theirs[:k, :k], _ = basis.balance(*grams, self.n_threads)
         basis.rotate(Y, theirs, n_threads)
         self._turn(OTHER[side], theirs)
         self._turn(side, ours)
@@ -360,14 +382,14 @@ class Alternation:
             grams = self._ridge_grams(side, width, None if alike is None else alike * background)
         self._ridges.pop(side, None)
         if grams is not None:
-            ours, theirs, balanced = basis.balance(*grams)
-            background = basis.turned(background, theirs) if alike is None else balanced / alike
+            ours, theirs, balanced = basis.balance(*grams, self.n_threads)
+            background = basis.turned(background, theirs, n_threads) if alike is None else balanced / alike
         g, rotation = basis.diagonalise(background, Y.dtype)
-        theirs = basis.composed(theirs, rotation)
+        theirs = basis.composed(theirs, rotation, n_threads)
         basis.rotate(Y, theirs, n_threads)
         self._turn(OTHER[side], theirs)
         if needed or side in self.model.priors:
-            ours = basis.composed(ours, rotation)
+            ours = basis.composed(ours, rotation, n_threads)
             self._turn(side, ours)
         if needed:
             basis.rotate(X, ours, n_threads)
@@ -397,12 +419,28 @@ class Alternation:
         if side in self.model.priors:
             self.model.priors[side].turn(rotation)
             if side in self._ridges:
-                self._ridges[side] = basis.turned(self._ridges[side], rotation)
+                self._ridges[side] = basis.turned(self._ridges[side], rotation, self.n_threads)
 
 
-def _alike(rows: np.ndarray) -> bool:
-    """Tell whether all rows of an array are the same."""
-    return bool((rows == rows[0]).all())
+def _coupled(problem: RowProblem, X: np.ndarray, found: Whitening, shares: np.ndarray, n_threads: int) -> RowProblem:
+    """Rotate X into the basis of a whitening. Return the problem with the coupling of each row at X as a prior mean.
+
+    The coupling is `shares` times the ridge r times C. So the mean is - share (C x~), and C x~ = (1 + C) x~ - x~ is
+    another rotation of x, by the transpose of the inverse. A row without entries keeps the mean 0.
+    """
+    rows = np.empty((len(X), PRIOR + X.shape[1]), X.dtype)
+    rows[:, :PRIOR] = problem.rows[:, :PRIOR]
+    basis.rotate(X, found.inverse.T, n_threads, UPPER, out=rows)
+    basis.rotate(X, found.root, n_threads, LOWER)
+    shares = np.where(problem.cells.counts > 0, shares, 0).astype(X.dtype)[:, None]
+
+    def put(part: slice) -> None:
+        means = rows[part, PRIOR:]
+        np.subtract(X[part], means, out=means)
+        means *= shares[part]
+
+    in_parts(put, *X.shape, n_threads)
+    return problem._replace(rows=rows)
 
 
 def _ratio(x: np.ndarray, y: np.ndarray) -> float | None:

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from .blas import eigh, one_blas_thread
+from .blas import eigh, one_blas_thread, product
 from .cholesky import gram_add, unfold_gram
 from .jit import inner, kernel, next_block
 from .panel import aligned_copy
@@ -19,6 +19,7 @@ from .problem import Extent, Shifts
 from .simd.kernels import multiply, scaled, strip_of
 from .simd.target import aligned_empty, in_strips, target
 from .threads import in_parts, spread
+from .triangular import factor
 
 CHUNK = 128  # rows copied into strips at a time
 # Rows summed in the dtype of the panel before the sum is added in float64. With half as many a Gram matrix takes 3 to
@@ -148,7 +149,7 @@ def _is_diagonal(matrix: np.ndarray, dtype: np.dtype) -> bool:
     return not largest + np.abs(diagonal).max() <= limits.max or bool(largest <= 64 * limits.eps * diagonal.max())
 
 
-def balance(ours: np.ndarray, theirs: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def balance(ours: np.ndarray, theirs: np.ndarray, n_threads: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return T such that both panels, X T and Y T^-T, have the same diagonal Gram matrix, weighted by the ridge.
 
     The product X Y' does not change, and the ridge term becomes as small as it can be for this product. Alternation
@@ -158,6 +159,7 @@ def balance(ours: np.ndarray, theirs: np.ndarray) -> tuple[np.ndarray, np.ndarra
     ----------
     ours, theirs : ndarray of float64, shape (k, k)
         sum_u ridge_u x_u x_u' and sum_i ridge_i y_i y_i'.
+    n_threads : int
 
     Returns
     -------
@@ -175,30 +177,27 @@ def balance(ours: np.ndarray, theirs: np.ndarray) -> tuple[np.ndarray, np.ndarra
         squares, turn = eigh(sizes * theirs * sizes.T)
         apart, along = turn / sizes, turn * sizes
     else:
-        root, inverse = _root(ours)
-        with one_blas_thread():
-            squares, turn = eigh(root.T @ theirs @ root)
-            apart, along = inverse.T @ turn, root @ turn
+        root, inverse = _root(ours, n_threads)
+        squares, turn = eigh(product(product(root.T, theirs, n_threads), root, n_threads))
+        apart, along = product(inverse.T, turn, n_threads), product(root, turn, n_threads)
     squares = np.maximum(squares, 0)
     even = np.sqrt(squares + FLOOR * theirs.trace() * (along**2).sum(axis=0))
     return apart * np.sqrt(even), along / np.sqrt(even), np.diag(squares / even)
 
 
-def _root(gram: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _root(gram: np.ndarray, n_threads: int) -> tuple[np.ndarray, np.ndarray]:
     """Return L and its inverse, with L L' = gram + floor I.
 
     Summed in float32, a Gram matrix may have eigenvalues below 0, on which Cholesky fails. Then L comes from the
     eigenvectors, which takes 4 to 8 times as long.
     """
     floor = FLOOR * gram.trace()
-    with one_blas_thread():
-        try:
-            root = np.linalg.cholesky(gram + floor * np.eye(len(gram)))
-        except np.linalg.LinAlgError:
-            sizes, axes = eigh(gram)
-            scales = np.sqrt(np.maximum(sizes, 0) + floor)
-            return axes * scales, (axes / scales).T
-        return root, lower_inverse(root)
+    try:
+        return factor(gram + floor * np.eye(len(gram)), n_threads)
+    except np.linalg.LinAlgError:
+        sizes, axes = eigh(gram)
+        scales = np.sqrt(np.maximum(sizes, 0) + floor)
+        return axes * scales, (axes / scales).T
 
 
 def whiten(panel: np.ndarray, width: int, n_threads: int) -> None:
@@ -215,27 +214,13 @@ def whiten(panel: np.ndarray, width: int, n_threads: int) -> None:
         return
     for floor in matrix.trace() * FLOOR * 10.0 ** np.arange(6):
         try:
-            with one_blas_thread():
-                inverse = lower_inverse(np.linalg.cholesky(matrix + floor * np.eye(width)))
+            _, inverse = factor(matrix + floor * np.eye(width), n_threads)
         except np.linalg.LinAlgError:
             continue
         squares = width - floor * (inverse**2).sum()
         if squares > 0.5:  # about 1 or more, unless an eigenvalue is negative
             rotate(panel, inverse.T * np.sqrt(len(panel) / squares), n_threads)
             return
-
-
-def lower_inverse(L: np.ndarray) -> np.ndarray:
-    """Return the inverse of a lower triangular matrix, by halves: from k = 128 on 3 to 5 times as fast as ``inv``."""
-    half = len(L) // 2
-    with one_blas_thread():
-        if half < 32:
-            return np.linalg.inv(L)
-        inverse = np.zeros_like(L)
-        first, last = lower_inverse(L[:half, :half]), lower_inverse(L[half:, half:])
-        inverse[:half, :half], inverse[half:, half:] = first, last
-        inverse[half:, :half] = -last @ L[half:, :half] @ first
-    return inverse
 
 
 def outside(panel: np.ndarray, span: np.ndarray, rows: np.ndarray, count: int) -> np.ndarray:
@@ -264,29 +249,33 @@ def outside(panel: np.ndarray, span: np.ndarray, rows: np.ndarray, count: int) -
         return axes[:, :count] * sizes[:count]
 
 
-def turned(matrix: np.ndarray, rotation: np.ndarray | None) -> np.ndarray:
+def turned(matrix: np.ndarray, rotation: np.ndarray | None, n_threads: int) -> np.ndarray:
     """Return the Gram matrix of the rotated panel: rotation' matrix rotation."""
     if rotation is None:
         return matrix
-    with one_blas_thread():
-        return rotation.T @ matrix @ rotation
+    return product(product(rotation.T, matrix, n_threads), rotation, n_threads)
 
 
-def composed(first: np.ndarray | None, second: np.ndarray | None) -> np.ndarray | None:
+def composed(first: np.ndarray | None, second: np.ndarray | None, n_threads: int) -> np.ndarray | None:
     """Return the product of two rotations, the first one applied first; None is the identity."""
     if first is None or second is None:
         return second if first is None else first
-    with one_blas_thread():
-        return first @ second
+    return product(first, second, n_threads)
 
 
-def rotate(panel: np.ndarray, rotation: np.ndarray | None, n_threads: int, shape: int = FULL) -> None:
+def rotate(
+    panel: np.ndarray, rotation: np.ndarray | None, n_threads: int, shape: int = FULL, out: np.ndarray | None = None
+) -> None:
     """Overwrite `panel` by `panel @ rotation`, any matrix of shape (width, width); None is the identity.
 
-    `shape` says that the matrix is `UPPER` or `LOWER` triangular, which takes half the time.
+    `shape` says that the matrix is `UPPER` or `LOWER` triangular, which takes half the time. `out` is where the
+    product goes instead: the last columns of an array with as many rows.
     """
     if rotation is None:
+        if out is not None:
+            out[:, -panel.shape[1] :] = panel
         return
+    out = panel if out is None else out
     kp, strip, width = panel.shape[1], target().strip(panel.itemsize), len(rotation)
     flat = aligned_empty(kp * in_strips(kp, panel.dtype), panel.dtype)
     strips, whole = flat.reshape(-1, kp, strip), width // strip
@@ -301,7 +290,8 @@ def rotate(panel: np.ndarray, rotation: np.ndarray | None, n_threads: int, shape
         strips[whole, :width, : width - whole * strip] = rotation[:, whole * strip :]
 
     def work(counter: np.ndarray) -> None:
-        _rotate_blocks(counter, panel.reshape(-1), kp, flat, shape, aligned_empty(ROWS * kp, panel.dtype))
+        block = aligned_empty(ROWS * kp, panel.dtype)
+        _rotate_blocks(counter, panel.reshape(-1), out.reshape(-1), out.shape[1], kp, flat, shape, block)
 
     spread(work, min(_threads_for(panel, n_threads), -(-len(panel) // ROWS)))
 
@@ -309,7 +299,9 @@ def rotate(panel: np.ndarray, rotation: np.ndarray | None, n_threads: int, shape
 @kernel
 def _rotate_blocks(
     counter,  # inout int64 (1,)
-    panel,  # inout T (n * kp,)
+    panel,  # in    T (n * kp,)
+    out,  # out   T (n * stride,)    the panel itself, or another array whose last kp columns are written
+    stride,  # in    intp
     kp,  # in    intp
     rotation,  # in    T (kp * kp in whole strips,)
     shape,  # in    FULL, UPPER or LOWER
@@ -324,10 +316,11 @@ def _rotate_blocks(
         size = min(ROWS * kp, len(panel) - start)
         for i in range(size):
             block[i] = panel[start + i]
+        to = start // kp * stride + stride - kp
         for j in range(0, kp, S):
             first, width = j if shape == LOWER else 0, min(S, kp - j)
             depth, right = (j + width if shape == UPPER else kp) - first, j * kp + first * S
-            multiply(panel, start + j, kp, block, first, kp, rotation, right, S, size // kp, depth, width)
+            multiply(out, to + j, stride, block, first, kp, rotation, right, S, size // kp, depth, width)
 
 
 def fix(panel: np.ndarray, weights: np.ndarray, width: int, n_threads: int) -> Fixed:

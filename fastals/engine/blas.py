@@ -9,6 +9,7 @@ from __future__ import annotations
 import ctypes
 import time
 import weakref
+from collections.abc import Callable
 from functools import cache, partial
 from threading import RLock, get_ident
 from typing import Any
@@ -16,6 +17,10 @@ from typing import Any
 import numpy as np
 
 from . import forks
+from .threads import one_by_one
+
+ROWS = 128  # of a product that one call of BLAS computes
+SHARE = 2**21  # multiply-adds that are worth another thread: 0.1 ms of work
 
 _entering = RLock()  # reentrant, as a signal's handler may run a fit while this thread holds it
 
@@ -129,3 +134,30 @@ def eigh(matrix: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return eigenvalues and eigenvectors of a symmetric matrix, in its dtype."""
     with one_blas_thread():
         return np.linalg.eigh(matrix)
+
+
+def in_blocks(work: Callable[[slice], Any], begin: int, end: int, cost: int, n_threads: int) -> None:
+    """Call `work` on blocks of rows, from `begin` to before `end`, on up to `n_threads` threads.
+
+    The blocks are of one size, so the bits of their products do not depend on the number of threads. `cost` is the
+    number of multiply-adds for each row.
+    """
+    count = -(-(end - begin) // ROWS)
+
+    def one(number: int) -> None:
+        start = begin + number * ROWS
+        work(slice(start, min(start + ROWS, end)))
+
+    one_by_one(one, count, max(1, min(n_threads, (end - begin) * cost // SHARE)))
+
+
+def product(left: np.ndarray, right: np.ndarray, n_threads: int) -> np.ndarray:
+    """Return ``left @ right`` in float64, with its rows spread over threads."""
+    found = np.empty((len(left), right.shape[1]))
+
+    def work(rows: slice) -> None:
+        with one_blas_thread():
+            np.matmul(left[rows], right, out=found[rows])
+
+    in_blocks(work, 0, len(left), right.size, n_threads)
+    return found

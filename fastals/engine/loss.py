@@ -99,13 +99,17 @@ def _of_entries(problem: RowProblem, X: np.ndarray, Y: np.ndarray, rows: np.ndar
 
 def ridge(problem: RowProblem, X: np.ndarray, n_threads: int = 1) -> float:
     """Return sum_u ridge_u |x_u|^2, less the prior mean where rows have one."""
-    if problem.rows.shape[1] > PRIOR:
-        X = X - problem.rows[:, PRIOR:][:, : X.shape[1]]
-    squares = np.empty(len(X))
-    in_parts(lambda rows: _squares(X[rows], squares[rows]), *X.shape, n_threads)
     # Not a product of vectors: OpenBLAS spreads it over all CPUs from 10,000 numbers on, and its threads then spin for
     # milliseconds beside ours. Short fits take up to 1.5 times as long.
-    return float((squares * problem.rows[:, RIDGE]).sum())
+    return float((squares(X, n_threads, problem.rows) * problem.rows[:, RIDGE]).sum())
+
+
+def squares(X: np.ndarray, n_threads: int, rows: np.ndarray | None = None) -> np.ndarray:
+    """Return |x_u|^2 of each row, float64 (n_rows,); less the prior mean if `rows`, those of a problem, have one."""
+    found = np.empty(len(X))
+    rows = np.empty((len(X), 0), X.dtype) if rows is None else rows
+    in_parts(lambda part: _squares(X[part], rows[part], found[part]), *X.shape, n_threads)
+    return found
 
 
 @kernel
@@ -142,11 +146,13 @@ def _observed(
 @kernel
 def _squares(
     X,  # in    T (n, kp)
+    rows,  # in    T (n, any)        of a RowProblem; prior means count
     out,  # out   float64 (n,)
 ):
-    """Compute the squared length of each row."""
+    """Compute the squared length of each row, less its prior mean."""
+    drawn = rows.shape[1] > PRIOR
     for u in range(len(X)):
         total = 0.0
         for i in range(X.shape[1]):
-            total += np.float64(X[u, i]) ** 2
+            total += np.float64(X[u, i] - rows[u, PRIOR + i] if drawn else X[u, i]) ** 2
         out[u] = total

@@ -108,22 +108,28 @@ def in_parts(work: Callable[[slice], Any], length: int, width: int, n_threads: i
         Rows, and numbers in each.
     n_threads : int
     """
-    parts = min(n_threads, length * width // SHARE)
-    if parts <= 1:
-        work(slice(0, length))
+    parts = max(1, min(n_threads, length * width // SHARE))
+    one_by_one(lambda part: work(slice(length * part // parts, length * (part + 1) // parts)), parts, parts)
+
+
+def one_by_one(work: Callable[[int], Any], count: int, n_threads: int) -> None:
+    """Call `work` with each number below `count`, on up to `n_threads` threads at once, which draw the numbers."""
+    if min(count, n_threads) <= 1:
+        for number in range(count):
+            work(number)
         return
     drawing = allocate_lock()
 
     def draw(counter: np.ndarray) -> None:
         while True:
             with drawing:
-                part = int(counter[0])
+                number = int(counter[0])
                 counter[0] += 1
-            if part >= parts:
+            if number >= count:
                 return
-            work(slice(length * part // parts, length * (part + 1) // parts))
+            work(number)
 
-    spread(draw, parts)
+    spread(draw, min(count, n_threads))
 
 
 CLOSED = allocate_lock()
