@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import replace
 from functools import partial
@@ -132,6 +132,9 @@ class Base(Stateful):
     def _plain(self) -> bool:
         """Whether the plain engine serves."""
         return is_plain(self.solver)
+
+    def _check_table(self, name: str, R: Any, columns: Mapping[str, Any]) -> None:
+        """Refuse a table without the columns that the model learns from; messages call it `name`."""
 
     def _interactions(self, R: MatrixLike, dtype: np.dtype, **expected: Any) -> Interactions:
         return as_interactions(R, dtype, missing=self._missing, **expected)
@@ -291,7 +294,7 @@ class Base(Stateful):
         call = Call(R, weights, features, columns, callback, progress, start, files)
         if validation is None:
             return self._fit(call)
-        _check_fit(call)
+        self._check_call(call)
         if requested(*files) is not None:
             raise ValueError(
                 "checkpoint and validation are both given, but a checkpoint does not keep the best state: leave out "
@@ -299,9 +302,19 @@ class Base(Stateful):
             )
         return self._fit_watched(call, validation, metric, patience)
 
+    def _check_call(self, call: Call) -> None:
+        """Refuse what is wrong with a call of `fit` before anything is read or changed."""
+        check_flag("progress", call.progress)
+        if call.callback is not None and not callable(call.callback):
+            raise TypeError(f"callback must be callable (iteration, model), got {type(call.callback).__name__}")
+        if call.start is not None and not isinstance(call.start, Base):
+            got = type(call.start).__name__
+            raise TypeError(f"start must be a fitted model, ImplicitALS, ExplicitALS or WeightedALS, got {got}")
+        self._check_table("R", call.R, call.columns)
+
     def _fit(self: Self, call: Call, where: engine.Where = solver_here) -> Self:
         """Fit as `fit` does; `where` is where rows are solved."""
-        _check_fit(call)
+        self._check_call(call)
         vars(self).pop("validation_history_", None)  # of another fit
         learn = partial(self._learn, call, requested(*call.checkpoint), where)
         if call.start is not self:
@@ -400,13 +413,3 @@ class Base(Stateful):
         if self._fitted is left:
             done, wanted = len(left.history), self.iterations
             logger.warning("the fit was interrupted: the model has the state after iteration %d of %d", done, wanted)
-
-
-def _check_fit(call: Call) -> None:
-    check_flag("progress", call.progress)
-    if call.callback is not None and not callable(call.callback):
-        raise TypeError(f"callback must be callable (iteration, model), got {type(call.callback).__name__}")
-    if call.start is not None and not isinstance(call.start, Base):
-        raise TypeError(
-            f"start must be a fitted model, ImplicitALS, ExplicitALS or WeightedALS, got {type(call.start).__name__}"
-        )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from typing import Any, Literal, TypeAlias, get_args
 
 import numpy as np
@@ -299,10 +300,15 @@ class ExplicitALS(_ALS):
         self.feature_regularization = feature_regularization
         self.implicit_features = implicit_features
 
+    def _check_table(self, name: str, R: Any, columns: Mapping[str, Any]) -> None:
+        """Refuse a table whose rows would all count 1; weights of kinds of events can be ratings too."""
+        if not is_frame(R) or columns.get("user") is None or columns.get("item") is None:
+            return  # `as_interactions` says how a table is passed
+        if columns.get("value") is None and columns.get("event_weights") is None:
+            names = ", ".join(map(repr, column_names(R) or []))
+            raise ValueError(f"value= is missing: ExplicitALS learns ratings; name their column. {name} has {names}")
+
     def _read(self, call: Call, dtype: np.dtype) -> tuple[Interactions, Any, Objective, Any]:
-        if is_frame(call.R) and "user" in call.columns and "value" not in call.columns:
-            names = ", ".join(map(repr, column_names(call.R) or []))
-            raise ValueError(f"value= is missing: ExplicitALS learns ratings; name their column. R has {names}")
         read = super()._read(call, dtype)
         tell_of_sums(read[0])
         return read

@@ -15,6 +15,7 @@ from fastals import ImplicitALS, WeightedALS, warmup
 from fastals.engine import alternation, basis, loss, sweep, transposition
 from fastals.engine.alternation import Alternation
 from fastals.errors import SummedRatingsWarning
+from fastals.evaluation import evaluate
 from tests.helpers import (
     CASES,
     CLASSIC,
@@ -414,11 +415,27 @@ def test_warmup_takes_a_dtype_that_exists():
         warmup("float16")
 
 
-def test_ratings_in_a_table_without_their_column_are_refused():
-    table = {"who": ["ann", "ann", "bob"], "film": ["Alien", "Heat", "Heat"], "stars": [4, 5, 3]}
-    with pytest.raises(ValueError, match=r"^value= is missing: .* R has 'who', 'film', 'stars'$"):
-        fastals.ExplicitALS(factors=2).fit(table, user="who", item="film")
-    fastals.ImplicitALS(factors=2).fit(table, user="who", item="film")
+TABLE = {"who": ["ann", "ann", "bob"], "film": ["Alien", "Heat", "Heat"], "stars": [4, 5, 3]}
+NAMES = {"user": "who", "item": "film"}
+NO_RATINGS = r"^value= is missing: ExplicitALS learns ratings; name their column\. {} has 'who', 'film', 'stars'$"
+
+
+@pytest.mark.parametrize("given", [{}, {"value": None}, {"validation": 0.5}, {"validation": TABLE, "value": None}])
+def test_ratings_in_a_table_without_their_column_are_refused(given):
+    model = fastals.ExplicitALS(factors=2, random_state=0)
+    model.fit(TABLE, **NAMES, value="stars", validation=TABLE, metric="rmse")
+    before = model.user_factors_, model.validation_history_
+    with pytest.raises(ValueError, match=NO_RATINGS.format("R")):
+        model.fit(TABLE, **NAMES, **given)
+    assert (model.user_factors_, model.validation_history_) == before
+    fastals.ImplicitALS(factors=2).fit(TABLE, **NAMES)
+
+
+def test_a_table_without_ratings_says_what_is_relevant_and_what_kinds_of_events_count():
+    names = NAMES | {"event": "stars", "event_weights": {3: 0.0, 4: 1.0, 5: 1.0}}
+    model = fastals.ExplicitALS(factors=2, random_state=0).fit(TABLE, **names)
+    assert model.global_mean_ == pytest.approx(2 / 3)
+    evaluate(model, {"who": ["bob"], "film": ["Alien"]}, k=1, **NAMES)  # which items are relevant, and no rating
 
 
 def test_ratings_that_are_summed_are_told_to_whoever_calls_fit():
