@@ -136,8 +136,9 @@ class Base(Stateful):
     def _check_table(self, name: str, R: Any, columns: Mapping[str, Any]) -> None:
         """Refuse a table without the columns that the model learns from; messages call it `name`."""
 
-    def _interactions(self, R: MatrixLike, dtype: np.dtype, **expected: Any) -> Interactions:
-        return as_interactions(R, dtype, missing=self._missing, **expected)
+    def _interactions(self, R: MatrixLike, dtype: np.dtype, *, name: str = "R", **expected: Any) -> Interactions:
+        self._check_table(name, R, expected)
+        return as_interactions(R, dtype, missing=self._missing, name=name, **expected)
 
     def interactions(self, R: MatrixLike, dtype: Any = None, **columns: Unpack[Columns]) -> Interactions:
         """Return `R` in the form that a fit works on: checked and converted once, for as many fits as you like.

@@ -104,6 +104,7 @@ class Scoring(Ranking):
         from .evaluation.protocols import Numbered
 
         self._state  # noqa: B018 - raises before any work where the model is not fitted
+        self._check_table("R", R, columns)
         numbered = Numbered(self, "predict")
         held_out = numbered.read("R", R, "float64", missing=self._missing, unknown=unknown, **columns)
         numbered.check_shape("R", held_out)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from itertools import pairwise
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -15,7 +16,8 @@ from fastals import ImplicitALS, WeightedALS, warmup
 from fastals.engine import alternation, basis, loss, sweep, transposition
 from fastals.engine.alternation import Alternation
 from fastals.errors import SummedRatingsWarning
-from fastals.evaluation import evaluate
+from fastals.evaluation import evaluate, evaluate_new_users, evaluate_ratings
+from fastals.tuning import grid_search, optuna_space
 from tests.helpers import (
     CASES,
     CLASSIC,
@@ -417,6 +419,7 @@ def test_warmup_takes_a_dtype_that_exists():
 
 TABLE = {"who": ["ann", "ann", "bob"], "film": ["Alien", "Heat", "Heat"], "stars": [4, 5, 3]}
 NAMES = {"user": "who", "item": "film"}
+LOWEST = SimpleNamespace(suggest_int=lambda _, low, *__, **___: low, suggest_float=lambda _, low, *__, **___: low)
 NO_RATINGS = r"^value= is missing: ExplicitALS learns ratings; name their column\. {} has 'who', 'film', 'stars'$"
 
 
@@ -429,6 +432,38 @@ def test_ratings_in_a_table_without_their_column_are_refused(given):
         model.fit(TABLE, **NAMES, **given)
     assert (model.user_factors_, model.validation_history_) == before
     fastals.ImplicitALS(factors=2).fit(TABLE, **NAMES)
+
+
+@pytest.mark.parametrize(
+    ("name", "call"),
+    [
+        ("R", lambda model, R, **names: model.interactions(R, **names)),
+        ("R", lambda model, R, **names: model.loss(R, **names)),
+        ("R", lambda model, R, **names: model.score(R, **names)),
+        ("R", lambda model, R, **names: model.refit(R, **names)),
+        ("R_new", lambda model, R, **names: model.fold_in_users(R, **names)),
+        ("R_new", lambda model, R, **names: model.fold_in_items(R, **names)),
+        ("R_rows", lambda model, R, **names: model.partial_fit_users(["ann", "bob"], R, **names)),
+        ("R_columns", lambda model, R, **names: model.partial_fit_items(["Alien", "Heat"], R, **names)),
+        ("test", lambda model, R, **names: evaluate_ratings(model, R, **names)),
+        ("test", lambda model, R, **names: evaluate_ratings(model, R, unknown="mean", **names)),
+        ("train", lambda model, R, **names: grid_search(model, {"factors": [1]}, (R, R), "rmse", **names)),
+        ("train", lambda model, R, **names: optuna_space(LOWEST, model, R, **names)),
+    ],
+)
+def test_nor_does_any_other_method_take_ratings_of_one_for_them(name, call):
+    model = fastals.ExplicitALS(factors=2, random_state=0).fit(TABLE, **NAMES, value="stars")
+    with pytest.raises(ValueError, match=NO_RATINGS.format(name)):
+        call(model, TABLE, **NAMES)
+    call(model, TABLE, **NAMES, value="stars")
+
+
+def test_new_users_are_not_folded_in_from_ratings_of_one():
+    model = fastals.ExplicitALS(factors=2, random_state=0).fit(TABLE, **NAMES, value="stars")
+    given, test = ({"who": ["eve"], "film": [film], "stars": [5]} for film in ("Alien", "Heat"))
+    with pytest.raises(ValueError, match=NO_RATINGS.format("given")):
+        evaluate_new_users(model, given, test, k=1, **NAMES)
+    evaluate_new_users(model, given, test, k=1, **NAMES, value="stars")
 
 
 def test_a_table_without_ratings_says_what_is_relevant_and_what_kinds_of_events_count():

@@ -164,6 +164,7 @@ def evaluate_new_users(
     {'recall@5': 1.0}
     """
     numbered = Numbered(model, "recommend")
+    numbered.check_table("given", given, columns)
     known = numbered.read("given", given, new_users=True, **columns)
     relevant = numbered.read("test", test, new_users=True, **columns)
     relevant = in_order("test", relevant, like=(known.user_ids, known.item_ids), of="given")
@@ -308,6 +309,7 @@ def evaluate_ratings(
     check_option("unknown", unknown, ("raise", "mean", "ignore"))
     limits = None if clip is None else check_clip("clip", clip)
     numbered = Numbered(model, "predict")
+    numbered.check_table("test", test, columns)
     if unknown == "mean":
         ratings = in_order("test", test, "float64", missing="nan", **columns)
     else:

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
 from scipy import sparse
 
+from ..base import Base
 from ..data.ids import Ids
 from ..data.interactions import Interactions, MatrixLike
 from ..data.types import FloatType
-from ..state import Stateful
 from .lists import in_order
 from .metrics import Ints
 
@@ -64,7 +65,7 @@ class Numbered:
 
     def known(self) -> Ints | None:
         """Return ``user * n_items + item`` of what the model was fitted on, ascending; None if it does not tell."""
-        fitted = self._model._fitted if isinstance(self._model, Stateful) else None
+        fitted = self._model._fitted if isinstance(self._model, Base) else None
         if fitted is None or fitted.by_user is None:
             return None
         cells = fitted.by_user.cells
@@ -98,6 +99,11 @@ class Numbered:
         sizes: tuple[int | None, int | None] = self.shape or (None, None)
         like = (None, self.ids[1]) if new_users else self.ids
         return in_order(name, R, dtype, like=like, shape=(None, sizes[1]) if new_users else sizes, **options)
+
+    def check_table(self, name: str, R: Any, columns: Mapping[str, Any]) -> None:
+        """Refuse a table from which a model of fastals would have values of 1 where it learns from others."""
+        if isinstance(self._model, Base):
+            self._model._check_table(name, R, columns)
 
     def check_shape(self, name: str, test: Interactions) -> None:
         """Refuse interactions of another shape than the model's."""

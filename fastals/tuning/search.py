@@ -356,6 +356,7 @@ def _prepare(model: Model, pair: Pair, metric: Metric, columns: Columns, feature
     if not isinstance(pair, tuple) or len(pair) != 2:
         raise TypeError(f"splits must be a tuple (train, validation) or a list of such, got {type(pair).__name__}")
     if columns:
+        model._check_table("train", pair[0], columns)
         pair = in_order("train", pair[0], "float64", **columns), in_order("validation", pair[1], "float64", **columns)
     prepared: dict[np.dtype, Interactions] = {}
     preparing = OwnLock()

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from ..data.interactions import Interactions, MatrixLike
 from ..data.types import Columns
 from ..models import ExplicitALS, ImplicitALS, WeightedALS
+from ..validation import check_dtype
 from .candidates import Parameters
 from .search import Model, check_model
 
@@ -109,7 +110,8 @@ def optuna_space(trial: Any, model: Model, train: MatrixLike, **columns: Unpack[
         suggest = trial.suggest_int if isinstance(values[0], int) else trial.suggest_float
         chosen[name] = suggest(name, min(values), max(values), log=True)
     if space.multiples:
-        numbers = model._objective(model.interactions(train, **columns))
+        cells = model._interactions(train, check_dtype("dtype", model.dtype), name="train", **columns)
+        numbers = model._objective(cells)
         for name, multiples in space.multiples.items():
             by = trial.suggest_float(f"{name}_multiple", min(multiples), max(multiples), log=True)
             chosen[name] = _times(getattr(numbers, name), by)
