@@ -160,6 +160,23 @@ def test_balance_of_a_diagonal_is_that_of_any_other_matrix(width, seed):
         assert np.abs(matrix - balanced[0]).max() <= allowed
 
 
+def test_the_root_of_a_gram_matrix_that_rounding_has_made_indefinite():
+    """A panel of rank 2 in three columns: of its sums in float32 the smallest eigenvalue is below 0, not 0."""
+    Y = panel(basis.PIECE, 3, np.float32, seed=5)[:, :3]
+    Y[:, 2] = Y[:, 0] + Y[:, 1]
+    gram = np.cumsum(Y[:, :, None] * Y[:, None], axis=0, dtype=np.float32)[-1].astype(np.float64)
+    trace, (sizes, axes) = gram.trace(), np.linalg.eigh(gram)
+    shifted = gram + basis.FLOOR * trace * np.eye(3)
+    with pytest.raises(np.linalg.LinAlgError):
+        np.linalg.cholesky(shifted)
+    root, inverse = basis._root(gram)
+    # The eigenvalue counts as 0. What that changes is no more than the sums were off by.
+    negative = sizes[0] * np.outer(axes[:, 0], axes[:, 0])
+    assert np.abs(root @ root.T - (shifted - negative)).max() <= rounding(np.float64, 3, trace)
+    assert np.abs(root @ root.T - shifted).max() <= rounding(np.float32, basis.PIECE, trace)
+    assert np.abs(inverse @ root - np.eye(3)).max() <= rounding(np.float64, 3, 1.0, np.linalg.cond(root))
+
+
 @given(n=st.integers(1, 300), width=st.integers(1, 24), dtype=dtypes)
 def test_whitened_columns_are_orthogonal_of_one_length_and_span_the_same(n, width, dtype):
     width = min(n, width)
