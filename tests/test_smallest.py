@@ -53,7 +53,7 @@ def problem_and_panel(name, R, factors, rank, rng):
     kind, parameters = MODELS[name]
     model = kind(factors, regularization=0.0, dtype="float64", **parameters)
     cells = model._interactions(stored(R), np.dtype("float64"))
-    objective = model._objective()
+    objective = model._objective(cells)  # an unobserved weight by the rule
     problem = objective.user_problem(cells.by_user, objective.learn(cells))
     # Integers: the rank is exact, and what is not 0 is far above it.
     Y = rng.integers(-3, 4, (R.shape[1], rank)) @ rng.integers(-2, 3, (rank, factors)).astype(float)
