@@ -152,6 +152,23 @@ def test_rows_with_a_ridge_of_their_own_keep_their_bits():
     assert (status[1::2] == MINIMUM_NORM).all()
 
 
+@pytest.mark.parametrize("name", ["implicit", "weighted"])
+@pytest.mark.parametrize("solver", ["auto", "plain"])
+def test_a_row_without_entries_has_one_solution(name, solver):
+    """It is 0, whatever the background, and no row to be told of."""
+    R = np.abs(example(3, (8, 9), 0.5))
+    R[[0, 4]] = np.nan
+    problem, Y = problem_and_panel(name, R, 6, 2, np.random.default_rng(0))
+    panel, X = as_panel(Y), np.ones((8, as_panel(Y).shape[1]))
+    if solver == "plain":
+        status = plain.half_step(problem, panel, 6, X, 1).status
+    else:
+        X, status = fold_in(problem, fix(panel, problem.columns[:, BACKGROUND], 6, 1), 6, solver, 1)
+    assert not X[[0, 4]].any()
+    assert (status[[0, 4]] == OK).all()
+    assert (np.delete(status, [0, 4]) == MINIMUM_NORM).all()
+
+
 def test_columns_that_float32_can_hardly_tell_apart():
     """Without ridge and background: float32 would make of the pivots what it likes."""
     rng = np.random.default_rng(0)

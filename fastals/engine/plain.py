@@ -41,7 +41,7 @@ LEAST = float(np.finfo(np.float64).eps) / PIVOTS  # of what a pivot is a differe
 def half_step(problem: RowProblem, Y: np.ndarray, width: int, X: np.ndarray, n_threads: int) -> Outcome:
     """Overwrite X by the solutions for Y, as `sweep.half_step`; of both panels the first `width` columns count."""
     G = gram(Y[:, :width], problem.columns[:, BACKGROUND])
-    free = without_ridge(problem.rows, G.diagonal().max()) & (problem.cells.counts > 0)
+    free = without_ridge(problem, G.diagonal().max())
     axes = range_of(G, Y[:, :width], np.finfo(Y.dtype).eps) if G.any() and free.any() else None
     outcome = _launched(problem, Y, G, X, n_threads)
     if axes is not None:

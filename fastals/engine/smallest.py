@@ -23,33 +23,33 @@ from .panel import largest_square
 from .problem import BACKGROUND, IMPRECISE, MINIMUM_NORM, NOT_FINITE, NOT_POSITIVE, OK, RIDGE, Outcome, RowProblem
 
 
-def without_ridge(rows: np.ndarray, largest: float, eps: float | None = None) -> np.ndarray:
-    """Tell which rows' ridge is lost in the rounding of their background, bool (n_rows,).
+def without_ridge(problem: RowProblem, largest: float, eps: float | None = None) -> np.ndarray:
+    """Tell which rows with entries have a ridge that is lost in the rounding of their background, bool (n_rows,).
 
     Parameters
     ----------
-    rows : ndarray
-        Of a `RowProblem`.
+    problem : RowProblem
     largest : float
         Largest eigenvalue of G, or its largest diagonal number.
     eps : float, optional
         Of the dtype in which the problem came; that of the rows where it is not given.
     """
+    rows = problem.rows
     share = np.finfo(rows.dtype).eps if eps is None else eps
-    return np.asarray(rows[:, RIDGE] <= share * rows[:, BACKGROUND] * largest)
+    return (problem.cells.counts > 0) & (rows[:, RIDGE] <= share * rows[:, BACKGROUND] * largest)
 
 
-def almost_free(rows: np.ndarray, longest: np.floating) -> np.ndarray:
-    """Tell which rows without a background have no ridge that counts, bool (n_rows,).
+def almost_free(problem: RowProblem, longest: np.floating) -> np.ndarray:
+    """Tell which rows with entries, but without a background, have no ridge that counts, bool (n_rows,).
 
     Parameters
     ----------
-    rows : ndarray
-        Of a `RowProblem`.
+    problem : RowProblem
     longest : floating
         As of `panel.largest_square`, of the fixed panel.
     """
-    return np.asarray(rows[:, RIDGE] <= np.finfo(rows.dtype).eps ** 2 * longest)
+    rows = problem.rows
+    return (problem.cells.counts > 0) & (rows[:, RIDGE] <= np.finfo(rows.dtype).eps ** 2 * longest)
 
 
 class Weak(NamedTuple):
@@ -84,7 +84,7 @@ def weak_directions(
     share = width * own if eps is None else rounding_of_gram(width, eps)
     if not (g[:width].min() <= share * largest and 0 < largest < np.inf):
         return None, np.zeros(1, bool)
-    free = without_ridge(problem.rows, largest, eps) & (problem.cells.counts > 0)
+    free = without_ridge(problem, largest, eps)
     if not free.any():
         return None, free
     weak = g <= share * largest
@@ -133,11 +133,11 @@ def solve_again(
     if known and not status.any():
         return
     if known:
-        free = without_ridge(problem.rows, background.max(), eps)
+        free = without_ridge(problem, background.max(), eps)
     else:
-        free = almost_free(problem.rows, largest_square(Y) if longest is None else longest)
+        free = almost_free(problem, largest_square(Y) if longest is None else longest)
     unsure = (status == NOT_POSITIVE) | (status == IMPRECISE)
-    again = np.flatnonzero(unsure if known else unsure | free & (problem.cells.counts > 0))
+    again = np.flatnonzero(unsure if known else unsure | free)
     if len(again) == 0:
         return
     weights, G = problem.columns[:, BACKGROUND], None

@@ -189,7 +189,7 @@ def _solve_and_mend(step: _ToSolve, doubtful: np.ndarray | None = None) -> Outco
         return outcome
     again = outcome.status != OK if doubtful is None else (outcome.status != OK) | doubtful
     if longest is not None and not problem.columns[:, BACKGROUND].any():
-        again &= ~almost_free(problem.rows, longest)  # `solve_again` has them
+        again &= ~almost_free(problem, longest)  # `solve_again` has them
     rows = np.flatnonzero(again)
     if len(rows):
         _solve_in_float64(step, rows, outcome)
