@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from fastals.demo_data import are_ratings, find_data
+from fastals.demo_data import are_ratings, find_data, least_liked
 
 
 def test_without_data_it_says_that_the_ratings_are_synthetic(monkeypatch, tmp_path):
@@ -20,7 +20,7 @@ def cells():
 
 
 def lines(form):
-    """Return a line for each of the cells: {stars} are 1 to 5 with a mean above 3, {three} 1 to 3, {binary} 0 or 1."""
+    """Return a line for each of the cells: {stars} are 1 to 5, {three} 1 to 3, {binary} 0 or 1."""
     stars = (1, 3, 4, 5, 5)
     return "".join(
         form.format(n=n, user=user, item=item, stars=star, three=(star + 1) // 2, binary=int(star > 3)) + "\n"
@@ -31,7 +31,7 @@ def lines(form):
 
 ALL, RATED = (
     "All items with a value above 0 count as liked.",
-    "Items rated {} or higher count as liked; the mean rating",
+    "Items rated {} or higher count as liked: the upper quarter of the scale from",
 )
 
 
@@ -64,6 +64,50 @@ def test_files_of_two_to_five_columns_are_taken(name, text, has_times, threshold
     assert data.liked.values.min() == pytest.approx(threshold, rel=1e-6)
     assert said in data.rule
     assert are_ratings(data.ratings) == ("Items rated" in data.rule)
+
+
+@pytest.mark.parametrize(
+    ("scale", "least"),
+    [
+        ((1, 2, 3, 4, 5), 4),
+        ((0.5, 1, 1.5, 2, 2.5, 3, 3.5, 4, 4.5, 5), 4),
+        ((0, 1, 2, 3, 4, 5), 4),
+        ((1, 2, 3, 4, 5, 6, 7, 8, 9, 10), 8),
+        ((0.2, 0.4, 0.6, 0.8, 1.0), 0.8),
+        ((1, 2, 3), 3),
+        ((0, 1), 1),
+        ((-1, 1), 1),
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("falling", [False, True])
+def test_what_counts_as_liked_follows_from_the_scale_and_not_from_the_mean(scale, least, falling):
+    """However often each rating occurs, as long as a tenth of them are in the upper quarter."""
+    weights = np.arange(1, len(scale) + 1)[:: -1 if falling else 1]
+    values = np.repeat(np.array(scale, np.float32), 5 * weights)
+    for moved in (
+        values,
+        np.append(values, values[: len(values) // 20]),
+        np.append(values, values[-len(values) // 20 :]),
+    ):
+        assert least_liked(moved) == (
+            pytest.approx(least),
+            f"the upper quarter of the scale from {scale[0]:g} to {scale[-1]:g}",
+        )
+
+
+@pytest.mark.parametrize(
+    ("counts", "least"),
+    [
+        ({1: 590, 2: 200, 3: 120, 4: 50, 50: 40}, 3),  # 3 and more are 21% of all, 4 and more are 9%
+        ({1: 960, 2: 30, 12: 10}, 2),
+    ],
+)
+def test_counts_within_the_range_of_ratings_have_liked_items_too(counts, least):
+    values = np.repeat(*map(np.array, (list(counts), list(counts.values()))))
+    found, why = least_liked(values)
+    assert found == least and why.startswith("less than a tenth of the ratings are in the upper quarter of the scale")
+    assert least_liked(np.repeat([0.0, 1.0], [97, 3]))[0] == 1
 
 
 def test_columns_go_by_name_where_they_are_named(tmp_path):
