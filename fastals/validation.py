@@ -5,6 +5,9 @@ from __future__ import annotations
 import inspect
 import math
 import numbers
+import os
+import sys
+from types import FrameType
 from typing import Any, Literal, TypeAlias, TypeVar
 
 import numpy as np
@@ -26,6 +29,7 @@ __all__ = [
     "check_option",
     "check_random_state",
     "check_unknown",
+    "level_of_caller",
     "shown",
 ]
 
@@ -38,6 +42,7 @@ RandomState: TypeAlias = int | np.random.Generator | np.random.RandomState | np.
 Unknown: TypeAlias = Literal["raise", "ignore"]
 """What to do with an id that the model does not have: raise, or leave it out."""
 
+PACKAGE = os.path.dirname(__file__) + os.sep
 LONGEST = 100  # characters of a value in a message
 INT64_MAX = np.iinfo(np.int64).max
 
@@ -72,6 +77,23 @@ class UnknownIdError(ValueError, IndexError):
     ...     print(type(error).__name__)
     UnknownIdError
     """
+
+
+def level_of_caller() -> int:
+    """Return the `stacklevel` by which a warning names the line that called into this package, from however deep.
+
+    On Python 3.12 and later this is what ``skip_file_prefixes`` of ``warnings.warn`` does.
+
+    Examples
+    --------
+    >>> level_of_caller()  # nothing of this package called it
+    1
+    """
+    frame: FrameType | None = sys._getframe(1)
+    level = 1
+    while frame is not None and frame.f_code.co_filename.startswith(PACKAGE):
+        frame, level = frame.f_back, level + 1
+    return level
 
 
 def shown(value: Any) -> str:

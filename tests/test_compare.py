@@ -37,6 +37,14 @@ def test_numbers_are_those_of_evaluate_and_the_best_comes_first():
     assert "coverage@5 low" not in frame
 
 
+def test_test_interactions_in_train_are_told_to_whoever_calls():
+    both = TRAIN.matrix() + TEST.matrix()
+    test = Interactions(both, user_ids=TRAIN.user_ids, item_ids=TRAIN.item_ids)
+    with pytest.warns(UserWarning, match=rf"^{TRAIN.nnz} of the \d+ interactions of test are in train too") as told:
+        compare(MODELS, test, 5, ["ndcg"], train=TRAIN)
+    assert {warning.filename for warning in told} == {__file__}
+
+
 def test_a_model_without_ids_is_asked_for_row_numbers():
     """Its users are named as those of models with ids are, so that the two can be compared."""
     names = [[f"{kind}{number}" for number in range(size)] for kind, size in zip("ui", TRAIN.shape, strict=True)]

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from fastals import ExplicitALS, ImplicitALS
+from fastals import ExplicitALS, ImplicitALS, Interactions
 from fastals.data import split_random, synthetic
 from fastals.evaluation import evaluate, evaluate_ratings
 
@@ -53,6 +53,15 @@ def test_a_share_is_drawn_by_the_seed():
     same = model().fit(train, validation=held_out, patience=1)
     assert drawn.validation_history_ == same.validation_history_
     np.testing.assert_array_equal(drawn.item_factors_, same.item_factors_)
+
+
+def test_held_out_interactions_that_are_fitted_are_told_to_whoever_calls():
+    both = TRAIN.matrix() + TEST.matrix()
+    fitted = model().fit(TRAIN)
+    for fit in (model().fit, fitted.refit):
+        with pytest.warns(UserWarning, match=rf"^{TRAIN.nnz} of the \d+ interactions of validation are in R") as told:
+            fit(TRAIN, validation=Interactions(both, user_ids=TRAIN.user_ids, item_ids=TRAIN.item_ids))
+        assert [warning.filename for warning in told] == [__file__]
 
 
 @pytest.mark.parametrize(

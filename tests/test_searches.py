@@ -316,8 +316,15 @@ def test_validation_that_is_in_train_is_refused_or_told(split):
     train, validation = split
     with pytest.raises(ValueError, match=r"^all \d+ interactions of validation are in train too"):
         grid_search(MODEL, GRID, (train + validation, validation))
-    with pytest.warns(UserWarning, match=rf"^{train.nnz} of the \d+ interactions of validation are in train too"):
-        grid_search(MODEL, {"factors": [2]}, (train, train + validation))
+    some = rf"^{train.nnz} of the \d+ interactions of validation are in train too"
+    for search in (
+        grid_search,
+        successive_halving,
+        lambda *arguments: random_search(*arguments, n_candidates=1, random_state=0),
+    ):
+        with pytest.warns(UserWarning, match=some) as told:
+            search(MODEL, {"factors": [2]}, (train, train + validation))
+        assert [warning.filename for warning in told] == [__file__]
     grid_search(MODEL, {"factors": [2]}, (train, train), "rmse")  # errors of a fit are a fair question
 
 

@@ -13,7 +13,7 @@ from scipy import sparse
 from ..data.ids import Ids
 from ..data.interactions import Interactions, MatrixLike, as_interactions
 from ..data.types import Columns, FloatType
-from ..validation import check_integer
+from ..validation import check_integer, level_of_caller
 from .bootstrap import Evaluation
 from .metrics import RANKING_METRICS, Bools, Floats, Hits, Ints, RankingMetric, graded
 
@@ -175,7 +175,7 @@ def check_disjoint(name: str, test: Interactions, of: str, known: Interactions |
         warnings.warn(
             f"{both} of the {keys.size} interactions of {name} are in {of} too. A model does not recommend what a user "
             f"has, so these count as not found: leave them out of {name} (fastals.datasets.without_known) or of {of}",
-            stacklevel=3,
+            stacklevel=level_of_caller(),
         )
 
 
