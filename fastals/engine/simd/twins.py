@@ -36,7 +36,8 @@ def add_gram(C, c, ldc, keep, scale, P, p, depth):
     W, S, folds = lanes(C.dtype), target().strip(C.itemsize), target().folds(C.itemsize)
     block = np.arange(S) // (W // 2 if folds else W)
     panel = P.flat[_at(p, S, depth, S)]
-    product, written = panel.T @ panel, block[:, None] <= block
+    # Not `@`: on ARM, NumPy's BLAS makes NaN of infinite numbers in lanes that it does not use.
+    product, written = np.einsum("ki,kj->ij", panel, panel), block[:, None] <= block
     if folds:
         a, b = slice(W // 2, W), slice(W + W // 2, S)
         product[b, W:] = np.stack([product[a, a], product[b, b]], axis=2).reshape(W // 2, W)
