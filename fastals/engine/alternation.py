@@ -11,7 +11,7 @@ from . import basis, sweep
 from .basis import LOWER, UPPER
 from .loss import cells_and_background, ridge, squares
 from .model import Model
-from .panel import aligned_copy
+from .panel import aligned_copy, aligned_like
 from .plan import Plan, plan_for
 from .problem import (
     BACKGROUND,
@@ -27,7 +27,6 @@ from .problem import (
     first_failure,
 )
 from .shifts import biases_as_offsets, level, on_panel
-from .simd.target import aligned_empty
 from .threads import in_parts
 from .whitening import Whitening, whitening
 
@@ -42,8 +41,20 @@ WHITENED = 256
 # two iterations instead of three the third one ends with a loss that is 2e-4 higher at 64 factors (MovieLens 1M and
 # Last.fm), and lower at many: by 2e-4 at 256 (MovieLens 1M), by 1e-2 at 512 (Last.fm). The eighth is equal within 2e-5.
 FIRST, FIRST_OF_MANY = 3, 2
-# Where rows differ, the rows of both panels for each factor up to which they take it. On one thread the passes over the
-# rows then cost what eigenvectors cost, and these cannot be spread over threads.
+PASS = 128  # rows that a pass over several arrays takes at a time
+# Where rows differ, the rows of both panels for each factor up to which they take it: with more, passes over the rows
+# cost more than eigenvectors. On two threads a fit of MovieLens 1M takes 1.05 times as long at 256 factors, which is 38
+# rows for each, 0.96 times at 400 and 0.90 times at 512.
+FEW = 28
+# Iterations that balance both sides, from the start of a fit; the second number is for `WHITENED` factors and more.
+# Sides that are balanced once stay so nearly, and from then on balance only disturbs the steps beyond solutions. With
+# two iterations instead of three the third one ends with a loss that is 2e-4 higher at 64 factors (MovieLens 1M and
+# Last.fm), and lower at many: by 2e-4 at 256 (MovieLens 1M), by 1e-2 at 512 (Last.fm). The eighth is equal within 2e-5.
+FIRST, FIRST_OF_MANY = 3, 2
+PASS = 128  # rows that a pass over several arrays takes at a time
+# Where rows differ, the rows of both panels for each factor up to which they take it. With more, the passes over the
+# rows cost more than eigenvectors. With MovieLens 1M, a fit at 256 factors takes 5% more on one thread and as long on
+# two; on more threads it takes less, as eigenvectors are found on one. At 1024 it takes three quarters on one thread.
 FEW = 40
 
 OTHER = {"user": "item", "item": "user"}
@@ -297,7 +308,7 @@ class Alternation:
         if found is None:
             return None
         self._ridges.pop(side, None)
-        white = aligned_empty(Y.size, Y.dtype).reshape(Y.shape)
+        white = aligned_like(Y)
         basis.rotate(Y, found.inverse.T, n_threads, UPPER, out=white)
         taken = None
         if coupled:
@@ -428,16 +439,17 @@ def _coupled(problem: RowProblem, X: np.ndarray, found: Whitening, shares: np.nd
     The coupling is `shares` times the ridge r times C. So the mean is - share (C x~), and C x~ = (1 + C) x~ - x~ is
     another rotation of x, by the transpose of the inverse. A row without entries keeps the mean 0.
     """
-    rows = np.empty((len(X), PRIOR + X.shape[1]), X.dtype)
+    rows, turned = np.empty((len(X), PRIOR + X.shape[1]), X.dtype), aligned_like(X)
     rows[:, :PRIOR] = problem.rows[:, :PRIOR]
-    basis.rotate(X, found.inverse.T, n_threads, UPPER, out=rows)
+    basis.rotate(X, found.inverse.T, n_threads, UPPER, out=turned)
     basis.rotate(X, found.root, n_threads, LOWER)
     shares = np.where(problem.cells.counts > 0, shares, 0).astype(X.dtype)[:, None]
 
     def put(part: slice) -> None:
-        means = rows[part, PRIOR:]
-        np.subtract(X[part], means, out=means)
-        means *= shares[part]
+        for begin in range(part.start, part.stop, PASS):
+            some = slice(begin, min(begin + PASS, part.stop))
+            turned[some] -= X[some]
+            np.multiply(turned[some], -shares[some], out=rows[some, PRIOR:])
 
     in_parts(put, *X.shape, n_threads)
     return problem._replace(rows=rows)

@@ -17,12 +17,17 @@ def aligned_zeros(shape: int | tuple[int, ...], dtype: np.dtype) -> np.ndarray:
     return aligned_empty(shape, dtype, np.zeros)
 
 
-def aligned_copy(array: np.ndarray) -> np.ndarray:
-    """Return a copy that starts at a cache line: in memory, or in a file if the array lies in one of `spilled`."""
+def aligned_like(array: np.ndarray) -> np.ndarray:
+    """Return an array like another one, with any numbers: in memory, or in a file if the other lies in one."""
     folder = folder_of(array)
-    copy = (
-        aligned_empty(array.shape, array.dtype) if folder is None else spilled_zeros(array.shape, array.dtype, folder)
-    )
+    if folder is None:
+        return aligned_empty(array.shape, array.dtype)
+    return spilled_zeros(array.shape, array.dtype, folder)
+
+
+def aligned_copy(array: np.ndarray) -> np.ndarray:
+    """Return a copy that starts at a cache line, where `aligned_like` has it."""
+    copy = aligned_like(array)
     copy[...] = array
     return copy
 
