@@ -357,10 +357,9 @@ class Side(Derived):
             found = np.zeros((len(numbers), self.base.shape[1]), self.base.dtype)
             there = numbers < len(self.base)
             found[there] = self.base[numbers[there]]
-        keys = self._once("keys", lambda: np.sort(np.fromiter(self.changed, np.intp, len(self.changed))))
-        places = np.minimum(keys.searchsorted(numbers), len(keys) - 1)
-        for place in (keys[places] == numbers).nonzero()[0].tolist():
-            found[place, : self.width] = self.changed[int(numbers[place])]
+        for place, number in enumerate(numbers.tolist()):
+            if number in self.changed:
+                found[place, : self.width] = self.changed[number]
         return found
 
     def with_rows(
