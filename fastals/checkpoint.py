@@ -31,7 +31,7 @@ from .features import Given
 from .fitted import Fitted, SideName
 from .objectives import Objective, Statistics
 from .places import retold
-from .validation import check_integer, check_option
+from .validation import check_integer, check_option, level_of_caller
 
 __all__ = ["Checkpoint", "Request", "identity_of", "requested"]
 
@@ -145,7 +145,7 @@ class Checkpoint:
                 f"checkpoint {self._path} was made with another {', another '.join(other)}: the fit goes on, but its "
                 "last bits may differ from those of a fit that was not interrupted",
                 RuntimeWarning,
-                stacklevel=6,
+                stacklevel=level_of_caller(),
             )
         for panel, name in ((self._model.X, "users"), (self._model.Y, "items")):
             panel[:, : self._model.width] = arrays[name]
@@ -195,7 +195,7 @@ class Checkpoint:
         done = reached.iteration + 1
         if done % self._every and done != self._iterations:
             return
-        self._wait(stacklevel=8)
+        self._wait()
         model = self._model
         panels = {"users": model.X[:, : model.width], "items": model.Y[:, : model.width]}
         arrays = {name: panel.copy() if self._beside else panel for name, panel in panels.items()}
@@ -213,7 +213,7 @@ class Checkpoint:
         if self._beside:
             self._writing[1].start()
         else:
-            self._wait(stacklevel=8)
+            self._wait()
 
     def waited_for(self, run: Callable[..., T]) -> Callable[..., T]:
         """Return a function that runs as `run` and returns, or raises, when the latest file is there."""
@@ -221,7 +221,7 @@ class Checkpoint:
         def call(*arguments: Any) -> T:
             try:
                 outcome = run(*arguments)
-                self._wait(stacklevel=6)
+                self._wait()
                 return outcome
             except BaseException:
                 if self._writing is not None:
@@ -231,8 +231,8 @@ class Checkpoint:
 
         return call
 
-    def _wait(self, stacklevel: int) -> None:
-        """Return when the latest file is there; raise or warn, from so many calls above, where it cannot be written."""
+    def _wait(self) -> None:
+        """Return when the latest file is there; raise or warn where it cannot be written."""
         if self._writing is None:
             return
         done, writing = self._writing
@@ -242,7 +242,9 @@ class Checkpoint:
         except OSError as error:
             self._writing = None
             if self._errors == "warn":
-                warnings.warn(f"no checkpoint of iteration {done}: {error}", RuntimeWarning, stacklevel=stacklevel)
+                warnings.warn(
+                    f"no checkpoint of iteration {done}: {error}", RuntimeWarning, stacklevel=level_of_caller()
+                )
                 return
             raise retold(
                 error,

@@ -9,6 +9,7 @@ import numpy as np
 
 from .data.interactions import Interactions
 from .engine.problem import Cells, Failure, Unusual
+from .validation import level_of_caller
 
 __all__ = ["ImpreciseRowsWarning", "SingularRowsWarning", "SummedRatingsWarning", "solve_error", "tell", "tell_of_sums"]
 
@@ -44,7 +45,7 @@ def tell(failure: Failure | None, cells: Mapping[str, Cells], unusual: Mapping[s
             f"the equations of {told} have more than one solution in {dtype}: each got the smallest one; "
             "raise regularization, or take fewer factors",
             SingularRowsWarning,
-            stacklevel=5,  # of whoever calls `fit`
+            stacklevel=level_of_caller(),
         )
     told = _listed({side: rows.imprecise for side, rows in unusual.items()})
     if told:
@@ -53,7 +54,7 @@ def tell(failure: Failure | None, cells: Mapping[str, Cells], unusual: Mapping[s
             "the largest confidences are some 1e14 times the unobserved weight or the regularization; lower alpha or "
             "the weights, or raise regularization",
             ImpreciseRowsWarning,
-            stacklevel=5,
+            stacklevel=level_of_caller(),
         )
 
 
@@ -65,7 +66,7 @@ def tell_of_sums(R: Interactions) -> None:
             f"{more:,} of {len(R):,} ratings are of a user and an item that have another one, and are added to it: 4 "
             "and 5 make 9. Keep the latest of each: fastals.read_table(..., duplicates='last'), for tables too",
             SummedRatingsWarning,
-            stacklevel=6,  # of whoever calls `fit`
+            stacklevel=level_of_caller(),
         )
 
 

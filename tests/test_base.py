@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 import threading
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 
@@ -381,6 +382,16 @@ def test_wrong_callback_and_progress():
 def test_unfitted_model(cls, use):
     with pytest.raises(NotFittedError, match=rf"^this {cls.__name__} is not fitted yet: call fit\(R\) first$"):
         use(cls())
+
+
+@pytest.mark.filterwarnings("ignore::fastals.errors.SingularRowsWarning")
+def test_whichever_way_it_is_fitted_a_warning_names_the_line_of_the_caller():
+    R = np.where(np.eye(4) > 0, 1.0, np.nan)
+    model = ExplicitALS(2, regularization=0, biases=False, random_state=0).fit(R)
+    for fit in (model.refit, partial(model.fit, start=model), partial(model.fit, validation=R, metric="rmse")):
+        with pytest.warns(SingularRowsWarning) as told:
+            fit(R)
+        assert [warning.filename for warning in told] == [__file__]
 
 
 @pytest.mark.parametrize("seed", range(10))

@@ -532,6 +532,11 @@ def test_a_fit_may_go_on_without_checkpoints(path, monkeypatch):
     assert len(caught) == 2
     assert {warning.filename for warning in caught} == {__file__}
     assert same_model(model, whole)
+    with monkeypatch.context() as patched:
+        fail_from(patched, 1)
+        with pytest.warns(RuntimeWarning, match=r"no checkpoint of iteration \d") as caught:
+            model.refit(R, checkpoint=path.with_name("other.npz"), checkpoint_errors="warn")
+    assert {warning.filename for warning in caught} == {__file__}
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         assert len(storage.read(path)[1]["losses"]) == 4

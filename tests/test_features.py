@@ -550,10 +550,11 @@ def test_tables_are_encoded_and_aligned_by_ids(library, tmp_path):
     found = model.fold_in_users(turned, user="who", item="what", user_features=both)
     wanted = same.fold_in_users([[0, 0, 1], [1, 0, 0]][::-1], user_features=F[[2, 3]])
     np.testing.assert_array_equal(found, wanted)
-    with pytest.warns(UserWarning, match="1 values of the features were not there at the fit, such as 'Rome'"):
+    with pytest.warns(UserWarning, match="1 values of the features were not there at the fit, such as 'Rome'") as told:
         model.fold_in_users(
             user_features=as_frame({"age": [0], "new": [0], "city": ["Rome"], "tags": [["x"]]}, library)
         )
+    assert [warning.filename for warning in told] == [__file__]
 
 
 def test_an_encoder_of_items_adds_items():

@@ -481,6 +481,9 @@ def test_ratings_that_are_summed_are_told_to_whoever_calls_fit():
     ) as told:
         fastals.ExplicitALS(factors=2, random_state=0).fit(twice, **names)
     assert [warning.filename for warning in told] == [__file__]
+    with pytest.warns(SummedRatingsWarning) as told:
+        fastals.ExplicitALS(factors=2, random_state=0).fit(twice, **names, validation=twice, metric="rmse")
+    assert [warning.filename for warning in told] == [__file__]
     fastals.ImplicitALS(factors=2, random_state=0).fit(twice, **names)  # events: each is an error here
     latest = fastals.read_table(twice, **names, duplicates="last")
     model = fastals.ExplicitALS(factors=2, random_state=0).fit(latest)

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from scipy import sparse
 
+from ..validation import level_of_caller
 from .ids import Ids, as_id_array
 from .types import column_names, is_frame, read_columns
 
@@ -165,7 +166,7 @@ class FeatureEncoder:
                 f"{len(strange)} values of the features were not there at the fit, such as {value!r} in column "
                 f"{label!r}: they count as zeros",
                 UserWarning,
-                stacklevel=2,
+                stacklevel=level_of_caller(),
             )
         where, places, numbers = (np.concatenate(part) for part in zip(*parts, strict=True))
         n = n_rows
