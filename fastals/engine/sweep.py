@@ -87,7 +87,7 @@ Solve = Callable[[RowProblem, np.ndarray, np.ndarray, int, np.ndarray, Plan], Ou
 
 
 class _ToSolve(NamedTuple):
-    """A half-step to solve; the fields are parameters of `half_step`."""
+    """A half-step to solve, or a section of its rows; the fields are parameters of `half_step`."""
 
     problem: RowProblem
     Y: np.ndarray
@@ -96,8 +96,6 @@ class _ToSolve(NamedTuple):
     X: np.ndarray
     plan: Plan
     n_threads: int
-    solve: Solve
-    longest: np.floating | None  # of `Extent`
 
 
 def half_step(
@@ -153,37 +151,42 @@ def half_step(
     plan = plan._replace(bounds=bounds_for(problem, extent))
     if not mend:
         return solve(problem, Y, g, width, X, plan)
-    step = _ToSolve(problem, Y, g, width, X, plan, n_threads, solve, extent.longest)
+    step, mended = _ToSolve(problem, Y, g, width, X, plan, n_threads), partial(_solve_and_mend, solve, extent.longest)
     directions, free = weak_directions(problem, Y, g, width, eps)
     if directions is None:
-        outcome = _solve_and_mend(step)
+        outcome = mended(step)
     elif directions.decide and Y.dtype != np.float64:
-        outcome = _solve_and_mend(step, free)
+        outcome = mended(step, free)
     else:
-        outcome = _solve_in_range(step, directions.null, free)
+        outcome = _solve_in_range(mended, step, directions.null, free)
         if directions.decide:
             outcome.status[free] = NOT_POSITIVE  # the kernels cannot tell
     solve_again(problem, Y, g[:width], width, X, outcome, extent.longest, eps)
     return outcome
 
 
-def _solve_in_range(step: _ToSolve, null: np.ndarray, free: np.ndarray) -> Outcome:
-    """Solve every row by the kernels, the `free` ones without the directions in which background and panel are 0."""
+def _solve_in_range(mended: Callable[..., Outcome], step: _ToSolve, null: np.ndarray, free: np.ndarray) -> Outcome:
+    """Solve every row as `mended` does, the `free` ones without the directions in which background and panel are 0."""
     # With nothing in these columns their g does not count: it only has to be positive.
     reduced, x, g = aligned_copy(step.Y), aligned_copy(step.X), np.where(null, step.g.max(), step.g)
     reduced[:, null] = x[:, null] = 0
-    outcome = _solve_and_mend(step._replace(problem=on_panel(step.problem, reduced), Y=reduced, g=g, X=x))
+    outcome = mended(step._replace(problem=on_panel(step.problem, reduced), Y=reduced, g=g, X=x))
     outcome.status[(outcome.status == OK) & free] = MINIMUM_NORM
     if not free.all():
-        others = _solve_and_mend(step)
+        others = mended(step)
         outcome = Outcome(*(np.where(free, *both) for both in zip(outcome, others, strict=True)))
     step.X[free] = x[free]
     return outcome
 
 
-def _solve_and_mend(step: _ToSolve, doubtful: np.ndarray | None = None) -> Outcome:
-    """Solve every row by the kernels, and the doubtful ones and those that float32 does not hold again in float64."""
-    problem, Y, g, width, X, plan, _, solve, longest = step
+def _solve_and_mend(
+    solve: Solve, longest: np.floating | None, step: _ToSolve, doubtful: np.ndarray | None = None
+) -> Outcome:
+    """Solve every row by `solve`, and the doubtful ones and those that float32 does not hold again in float64.
+
+    `longest` is that of `Extent`.
+    """
+    problem, Y, g, width, X, plan, _ = step
     outcome = solve(problem, Y, g, width, X, plan)
     if Y.dtype == np.float64 or not (outcome.status.any() or doubtful is not None):
         return outcome
@@ -202,7 +205,7 @@ def _solve_in_float64(step: _ToSolve, rows: np.ndarray, outcome: Outcome) -> Non
     They do not go beyond their solution. Their loss is that of the rounded factors: rounding may raise it by far more
     than float64 tells.
     """
-    problem, Y, _, width, X, plan, n_threads, _, _ = step
+    problem, Y, _, width, X, plan, n_threads = step
     wide = in_float64(problem, rows)
     used = np.flatnonzero(Y[:, :width].any(axis=0))  # columns of 0 have been left out as null directions
     if len(used) == 0:
@@ -269,8 +272,8 @@ def solve_rows(
     cells_of_sections = in_turn(problem.cells, [(begin, end) for begin, end, _ in sections])
     for (begin, end, schedule), cells in zip(sections, cells_of_sections, strict=True):
         part, rows = problem._replace(cells=cells, rows=problem.rows[begin:end]), slice(begin, end)
-        results = X[rows], losses[rows], status[rows]
-        _solve_section(part, Y, g, lowest, width, *results, plan, n_threads, schedule, memory)
+        section = _ToSolve(part, Y, g, width, X[rows], plan, n_threads)
+        _solve_section(section, lowest, schedule, memory, Outcome(losses[rows], status[rows]))
     unsure = np.flatnonzero(status < MINIMUM_NORM)
     if len(unsure):
         losses[unsure] = of_rows(problem, X, Y, g, unsure, n_threads)
@@ -288,21 +291,15 @@ def in_batches(problem: RowProblem, lowest: float, kp: int, plan: Plan, sections
 
 
 def _solve_section(
-    problem: RowProblem,
-    Y: np.ndarray,
-    g: np.ndarray,
+    section: _ToSolve,
     lowest: np.floating,
-    width: int,
-    X: np.ndarray,
-    losses: np.ndarray,
-    status: np.ndarray,
-    plan: Plan,
-    n_threads: int,
     schedule: Schedule,
     memory: Sequence[tuple[Workspace, Batch | None]],
+    outcome: Outcome,
 ) -> None:
-    """Solve the rows of a section, in batches where there is memory for them; the arrays hold these rows only."""
-    order, blocks, _, batches, too_long = schedule
+    """Solve the rows of a section, in batches where there is memory for them; `outcome` is that of these rows only."""
+    problem, Y, g, width, X, plan, n_threads = section
+    (order, blocks, _, batches, too_long), (losses, status) = schedule, outcome
     for u in too_long:
         status[u], losses[u] = solve_long_row(problem, u, Y, g, width, X[u], plan, n_threads)
     free, next_batch, columns = list(memory), np.zeros(1, np.int64), columns_of_block(Y.shape[1], Y.dtype)
