@@ -42,20 +42,10 @@ WHITENED = 256
 # Last.fm), and lower at many: by 2e-4 at 256 (MovieLens 1M), by 1e-2 at 512 (Last.fm). The eighth is equal within 2e-5.
 FIRST, FIRST_OF_MANY = 3, 2
 PASS = 128  # rows that a pass over several arrays takes at a time
-# Where rows differ, the rows of both panels for each factor up to which they take it: with more, passes over the rows
-# cost more than eigenvectors. On two threads a fit of MovieLens 1M takes 1.05 times as long at 256 factors, which is 38
-# rows for each, 0.96 times at 400 and 0.90 times at 512.
+# Where rows differ, they take `whitening` up to so many rows of both panels for each factor. With more, passes over the
+# rows cost more than eigenvectors. On two threads a fit of MovieLens 1M takes 1.05 times as long at 256 factors, which
+# is 38 rows for each, 0.96 times at 400 and 0.90 times at 512.
 FEW = 28
-# Iterations that balance both sides, from the start of a fit; the second number is for `WHITENED` factors and more.
-# Sides that are balanced once stay so nearly, and from then on balance only disturbs the steps beyond solutions. With
-# two iterations instead of three the third one ends with a loss that is 2e-4 higher at 64 factors (MovieLens 1M and
-# Last.fm), and lower at many: by 2e-4 at 256 (MovieLens 1M), by 1e-2 at 512 (Last.fm). The eighth is equal within 2e-5.
-FIRST, FIRST_OF_MANY = 3, 2
-PASS = 128  # rows that a pass over several arrays takes at a time
-# Where rows differ, the rows of both panels for each factor up to which they take it. With more, the passes over the
-# rows cost more than eigenvectors. With MovieLens 1M, a fit at 256 factors takes 5% more on one thread and as long on
-# two; on more threads it takes less, as eigenvectors are found on one. At 1024 it takes three quarters on one thread.
-FEW = 40
 
 OTHER = {"user": "item", "item": "user"}
 
