@@ -7,12 +7,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from fastals import ImplicitALS
 from fastals.engine import alternation
-from fastals.engine import whitening as of_whitening
 from fastals.engine.alternation import Alternation, Begin, loss
-from fastals.engine.problem import BACKGROUND, NOT_POSITIVE, RIDGE, Outcome
+from fastals.engine.problem import BACKGROUND, NOT_POSITIVE, RIDGE, WEIGHT, Outcome
 from fastals.engine.whitening import coupling, whitening
-from tests.helpers import a_model, example
+from tests.helpers import a_model, example, same_model
 
 F32, F64 = np.dtype(np.float32), np.dtype(np.float64)
 
@@ -46,15 +46,13 @@ def test_background_and_ridge_become_diagonal(width, seed, decay, share):
     decay=st.floats(0.9, 1.1),
     excess=st.floats(1e-3, 1e3),
     share=st.floats(0.01, 1),
-    near=st.sampled_from([0.0, np.inf]),
+    enough=st.sampled_from([0.0, np.inf]),
 )
-def test_the_coupling_of_no_row_is_above_its_bound(width, seed, decay, excess, share, near):
+def test_the_coupling_of_no_row_is_above_its_bound(width, seed, decay, excess, share, enough):
     G = gram_of(width, seed, decay)
     least = 0.01 * G.trace() / width
     found = whitening(G, least, least, F64)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(of_whitening, "NEAR", near)
-        bound = coupling(found.inverse, 1 / (found.g + least), excess * least, 2)
+    bound = coupling(found.inverse, 1 / (found.g + least), excess * least, enough, 2)
     C = found.inverse @ found.inverse.T
     np.fill_diagonal(C, 0)
     # A row with the background 1 and a ridge between the least and the largest one.
@@ -68,11 +66,44 @@ def test_rows_whose_coupling_counts_have_none():
     G = gram_of(20, 0)
     least = 0.1 * G.trace() / 20
     found = whitening(G, least, least, F64)
-    bound = coupling(found.inverse, 1 / (found.g + least), least, 1)
+    bound = coupling(found.inverse, 1 / (found.g + least), least, 0.0, 1)
     assert 0 < bound < 1
     beyond = (1 - bound) / (1 + bound)  # falls as the bound rises, and is its own inverse
     assert whitening(G, least, 2 * least, F64, 0.99 * beyond) is not None
     assert whitening(G, least, 2 * least, F64, 1.01 * beyond) is None
+    # e / (s - (1 - s) e) is 1 at this share s.
+    kept = 2 * bound / (1 + bound)
+    assert whitening(G, least, 2 * least, F64, 0.0, 1.01 * kept) is not None
+    assert whitening(G, least, 2 * least, F64, 0.0, 0.99 * kept) is None
+
+
+@pytest.mark.parametrize("kept", [1.0, 0.5, 0.1])
+def test_the_objective_falls_and_of_a_step_little_is_left(kept):
+    """Whatever the entries are, if each has at least a share of the confidence that it would have unobserved."""
+    rng, taken = np.random.default_rng(0), 0
+    for _ in range(600):
+        width = rng.integers(2, 8)
+        beyond, excess = rng.uniform(0, 0.7), 10 ** rng.uniform(-2, 3)
+        Y = rng.standard_normal((2 * width, width)) * 10 ** rng.uniform(-1, 1, width)
+        Y @= np.eye(width) + 0.3 * rng.standard_normal((width, width))
+        G = Y.T @ Y
+        least = 10 ** rng.uniform(-3, 0) * G.trace() / width
+        found = whitening(G, least, (1 + excess) * least, F64, beyond, kept)
+        if found is None:
+            continue
+        taken += 1
+        # A row with the background 1 and the largest ridge.
+        y, C = Y @ found.inverse.T, found.inverse @ found.inverse.T - np.eye(width)
+        d, coupled = found.g + (1 + excess) * least, excess * least * C
+        w = np.where(rng.random(len(y)) < 0.8, rng.choice([kept, 3 * kept], len(y)) - 1, 0)
+        left = np.linalg.solve(np.diag(d) + (y.T * w) @ y, coupled)  # of the step
+        ends = beyond * np.eye(width) + (1 + beyond) * left
+        assert np.abs(np.linalg.eigvals(ends)).max() <= 1 + 1e-9
+        if kept == 1:
+            metric = np.sqrt(d)
+            e = np.linalg.norm(coupled / np.outer(metric, metric), 2)
+            assert np.linalg.norm(left * np.outer(metric, 1 / metric), 2) <= e * (1 + 1e-9)
+    assert taken > 20
 
 
 @pytest.mark.parametrize(
@@ -175,6 +206,45 @@ def test_rows_that_differ_take_their_coupling_at_the_start(few):
         assert outcome.losses[u] == pytest.approx(x @ A @ x - 2 * b @ x + constant, rel=1e-9)
 
 
+def test_rows_without_entries_do_not_count(few):
+    """As where only observed entries count in the ridge, or in the popularity: then c or r is 0 without any."""
+    model, loop = started()
+    rows, empty = model.users.rows, model.users.cells.counts == 0
+    assert empty.any()
+    rows[:, RIDGE] *= np.linspace(3, 1, len(rows))
+    plan = loop._plan("user", warm=True, beyond=0.25)
+    start, results = model.X.copy(), []
+    for background, ridge in ((1.0, 1.0), (0.0, 1.0), (1.0, 0.0), (0.0, 0.0), (1e-3, 1e3)):
+        rows[empty, BACKGROUND], rows[empty, RIDGE] = background, ridge
+        model.X[...] = start
+        outcome = loop._solve_whitened("user", plan, True)
+        assert outcome is not None
+        results.append((model.X.copy(), outcome.losses))
+    assert not results[0][0][empty].any()
+    for X, losses in results[1:]:
+        assert np.array_equal(X, results[0][0])
+        assert np.array_equal(losses, results[0][1])
+    model.users.cells.indptr[:] = 0
+    assert loop._solve_whitened("user", plan, True) is None
+
+
+def test_low_confidences_lower_what_coupling_may_be(few):
+    """Confidences far below those of unobserved entries leave little of a row's matrix."""
+    model, loop = started()
+    model.users.rows[:, RIDGE] *= np.linspace(3, 1, len(model.users.rows))
+    plan = loop._plan("user", warm=True, beyond=0.25)
+    shares, found = [], alternation._kept
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(alternation, "_kept", lambda *of: shares.append(found(*of)) or shares[-1])
+        assert loop._solve_whitened("user", plan, True) is not None
+        model.users.rows[3, WEIGHT] = 1e-7
+        assert loop._solve_whitened("user", plan, True) is None
+        model.users.rows[3, WEIGHT] = 1
+        model.users.columns[:, BACKGROUND] *= 4
+        loop._solve_whitened("user", plan, True)
+    assert shares == [1, 1e-7, 0.25]
+
+
 def test_rows_that_differ_too_much_or_are_too_many_have_none(few, monkeypatch):
     model, loop = started()
     before = model.Y.copy()
@@ -229,3 +299,73 @@ def test_a_row_that_fails_is_solved_in_the_eigenbasis(few, monkeypatch):
     assert failure is None
     found = model.X[:, :3] @ model.Y[:, :3].T
     assert np.abs(found - wanted).max() <= 1e3 * np.finfo(model.Y.dtype).eps * np.abs(wanted).max()
+
+
+COUPLED = {"alpha": 2.0, "unobserved_weight": 0.3, "regularization": 0.1, "regularization_exponent": 0.4}
+COUPLED |= {"regularization_counts": "observed", "popularity_exponent": 0.5}
+
+
+@pytest.fixture
+def taken(few, monkeypatch):
+    """Record, for each half-step that might take this way with coupled rows, whether it did."""
+    recorded, solve = [], Alternation._solve_whitened
+
+    def whitened(self, side, plan, reported):
+        with pytest.MonkeyPatch.context() as patch:
+            calls, coupled = [], alternation._coupled
+            patch.setattr(alternation, "_coupled", lambda *of: calls.append(of) or coupled(*of))
+            outcome = solve(self, side, plan, reported)
+        recorded.append(bool(calls) and outcome is not None)
+        return outcome
+
+    monkeypatch.setattr(Alternation, "_solve_whitened", whitened)
+    return recorded
+
+
+def ratings():
+    """Some users and items have no entries."""
+    rng = np.random.default_rng(3)
+    R = (rng.random((150, 90)) < rng.random((150, 1)) * 0.3) * rng.integers(1, 5, (150, 90)).astype(float)
+    R[:, 7] = R[5] = 0
+    return R
+
+
+@pytest.mark.parametrize("biases", [False, True])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_a_fit_of_coupled_rows_ends_where_one_without_ends(taken, monkeypatch, dtype, biases):
+    params = COUPLED | {"factors": 12, "iterations": 30, "random_state": 0, "dtype": dtype, "biases": biases}
+    model = ImplicitALS(**params).fit(ratings())
+    assert sum(taken) == len(taken) > 50
+    losses, rounding = np.array(model.loss_history_), 1e-6 if dtype == "float32" else 1e-12
+    assert (np.diff(losses) <= rounding * losses[1:]).all()
+    assert losses[-1] == pytest.approx(model.loss(ratings()), rel=rounding)
+    monkeypatch.setattr(alternation, "WHITENED", np.inf)
+    wanted = ImplicitALS(**params).fit(ratings())
+    assert losses[-1] == pytest.approx(wanted.loss_history_[-1], rel=1e-3)
+
+
+def test_any_number_of_threads_gives_the_same_bits(taken, monkeypatch):
+    monkeypatch.setattr("fastals.engine.blas.SHARE", 1)
+    monkeypatch.setattr("fastals.engine.blas.ROWS", 8)
+    monkeypatch.setattr("fastals.engine.triangular.ROWS", 8)
+    monkeypatch.setattr("fastals.engine.threads.SHARE", 1)
+    params = COUPLED | {"factors": 20, "iterations": 6, "random_state": 0}
+    one, four = (ImplicitALS(**params, n_threads=n).fit(ratings()) for n in (1, 4))
+    assert sum(taken) == len(taken) > 10
+    assert same_model(one, four)
+
+
+@pytest.mark.parametrize("biases", [False, True])
+def test_an_interrupted_fit_goes_on_to_the_same_bits(taken, tmp_path, biases):
+    def stop(iteration, model):
+        if iteration == last:
+            raise KeyError
+
+    params = COUPLED | {"factors": 12, "iterations": 6, "random_state": 0, "biases": biases}
+    whole = ImplicitALS(**params).fit(ratings())
+    for last in range(1, 5):
+        path = tmp_path / f"{last}.npz"
+        with pytest.raises(KeyError):
+            ImplicitALS(**params).fit(ratings(), checkpoint=path, callback=stop)
+        assert same_model(ImplicitALS(**params).fit(ratings(), checkpoint=path), whole)
+    assert sum(taken) == len(taken) > 10

@@ -18,6 +18,7 @@ from .problem import (
     OK,
     PRIOR,
     RIDGE,
+    WEIGHT,
     Cells,
     Failure,
     Outcome,
@@ -286,15 +287,17 @@ class Alternation:
         problem, _, X, Y = self.sides(side)
         width, n_threads = self.model.width, self.n_threads
         c, r = (problem.rows[:, i].astype(np.float64) for i in (BACKGROUND, RIDGE))
-        if side in self.model.priors or width < WHITENED or c.min() <= 0:
+        there = problem.cells.counts > 0  # the others are 0 in any basis
+        if side in self.model.priors or width < WHITENED or c[there].min(initial=np.inf) <= 0 or not there.any():
             return None
-        ratios = r / c
+        ratios = r[there] / c[there]
         least, most = float(ratios.min()), float(ratios.max())
         coupled = most > least
         if coupled and not (plan.reads_start and len(X) + len(Y) <= FEW * width):
             return None
         gram = basis.gram(Y, problem.columns[:, BACKGROUND], width, n_threads)
-        found = whitening(gram, least, most, Y.dtype, float(plan.beyond), n_threads)
+        kept = _kept(problem, there) if coupled else 1.0
+        found = whitening(gram, least, most, Y.dtype, float(plan.beyond), kept, n_threads)
         if found is None:
             return None
         self._ridges.pop(side, None)
@@ -302,7 +305,8 @@ class Alternation:
         basis.rotate(Y, found.inverse.T, n_threads, UPPER, out=white)
         taken = None
         if coupled:
-            taken = _coupled(problem, X, found, 1 - least / ratios, n_threads)
+            shares = 1 - np.divide(least * c, r, out=np.ones(len(r)), where=there)
+            taken = _coupled(problem, X, found, shares.astype(X.dtype), n_threads)
         elif plan.reads_start:
             basis.rotate(X, found.root, n_threads, LOWER)
         g = basis.pad(found.g, Y)
@@ -426,23 +430,31 @@ class Alternation:
 def _coupled(problem: RowProblem, X: np.ndarray, found: Whitening, shares: np.ndarray, n_threads: int) -> RowProblem:
     """Rotate X into the basis of a whitening. Return the problem with the coupling of each row at X as a prior mean.
 
-    The coupling is `shares` times the ridge r times C. So the mean is - share (C x~), and C x~ = (1 + C) x~ - x~ is
-    another rotation of x, by the transpose of the inverse. A row without entries keeps the mean 0.
+    The coupling is `shares` times the ridge r times C. So the mean is - share (C x~), and C x~ = (I + C) x~ - x~. Here
+    (I + C) x~ is another rotation of x, by the transpose of the inverse. A row without entries has the share 0, and
+    the mean 0.
     """
     rows, turned = np.empty((len(X), PRIOR + X.shape[1]), X.dtype), aligned_like(X)
     rows[:, :PRIOR] = problem.rows[:, :PRIOR]
     basis.rotate(X, found.inverse.T, n_threads, UPPER, out=turned)
     basis.rotate(X, found.root, n_threads, LOWER)
-    shares = np.where(problem.cells.counts > 0, shares, 0).astype(X.dtype)[:, None]
 
     def put(part: slice) -> None:
         for begin in range(part.start, part.stop, PASS):
             some = slice(begin, min(begin + PASS, part.stop))
             turned[some] -= X[some]
-            np.multiply(turned[some], -shares[some], out=rows[some, PRIOR:])
+            np.multiply(turned[some], -shares[some, None], out=rows[some, PRIOR:])
 
     in_parts(put, *X.shape, n_threads)
     return problem._replace(rows=rows)
+
+
+def _kept(problem: RowProblem, there: np.ndarray) -> float:
+    """Bound the confidences of the entries from below, as a share of what they would have unobserved, by 1 at most."""
+    rows, columns = (numbers.astype(np.float64) for numbers in (problem.rows[there], problem.columns))
+    columns = columns[columns[:, BACKGROUND] > 0]
+    of_rows, of_columns = (float((of[:, WEIGHT] / of[:, BACKGROUND]).min(initial=np.inf)) for of in (rows, columns))
+    return min(1.0, float(problem.rule.constant) * float(problem.cells.weights.min()) * of_rows * of_columns)
 
 
 def _ratio(x: np.ndarray, y: np.ndarray) -> float | None:

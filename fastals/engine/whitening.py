@@ -1,27 +1,33 @@
 """A basis in which the rows of a half-step have diagonal equations, without an eigenproblem.
 
-A row's equations have the background c G and the ridge r. Let t be the least of all r / c, and
+A row's equations have the background c G and the ridge r. Let t be the least r / c of all rows with entries, and
 
-    N N' = G + t I,    K = N^-1 N^-T = D + rest,    D its diagonal,    Y~ = Y N^-T D^-1/2,    X~ = X N D^1/2.
+    N N' = G + t I,    K = N^-1 N^-T,    D the diagonal of K,    Y~ = Y N^-T D^-1/2,    X~ = X N D^1/2.
 
 The model X Y' does not change, and background and ridge of a row become
 
     x~' (c D^-1 - c t I + r I + (r - c t) C) x~,    C = D^-1/2 K D^-1/2 - I.
 
-All but C is diagonal. Where all rows have the same r / c, nothing is left of it. So N may be the Cholesky factor, which
-is computed many times faster than eigenvectors, and mostly by products of matrices.
+All but C is diagonal, and C has zeros on its diagonal. Where all rows have the same r / c, its factor r - c t is 0. So
+N may be the Cholesky factor, which is computed many times faster than eigenvectors, and mostly by products of matrices.
 
-Where rows differ, the coupling (r - c t) C is taken at the row's previous x, as a linear term. In the metric of the
-row's diagonal, with e the norm of its coupling, this leaves at most e / (1 - e) of the step from the previous x to the
-solution undone, so it does not count where the fit has converged. If a half-step goes `beyond` its solution by a share
-b of the step, the objective falls as long as e < (1 - b) / (1 + b). The bound of e is that of the row with the largest
-r / c. With default parameters e is 0.04 and less for such rows of MovieLens 1M, and 0.002 for half of the users.
+Where rows differ, (r - c t) C is the coupling of a row. It is taken at the row's previous x, as a linear term. Let H be
+the diagonal part of background and ridge, and e the norm of the coupling in the metric of H, which is the largest
+absolute eigenvalue of H^-1/2 (r - c t) C H^-1/2. Then at most the share e of the step from the previous x to the
+solution is left undone, in the metric of H. Where the fit has converged, nothing is left undone. If a half-step goes
+`beyond` its solution by a share b of the step, the objective falls as long as e < (1 - b) / (1 + b).
 
-Rounding is bounded as well. It moves the k-th part of y~ by at most eps sqrt(width) |row k of N^-1 M^1/2| times
-|M^-1/2 y|, with M the diagonal of G + t I, and on the way back likewise. So the error of a row in the metric of G +
-t I, relative to its length, is about eps sqrt(width) times the longest of these rows. It is kept below sqrt(eps) / 4,
-which is 9e-5 in float32; conjugate gradients leave 1e-2 of a row's error in these half-steps. In panels that were
-rotated into an eigenbasis a few half-steps before, these lengths are about 1.
+These two bounds hold if no entry has less confidence than it would have unobserved: entries then only add to H. If each
+entry has at least the share s of it, the row's matrix without the coupling is at least (s - (1 - s) e) H. So
+e / (s - (1 - s) e) takes the place of e in the second bound. The larger r / c, the larger is e, so the bound of the row
+with the largest r / c holds for all rows. With default parameters e is 0.04 and less for such rows of MovieLens 1M, and
+0.002 for half of the users.
+
+Rounding counts little as well. It moves the k-th number of N^-1 y by about eps sqrt(width) |row k of N^-1 M^1/2| times
+|M^-1/2 y|, with M the diagonal of G + t I, and on the way back likewise. So the error of a row in the metric of
+G + t I, relative to its length, is about eps sqrt(width) times the longest of these rows. It is kept below
+sqrt(eps) / 4, which is 9e-5 in float32. Conjugate gradients leave 1e-2 of a row's error in these half-steps. In panels
+that were rotated into an eigenbasis a few half-steps before, these lengths are about 1.
 """
 
 from __future__ import annotations
@@ -34,7 +40,6 @@ import numpy as np
 from .blas import in_blocks, one_blas_thread, product
 from .triangular import factor
 
-NEAR = 0.15  # a bound of e that needs no closer one
 PASS = 16  # multiply-adds in the time in which a number is read and written
 
 
@@ -50,7 +55,13 @@ class Whitening(NamedTuple):
 
 
 def whitening(
-    gram: np.ndarray, least: float, most: float, dtype: np.dtype, beyond: float = 0.0, n_threads: int = 1
+    gram: np.ndarray,
+    least: float,
+    most: float,
+    dtype: np.dtype,
+    beyond: float = 0.0,
+    kept: float = 1.0,
+    n_threads: int = 1,
 ) -> Whitening | None:
     """Return the basis; None if rounding in `dtype` or the coupling counts, or if G + t I is not positive definite.
 
@@ -62,11 +73,13 @@ def whitening(
     gram : ndarray of float64, shape (width, width)
         G.
     least, most : float
-        The least and the largest r / c of all rows.
+        The least and the largest r / c of all rows with entries.
     dtype : dtype
         Of the panels.
     beyond : float
-        How far the half-step goes beyond its solution, as a share of the step.
+        How far the half-step goes beyond its solution, as a share of the step: b.
+    kept : float
+        The least confidence of an entry, as a share of what it would have unobserved, and at most 1: s.
     n_threads : int
     """
     width, eps = len(gram), np.finfo(dtype).eps
@@ -94,13 +107,19 @@ def whitening(
         return None
     sizes = np.sqrt(scales)
     in_blocks(scale, 0, width, PASS * width, n_threads)
-    if most > least and not coupling(inverse, scales, most - least, n_threads) <= (1 - beyond) / (1 + beyond):
-        return None
+    if most > least:
+        limit = (1 - beyond) / (1 + beyond)
+        limit *= kept / (1 + limit * (1 - kept))  # e / (s - (1 - s) e) is then below it
+        if not coupling(inverse, scales, most - least, limit, n_threads) <= limit:
+            return None
     return Whitening(root, inverse, 1 / scales - least)
 
 
-def coupling(inverse: np.ndarray, scales: np.ndarray, excess: float, n_threads: int) -> float:
-    """Return a bound of e for a row whose r / c is `excess` above t; `scales` is D."""
+def coupling(inverse: np.ndarray, scales: np.ndarray, excess: float, enough: float, n_threads: int) -> float:
+    """Return a bound of e for a row whose r / c is `excess` above t; `scales` is D.
+
+    A bound up to `enough` may be a rough one.
+    """
     width, metric = len(inverse), 1 / np.sqrt(1 + 1 / (excess * scales))
     matrix, parts = np.zeros((width, width)), np.zeros(width)
 
@@ -115,8 +134,9 @@ def coupling(inverse: np.ndarray, scales: np.ndarray, excess: float, n_threads: 
 
     in_blocks(work, 0, width, width * width // 3, n_threads)
     bound = math.sqrt(2 * parts.sum())
-    if bound <= NEAR:
+    if bound <= enough:
         return bound
-    # The norm of all numbers is larger than the spectral norm by up to sqrt(width); this one by up to its root.
+    # e is the largest absolute eigenvalue. The root of the sum of all squares may be sqrt(width) times as large, the
+    # fourth root of the sum of all fourth powers only width^(1/4) times.
     matrix += matrix.T
     return math.sqrt(math.sqrt(np.square(product(matrix, matrix, n_threads)).sum()))
