@@ -120,7 +120,8 @@ def touched(n: float, entries: float) -> float:
 def bytes_of_half_step(size: Size, count: int, of_users: bool) -> float:
     """Predict what the calling process sends and receives: fixed factors for each worker, its own rows there and back.
 
-    Where a worker touches most of the fixed factors it is sent all of them, as `fastals.cluster` does.
+    Where a worker touches most of the fixed factors it is sent all of them, as `fastals.cluster` does. Prior means are
+    left out: those of features, and from 256 factors on those of coupled rows (`engine.alternation.FEW`).
     """
     rows, columns = (size.users, size.items) if of_users else (size.items, size.users)
     some = touched(columns, size.entries / count)
@@ -223,7 +224,7 @@ def check_transfer() -> str:
         future = send(self, worker, what)
         if isinstance(what, tasks.Asked) and not what.plan.sketch:
             half_steps.add(future.key)
-            sent.append(sum(part.nbytes for part in (what.Y, what.X) if part is not None))
+            sent.append(sum(part.nbytes for part in (what.Y, what.X, what.means) if part is not None))
         return future
 
     def counted_answer(self: Workers, worker: str, task: Any, *arguments: Any) -> Any:

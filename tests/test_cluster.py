@@ -13,6 +13,7 @@ import fastals
 from fastals import ExplicitALS, ImplicitALS, Interactions, WeightedALS
 from fastals.cluster import rows, tasks
 from fastals.cluster.workers import Workers
+from fastals.engine import alternation
 from fastals.engine.mapped import file_of
 from tests.helpers import example, mapped, same_bits, same_model, stored
 
@@ -100,6 +101,20 @@ def test_a_fit_with_features_has_the_bits_of_one_process(client, seen, case, thr
     assert same_model(model, alone)
     assert same_bits(model.user_feature_factors_, alone.user_feature_factors_)
     assert same_bits(model.item_feature_factors_, alone.item_feature_factors_)
+
+
+@pytest.mark.parametrize("biases", [False, True])
+def test_a_fit_of_coupled_rows_has_the_bits_of_one_process(client, monkeypatch, biases):
+    monkeypatch.setattr(alternation, "WHITENED", 1)
+    monkeypatch.setattr(alternation, "FEW", np.inf)
+    taken, coupled = [], alternation._coupled
+    monkeypatch.setattr(alternation, "_coupled", lambda *of: taken.append(coupled(*of)) or taken[-1])
+    params = PARAMS | {"iterations": 5, "unobserved_weight": 0.1, "regularization_exponent": 1.0, "biases": biases}
+    alone = ImplicitALS(**params).fit(events())
+    count = len(taken)
+    assert count > 3
+    assert same_model(fastals.cluster.fit(ImplicitALS(**params), events(), client=client), alone)
+    assert len(taken) == 2 * count
 
 
 @pytest.mark.parametrize("threads", [(1,), (3,), (1, 3)])

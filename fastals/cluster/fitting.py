@@ -74,8 +74,9 @@ def fit(
     -----
     This process holds the factors of both sides, computes Gram matrices and rotations, and learns what features say. In
     each half-step every worker is sent the factors of the other side for which its users or items have interactions,
-    those that its own start from, and those that their features say. It returns their new factors. If a worker is lost,
-    the others do its part. Users and items are shared out anew among the workers that are there when a half-step
+    those that its own start from, and those that their features say. From 256 factors on it may also be sent a linear
+    term of each of its users or items, which is as large as their factors. It returns their new factors. If a worker is
+    lost, the others do its part. Users and items are shared out anew among the workers that are there when a half-step
     begins.
 
     Examples
