@@ -20,8 +20,8 @@ solution is left undone, in the metric of H. Where the fit has converged, nothin
 These two bounds hold if no entry has less confidence than it would have unobserved: entries then only add to H. If each
 entry has at least the share s of it, the row's matrix without the coupling is at least (s - (1 - s) e) H. So
 e / (s - (1 - s) e) takes the place of e in the second bound. The larger r / c, the larger is e, so the bound of the row
-with the largest r / c holds for all rows. With default parameters e is 0.04 and less for such rows of MovieLens 1M, and
-0.002 for half of the users.
+with the largest r / c holds for all rows. With default parameters and 256 to 1024 factors e is 0.03 to 0.06 for such
+rows of MovieLens 1M, and 0.004 at most for half of the users. For items of Last.fm it is up to 0.16.
 
 Rounding counts little as well. It moves the k-th number of N^-1 y by about eps sqrt(width) |row k of N^-1 M^1/2| times
 |M^-1/2 y|, with M the diagonal of G + t I, and on the way back likewise. So the error of a row in the metric of
