@@ -84,18 +84,17 @@ def test_a_triangular_rotation_has_the_bits_of_a_full_one(n, width, dtype):
         assert np.array_equal(full, triangular)
 
 
-@given(n=st.integers(1, 130), width=st.integers(1, 40), before=st.sampled_from([0, 3]), dtype=dtypes)
-def test_a_rotation_into_another_array_has_the_same_bits(n, width, before, dtype):
+@given(n=st.integers(1, 130), width=st.integers(1, 40), dtype=dtypes)
+def test_a_rotation_into_another_panel_has_the_same_bits(n, width, dtype):
     Y, T = panel(n, width, dtype), np.random.default_rng(2).standard_normal((width, width))
     kept, rotated = Y.copy(), Y.copy()
     basis.rotate(rotated, T, 2)
-    out = np.full((n + 1, before + Y.shape[1]), 7, dtype)
-    basis.rotate(Y, T, 2, out=out[:n])
+    out = np.full_like(Y, 7)
+    basis.rotate(Y, T, 2, out=out)
     assert np.array_equal(Y, kept)
-    assert np.array_equal(out[:n, before:], rotated)
-    assert (out[n] == 7).all() and (out[:, :before] == 7).all()
-    basis.rotate(Y, None, 2, out=out[:n])
-    assert np.array_equal(out[:n, before:], Y)
+    assert np.array_equal(out, rotated)
+    basis.rotate(Y, None, 2, out=out)
+    assert np.array_equal(out, Y)
 
 
 def test_a_rotated_row_does_not_depend_on_its_neighbours():

@@ -268,12 +268,12 @@ def rotate(
 ) -> None:
     """Overwrite `panel` by `panel @ rotation`, any matrix of shape (width, width); None is the identity.
 
-    `shape` says that the matrix is `UPPER` or `LOWER` triangular, which takes half the time. `out` is where the
-    product goes instead: the last columns of an array with as many rows.
+    `shape` says that the matrix is `UPPER` or `LOWER` triangular, which takes half the time. `out` is another panel of
+    the same shape, where the product goes instead.
     """
     if rotation is None:
         if out is not None:
-            out[:, -panel.shape[1] :] = panel
+            out[...] = panel
         return
     out = panel if out is None else out
     kp, strip, width = panel.shape[1], target().strip(panel.itemsize), len(rotation)
@@ -291,7 +291,7 @@ def rotate(
 
     def work(counter: np.ndarray) -> None:
         block = aligned_empty(ROWS * kp, panel.dtype)
-        _rotate_blocks(counter, panel.reshape(-1), out.reshape(-1), out.shape[1], kp, flat, shape, block)
+        _rotate_blocks(counter, panel.reshape(-1), out.reshape(-1), kp, flat, shape, block)
 
     spread(work, min(_threads_for(panel, n_threads), -(-len(panel) // ROWS)))
 
@@ -300,8 +300,7 @@ def rotate(
 def _rotate_blocks(
     counter,  # inout int64 (1,)
     panel,  # in    T (n * kp,)
-    out,  # out   T (n * stride,)    the panel itself, or another array whose last kp columns are written
-    stride,  # in    intp
+    out,  # out   T (n * kp,)       may be the panel itself
     kp,  # in    intp
     rotation,  # in    T (kp * kp in whole strips,)
     shape,  # in    FULL, UPPER or LOWER
@@ -316,11 +315,10 @@ def _rotate_blocks(
         size = min(ROWS * kp, len(panel) - start)
         for i in range(size):
             block[i] = panel[start + i]
-        to = start // kp * stride + stride - kp
         for j in range(0, kp, S):
             first, width = j if shape == LOWER else 0, min(S, kp - j)
             depth, right = (j + width if shape == UPPER else kp) - first, j * kp + first * S
-            multiply(out, to + j, stride, block, first, kp, rotation, right, S, size // kp, depth, width)
+            multiply(out, start + j, kp, block, first, kp, rotation, right, S, size // kp, depth, width)
 
 
 def fix(panel: np.ndarray, weights: np.ndarray, width: int, n_threads: int) -> Fixed:
