@@ -283,17 +283,22 @@ def test_the_loss_of_each_iteration_is_that_of_its_factors_and_never_rises(few, 
     assert all(later <= before * (1 + 1e-12) for before, later in itertools.pairwise(told))
 
 
-def test_a_row_that_fails_is_solved_in_the_eigenbasis(few, monkeypatch):
+@pytest.mark.parametrize("last", [1, 3])
+def test_a_row_that_fails_is_solved_in_the_eigenbasis_from_the_same_start(last, few, monkeypatch):
     model, loop = started()
+    model.users.rows[:, RIDGE] *= np.linspace(1, last, len(model.users.rows))
     solved = loop.solve_rows
 
-    def failing(side, Y, g, plan, *, mend=True, problem=None):
-        outcome = solved(side, Y, g, plan, mend=mend, problem=problem)
+    def failing(side, Y, g, plan, *, mend=True, **others):
+        outcome = solved(side, Y, g, plan, mend=mend, **others)
         status = outcome.status.copy()
         status[2] = 0 if mend else NOT_POSITIVE
         return Outcome(outcome.losses, status)
 
     monkeypatch.setattr(loop, "solve_rows", failing)
+    before = model.X.copy()
+    assert loop._solve_whitened("user", loop._inner_plan("user", 4), True) is None
+    assert np.array_equal(model.X, before)
     wanted = dense(model) @ model.Y[:, :3].T
     failure, _ = loop._half_step("user", loop._inner_plan("user", 0), settled=True)
     assert failure is None

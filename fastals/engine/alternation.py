@@ -258,13 +258,14 @@ class Alternation:
         mend: bool = True,
         rotation: np.ndarray | None = None,
         problem: RowProblem | None = None,
+        X: np.ndarray | None = None,
     ) -> Outcome:
         """Solve the rows of a side for the fixed panel `Y`, whose background has the eigenvalues `g`.
 
-        `rotation` is that of a panel which is a rotated copy, `problem` another one than the side's.
+        `rotation` is that of a panel which is a rotated copy. `problem` and `X` are others than the side's.
         """
-        own, _, X, _ = self.sides(side)
-        problem = own if problem is None else problem
+        own, _, panel, _ = self.sides(side)
+        problem, X = own if problem is None else problem, panel if X is None else X
         prior = self.model.priors.get(side)
         if not plan.sketch:
             problem = on_panel(problem, Y)
@@ -279,10 +280,10 @@ class Alternation:
         return sweep.half_step(problem, Y, g, self.model.width, X, plan, self.n_threads, solve, mend=mend)
 
     def _solve_whitened(self, side: str, plan: Plan, reported: bool) -> Outcome | None:
-        """Solve the rows of a side in the basis of `whitening`, where X is only meanwhile.
+        """Solve the rows of a side in the basis of `whitening`, where they are only meanwhile.
 
         Losses are right if they are `reported`. None if there are few factors, if rows have features or too different
-        ridges, if rounding would count, or if a row cannot be solved so. Then X may be another start for the rows.
+        ridges, if rounding would count, or if a row cannot be solved so. Then X stays as it was.
         """
         problem, _, X, Y = self.sides(side)
         width, n_threads = self.model.width, self.n_threads
@@ -300,25 +301,23 @@ class Alternation:
         found = whitening(gram, least, most, Y.dtype, float(plan.beyond), kept, n_threads)
         if found is None:
             return None
-        self._ridges.pop(side, None)
-        white = aligned_like(Y)
+        white, x = aligned_like(Y), aligned_like(X)
         basis.rotate(Y, found.inverse.T, n_threads, UPPER, out=white)
+        basis.rotate(X, found.root if plan.reads_start else None, n_threads, LOWER, out=x)
         taken = None
         if coupled:
             shares = 1 - np.divide(least * c, r, out=np.ones(len(r)), where=there)
-            taken = _coupled(problem, X, found, shares.astype(X.dtype), n_threads)
-        elif plan.reads_start:
-            basis.rotate(X, found.root, n_threads, LOWER)
-        g = basis.pad(found.g, Y)
-        outcome = self.solve_rows(side, white, g, plan, mend=False, problem=taken)
-        losses = outcome.losses
+            taken = _coupled(problem, X, x, found, shares.astype(X.dtype), n_threads)
+        outcome = self.solve_rows(side, white, basis.pad(found.g, Y), plan, mend=False, problem=taken, X=x)
+        if not (outcome.status == OK).all():
+            return None
+        self._ridges.pop(side, None)
+        basis.rotate(x, found.inverse, n_threads, LOWER, out=X)
         if taken is not None and reported:
             # The coupling is (r - c t) (|x|^2 - |x~|^2).
-            losses = losses - r * squares(X, n_threads, taken.rows) + least * c * squares(X, n_threads)
-        basis.rotate(X, found.inverse, n_threads, LOWER)
-        if taken is not None and reported:
-            losses += (r - least * c) * squares(X, n_threads)
-        return Outcome(losses, outcome.status) if (outcome.status == OK).all() else None
+            changed = (r - least * c) * squares(X, n_threads) + least * c * squares(x, n_threads)
+            outcome = outcome._replace(losses=outcome.losses + changed - r * squares(x, n_threads, taken.rows))
+        return outcome
 
     def _solve_in_eigenbasis(self, side: str, plan: Plan, balance: bool) -> Outcome:
         """Solve the rows of a side in the eigenbasis of their background, in which both sides then stay.
@@ -427,22 +426,23 @@ class Alternation:
                 self._ridges[side] = basis.turned(self._ridges[side], rotation, self.n_threads)
 
 
-def _coupled(problem: RowProblem, X: np.ndarray, found: Whitening, shares: np.ndarray, n_threads: int) -> RowProblem:
-    """Rotate X into the basis of a whitening. Return the problem with the coupling of each row at X as a prior mean.
+def _coupled(
+    problem: RowProblem, X: np.ndarray, x: np.ndarray, found: Whitening, shares: np.ndarray, n_threads: int
+) -> RowProblem:
+    """Return a problem in the basis of a whitening, with the coupling of each row at its previous x as a prior mean.
 
-    The coupling is `shares` times the ridge r times C. So the mean is - share (C x~), and C x~ = (I + C) x~ - x~. Here
-    (I + C) x~ is another rotation of x, by the transpose of the inverse. A row without entries has the share 0, and
-    the mean 0.
+    The rows of X are `x` in that basis. Their coupling is `shares` times the ridge r times C. So the mean is
+    - share (C x~), and C x~ = (I + C) x~ - x~. Here (I + C) x~ is another rotation of x, by the transpose of the
+    inverse. A row without entries has the share 0, and the mean 0.
     """
     rows, turned = np.empty((len(X), PRIOR + X.shape[1]), X.dtype), aligned_like(X)
     rows[:, :PRIOR] = problem.rows[:, :PRIOR]
     basis.rotate(X, found.inverse.T, n_threads, UPPER, out=turned)
-    basis.rotate(X, found.root, n_threads, LOWER)
 
     def put(part: slice) -> None:
         for begin in range(part.start, part.stop, PASS):
             some = slice(begin, min(begin + PASS, part.stop))
-            turned[some] -= X[some]
+            turned[some] -= x[some]
             np.multiply(turned[some], -shares[some, None], out=rows[some, PRIOR:])
 
     in_parts(put, *X.shape, n_threads)
