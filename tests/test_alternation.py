@@ -1,5 +1,7 @@
 """The loop, its start and its end."""
 
+import itertools
+
 import numpy as np
 import pytest
 
@@ -121,3 +123,17 @@ def test_a_fit_that_seldom_balances_has_the_loss_of_one_that_always_does(solver,
     always, seldom = (np.array(model.loss_history_) for model in losses.values())
     assert not np.array_equal(always, seldom)
     np.testing.assert_allclose(seldom[-1], always[-1], rtol=1e-4)
+
+
+@pytest.mark.parametrize("biases", [False, True])
+@pytest.mark.parametrize("solver", ["auto", "cg", "cholesky"])
+def test_the_loss_never_rises_where_three_steps_from_zero_solve_little(solver, biases):
+    """With a small ridge and background, conjugate gradients come nowhere near the solution in three steps."""
+    rng = np.random.default_rng(1)
+    tastes, kinds = rng.standard_normal((150, 8)), rng.standard_normal((200, 8))
+    liking = tastes @ kinds.T / 2 + 1.5 * rng.standard_normal(150)[:, None] + 2 * rng.standard_normal(200) - 4
+    R = (rng.random((150, 200)) < 1 / (1 + np.exp(-liking))) * rng.integers(1, 6, (150, 200)).astype(float)
+    params = {"alpha": 1.0, "unobserved_weight": 0.01, "regularization": 1e-4, "regularization_exponent": 0.5}
+    params |= {"popularity_exponent": 0.0, "biases": biases, "dtype": "float64"}
+    losses = ImplicitALS(32, iterations=4, random_state=0, solver=solver, **params).fit(R).loss_history_
+    assert all(later <= before * (1 + 1e-9) for before, later in itertools.pairwise(losses)), losses

@@ -157,20 +157,20 @@ class Alternation:
         age = begin.done + iteration
         settled = age >= (FIRST if self.model.width < WHITENED else FIRST_OF_MANY)
         if iteration > 0 or not known:
-            # Guessed users have had no half-step before that of the second iteration.
-            plan = self._inner_plan("user", age - guessed)
+            # Guessed users have had no half-step before that of the second iteration, but are a start.
+            plan = self._inner_plan("user", age - guessed, guessed)
             failure, _ = self._half_step("user", plan, balance=age > 0, settled=settled)
             if failure:
                 return failure, 0.0
         return self._half_step("item", self._inner_plan("item", age), balance=age > 0 or not known, settled=settled)
 
-    def _inner_plan(self, side: str, age: int) -> Plan:
-        """Return the plan for a half-step of a side that has had `age` half-steps before.
+    def _inner_plan(self, side: str, age: int, guessed: bool = False) -> Plan:
+        """Return the plan for a half-step of a side that has had `age` half-steps before, or has been `guessed`.
 
-        The first one starts from 0. The later ones go further and further beyond their solution, as in Nesterov's
-        method.
+        The first one starts from 0, or from the guess: the loss that was told counts it, so from 0 it might rise. The
+        later ones go further and further beyond their solution, as in Nesterov's method.
         """
-        return self._plan(side, warm=age > 0, beyond=min(BEYOND, (age + 1) / (age + 4)) if age else 0)
+        return self._plan(side, warm=age > 0 or guessed, beyond=min(BEYOND, (age + 1) / (age + 4)) if age else 0)
 
     def _plan(self, side: str, *, warm: bool = False, last: bool = False, beyond: float = 0) -> Plan:
         return plan_for(self.solver, self.model.Y.dtype, self.background[side], warm=warm, last=last, beyond=beyond)
