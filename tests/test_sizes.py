@@ -58,8 +58,8 @@ def test_the_last_rows_of_a_panel_are_rotated(hole):
     block = aligned_empty(basis.ROWS * kp, FLOAT32)
     alone = aligned_empty(rows * kp, FLOAT32)
     alone[...] = last.ravel()
-    basis._rotate_blocks(np.zeros(1, np.int64), alone, kp, rotation, basis.FULL, block)
-    basis._rotate_blocks(np.array([n // basis.ROWS]), panel, kp, rotation, basis.FULL, block)
+    basis._rotate_blocks(np.zeros(1, np.int64), alone, alone, kp, rotation, basis.FULL, block)
+    basis._rotate_blocks(np.array([n // basis.ROWS]), panel, panel, kp, rotation, basis.FULL, block)
     assert same_bits(np.array(panel[-rows * kp :]), alone)
     whole = rotation.reshape(-1, kp, strip).swapaxes(0, 1).reshape(kp, -1)[:, :kp]
     # Sums of kp products of numbers around 1.
