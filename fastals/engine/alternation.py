@@ -287,9 +287,11 @@ class Alternation:
         """
         problem, _, X, Y = self.sides(side)
         width, n_threads = self.model.width, self.n_threads
+        if side in self.model.priors or width < WHITENED:
+            return None
         c, r = (problem.rows[:, i].astype(np.float64) for i in (BACKGROUND, RIDGE))
         there = problem.cells.counts > 0  # the others are 0 in any basis
-        if side in self.model.priors or width < WHITENED or c[there].min(initial=np.inf) <= 0 or not there.any():
+        if c[there].min(initial=np.inf) <= 0 or not there.any():
             return None
         ratios = r[there] / c[there]
         least, most = float(ratios.min()), float(ratios.max())
