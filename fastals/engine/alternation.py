@@ -9,6 +9,7 @@ import numpy as np
 
 from . import basis, sweep
 from .basis import LOWER, UPPER
+from .blas import PASS, in_blocks
 from .loss import cells_and_background, ridge, squares
 from .model import Model
 from .panel import aligned_copy, aligned_like
@@ -28,7 +29,6 @@ from .problem import (
     first_failure,
 )
 from .shifts import biases_as_offsets, level, on_panel
-from .threads import in_parts
 from .whitening import Whitening, whitening
 
 # How far half-steps go beyond their solution at most, as a share of the step. The loss after 4 iterations is 0.5 to 1%
@@ -42,7 +42,6 @@ WHITENED = 256
 # two iterations instead of three the third one ends with a loss that is 2e-4 higher at 64 factors (MovieLens 1M and
 # Last.fm), and lower at many: by 2e-4 at 256 (MovieLens 1M), by 1e-2 at 512 (Last.fm). The eighth is equal within 2e-5.
 FIRST, FIRST_OF_MANY = 3, 2
-PASS = 128  # rows that a pass over several arrays takes at a time
 # Where rows differ, they take `whitening` up to so many rows of both panels for each factor. With more, passes over the
 # rows cost more than eigenvectors. On two threads a fit of MovieLens 1M takes 1.05 times as long at 256 factors, which
 # is 38 rows for each, 0.96 times at 400 and 0.90 times at 512.
@@ -441,13 +440,11 @@ def _coupled(
     rows[:, :PRIOR] = problem.rows[:, :PRIOR]
     basis.rotate(X, found.inverse.T, n_threads, UPPER, out=turned)
 
-    def put(part: slice) -> None:
-        for begin in range(part.start, part.stop, PASS):
-            some = slice(begin, min(begin + PASS, part.stop))
-            turned[some] -= x[some]
-            np.multiply(turned[some], -shares[some, None], out=rows[some, PRIOR:])
+    def put(some: slice) -> None:
+        turned[some] -= x[some]
+        np.multiply(turned[some], -shares[some, None], out=rows[some, PRIOR:])
 
-    in_parts(put, *X.shape, n_threads)
+    in_blocks(put, 0, len(X), PASS * X.shape[1], n_threads)
     return problem._replace(rows=rows)
 
 

@@ -21,6 +21,7 @@ from .threads import one_by_one
 
 ROWS = 128  # of a product that one call of BLAS computes
 SHARE = 2**21  # multiply-adds that are worth another thread: 0.1 ms of work
+PASS = 16  # multiply-adds in the time in which a number is read and written
 
 _entering = RLock()  # reentrant, as a signal's handler may run a fit while this thread holds it
 

@@ -37,10 +37,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from .blas import in_blocks, one_blas_thread, product
+from .blas import PASS, in_blocks, one_blas_thread, product
 from .triangular import factor
-
-PASS = 16  # multiply-adds in the time in which a number is read and written
 
 
 class Whitening(NamedTuple):
