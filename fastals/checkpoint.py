@@ -25,7 +25,7 @@ from . import storage
 from .data.interactions import Interactions
 from .engine.alternation import Begin, Reached
 from .engine.model import Model
-from .engine.simd.target import compiled_for, target
+from .engine.simd.target import target
 from .engine.threads import Meanwhile
 from .features import Given
 from .fitted import Fitted, SideName
@@ -356,7 +356,7 @@ def environment() -> dict[str, str]:
         "fastals": __version__,
         "NumPy": np.__version__,
         "Numba": numba.__version__,
-        "CPU": compiled_for()[1],
+        "CPU": target().cpu,
         "vector width": f"{target().vector_bytes} bytes",
     }
 

@@ -12,7 +12,7 @@ from tests.fuzz.outcome import REFUSED, RIGHT
 
 HERE = {"meanings": 44, "checkpoints": 30, "texts": 300, "float32": 30, "float64": 60, "disks": 15, "kills": 6}
 # These limit, interrupt or trace their process.
-APART = {"files": 120, "interleavings": 15, "exceptions": 60, "interrupts": 20, "memory": 5}
+APART = {"files": 120, "interleavings": 15, "exceptions": 60, "interrupts": 20, "first fits": 3, "memory": 5}
 pytestmark = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="limits and kills as Linux has them")
 
 

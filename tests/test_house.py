@@ -71,6 +71,7 @@ LAYERS = [
     },
     {"engine.simd"},
     {"engine.jit"},
+    {"engine.shielded"},
     {"engine.forks", "engine.cache_folder", "engine.linked", "engine.limits", "engine.spilled"},
 ]
 SOURCES = {

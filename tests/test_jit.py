@@ -4,6 +4,7 @@ import os
 import shutil
 import subprocess
 import sys
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -83,6 +84,24 @@ def test_a_numba_with_other_libraries_compiles_an_inner_function_by_itself_too(m
     monkeypatch.setattr(linked, "Library", object)
     assert linked.options() == {}
     assert machine_code_of_an_inner_function() != 0
+
+
+def test_the_main_thread_compiles_where_ctrl_c_cannot_strike(monkeypatch, tmp_path):
+    monkeypatch.setattr(numba.config, "CACHE_DIR", str(tmp_path))
+    found = []
+    monkeypatch.setattr(jit, "WATCHERS", [lambda: found.append(threading.get_ident())])
+    assert jit.kernel(power)(3.0) == 9.0
+    assert len(found) == 1
+    assert found != [threading.get_ident()]
+
+
+def test_a_numba_that_compiles_in_another_method_is_left_as_it_is():
+    class Jitted:
+        """What a later Numba may decorate with."""
+
+    jitted = Jitted()
+    assert jit._entry(jitted) is jitted
+    assert vars(jitted) == {}
 
 
 def test_only_a_kernel_releases_the_gil_and_has_wrappers_for_python():

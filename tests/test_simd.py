@@ -560,13 +560,13 @@ def test_arrays_that_a_kernel_cannot_take_are_refused_when_compiled(arrays):
 
 # The machine code
 
-TARGETS = {
-    "skylake-avx512": Target(vector_bytes=64, accumulators=16, fma=True, pair_bytes=64),
-    "knl": Target(vector_bytes=64, accumulators=16, fma=True, pair_bytes=32),
-    "haswell": Target(vector_bytes=32, accumulators=8, fma=True, pair_bytes=32),
-    "sandybridge": Target(vector_bytes=32, accumulators=8, fma=False, pair_bytes=16),
-    "x86-64": Target(vector_bytes=16, accumulators=8, fma=False, pair_bytes=16),
-}
+TARGETS = [
+    Target("skylake-avx512", vector_bytes=64, accumulators=16, fma=True, pair_bytes=64),
+    Target("knl", vector_bytes=64, accumulators=16, fma=True, pair_bytes=32),
+    Target("haswell", vector_bytes=32, accumulators=8, fma=True, pair_bytes=32),
+    Target("sandybridge", vector_bytes=32, accumulators=8, fma=False, pair_bytes=16),
+    Target("x86-64", vector_bytes=16, accumulators=8, fma=False, pair_bytes=16),
+]
 TRIPLE = compiled_for()[0]
 on_x86 = pytest.mark.skipif(not TRIPLE.startswith("x86_64"), reason="x86-64 only")
 
@@ -582,9 +582,9 @@ def test_the_cpu_is_the_one_that_numba_compiles_for(monkeypatch):
 
 
 @on_x86
-@pytest.mark.parametrize("cpu", TARGETS)
+@pytest.mark.parametrize("cpu", TARGETS, ids=lambda cpu: cpu.cpu)
 def test_llvm_knows_what_a_cpu_has(cpu):
-    assert describe(TRIPLE, cpu, "") == TARGETS[cpu]
+    assert describe(TRIPLE, cpu.cpu, "") == cpu
 
 
 def test_a_feature_may_be_switched_off():
@@ -592,7 +592,7 @@ def test_a_feature_may_be_switched_off():
         assert describe(TRIPLE, "skylake-avx512", "-avx512f").vector_bytes == 32
 
 
-@pytest.mark.parametrize("cpu", TARGETS.values(), ids=TARGETS)
+@pytest.mark.parametrize("cpu", TARGETS, ids=lambda cpu: cpu.cpu)
 @pytest.mark.parametrize("itemsize", [4, 8])
 def test_the_rows_of_a_tile_divide_a_vector(cpu, itemsize):
     rows, vectors = cpu.tile(itemsize)
@@ -601,9 +601,9 @@ def test_the_rows_of_a_tile_divide_a_vector(cpu, itemsize):
 
 
 def test_the_triangle_of_a_strip_is_folded_in_float32_from_avx_on():
-    folding = [name for name, cpu in TARGETS.items() if cpu.folds(4)]
+    folding = [cpu.cpu for cpu in TARGETS if cpu.folds(4)]
     assert folding == ["skylake-avx512", "knl", "haswell", "sandybridge"]
-    assert not any(cpu.folds(8) for cpu in TARGETS.values())
+    assert not any(cpu.folds(8) for cpu in TARGETS)
 
 
 def test_multiply_adds_are_fused_at_full_width(dtype):

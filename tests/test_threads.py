@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from fastals.engine import threads
+from fastals.engine.shielded import shielded
 from tests.helpers import interrupted
 
 
@@ -235,6 +236,23 @@ def test_a_fit_at_the_interpreters_end_gives_the_same_bits():
 
 
 # A call that is made meanwhile.
+
+
+def test_after_ctrl_c_nobody_waits_for_what_a_helper_compiles():
+    go_on, helps, caller, waited = threading.Event(), threading.Event(), threading.get_ident(), []
+
+    def work(counter):
+        if threading.get_ident() == caller:
+            helps.wait(60)
+            raise KeyboardInterrupt
+        helps.set()
+        shielded(go_on.wait, 60)
+        waited.append("until it is compiled")
+
+    with pytest.raises(KeyboardInterrupt):
+        threads.spread(work, 2)
+    go_on.set()
+    assert waited == []
 
 
 @pytest.mark.parametrize("come", ["a thread", "none", "one that dies"])

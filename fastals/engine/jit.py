@@ -13,6 +13,7 @@ import logging
 import os
 import warnings
 from collections.abc import Callable
+from functools import partial
 from threading import RLock
 from types import FunctionType
 from typing import Any, NamedTuple
@@ -25,6 +26,7 @@ from numba.core.errors import TypingError
 from numba.extending import intrinsic
 
 from . import cache_folder, forks, linked
+from .shielded import shielded
 
 config: Any = numba.config
 logger = logging.getLogger("fastals")
@@ -94,7 +96,7 @@ def compiles() -> bool:
 
 def kernel(function: Callable) -> Any:
     """Compile ``function``, on its first call, as an entry from Python."""
-    return _cached(function, KERNEL_OPTIONS)
+    return _entry(_cached(function, KERNEL_OPTIONS))
 
 
 def inner(function: Callable) -> Any:
@@ -134,12 +136,23 @@ def parallel_kernel(function: Callable) -> ParallelKernel:
     """Compile ``function``, on its first call, as an entry from Python whose ``prange`` runs on several threads."""
     serial = FunctionType(function.__code__, function.__globals__, function.__name__)
     serial.__qualname__ = f"{function.__qualname__}_serial"  # a cache of its own: Numba's key has no options
-    return ParallelKernel(_cached(function, {**STRICT_OPTIONS, "parallel": True}), _cached(serial, STRICT_OPTIONS))
+    parallel = _cached(function, {**STRICT_OPTIONS, "parallel": True})
+    return ParallelKernel(_entry(parallel), _entry(_cached(serial, STRICT_OPTIONS)))
 
 
 def strict(function: Callable) -> Any:
     """Compile ``function``, when first needed, for a ``parallel_kernel``."""
     return _cached(function, STRICT_OPTIONS)
+
+
+def _entry(jitted: Any) -> Any:
+    """Let Ctrl-C not strike where the function is compiled or loaded, if Numba does so in the method that it has now.
+
+    Numba (0.68) does not document the method. Remove when it withstands Ctrl-C in the middle of a compilation.
+    """
+    if hasattr(jitted, "_compile_for_args"):
+        jitted._compile_for_args = partial(shielded, jitted._compile_for_args)
+    return jitted
 
 
 def _linked(function: Callable, **options: Any) -> Any:

@@ -22,6 +22,7 @@ import numpy as np
 
 from . import forks, limits
 from .limits import UNLIMITED
+from .shielded import given_up_if
 
 WAITING = 100  # calls for help beyond which no more is asked for
 
@@ -189,7 +190,8 @@ class _Crew:
                     if other is lock:
                         break
                 if self._work is not None:
-                    self._work(self._counter)
+                    with given_up_if(lambda: bool(self._counter[0] >= UNLIMITED)):
+                        self._work(self._counter)
             except BaseException as error:
                 self.error = error
 

@@ -31,6 +31,7 @@ KINDS = {
     "interleavings": Kind("four threads at one model against one after the other", "interleavings"),
     "exceptions": Kind("exceptions at each line of what writes a model or a file", "exceptions", {}, 2.0),
     "interrupts": Kind("Ctrl-C at random moments of the same", "interrupts"),
+    "first fits": Kind("Ctrl-C at random moments of the first fit of a process", "first_fits"),
     "kills": Kind("kills of a fit with checkpoints and of a save", "kills"),
     "forks": Kind("forks beside fits, updates and first fits", "forks"),
     "disks": Kind("disks that get full beneath a save or a checkpoint", "disks"),

@@ -9,7 +9,7 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
-from typing import Any
+from typing import Any, cast
 
 import llvmlite.binding as llvm
 import numba
@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from ..jit import COMPILING
+from ..shielded import shielded
 
 CACHE_LINE = 64  # bytes; also the widest vector, so that an aligned row never straddles two lines
 
@@ -25,6 +26,7 @@ CACHE_LINE = 64  # bytes; also the widest vector, so that an aligned row never s
 class Target:
     """A CPU as the kernels see it."""
 
+    cpu: str  # its name, as LLVM has it
     vector_bytes: int  # one vector register
     accumulators: int  # registers for the sums of a tile
     fma: bool  # whether a * b + c is one instruction
@@ -80,6 +82,10 @@ declare float @llvm.fma.f32(float, float, float)
 @cache
 def target() -> Target:
     """Return the CPU that Numba compiles for."""
+    return cast(Target, shielded(_of_numba))
+
+
+def _of_numba() -> Target:
     with COMPILING:  # a fork waits for it: LLVM has a lock of its own
         return describe(*compiled_for())
 
@@ -105,6 +111,7 @@ def describe(triple: str, cpu: str, features: str) -> Target:
     assembly = machine.emit_assembly(llvm.parse_assembly(_PROBE))
     vector_bytes = 64 if "zmm" in assembly else 32 if "ymm" in assembly else 16
     return Target(
+        cpu=cpu,
         vector_bytes=vector_bytes,
         # Half of AVX-512's 32 registers, half of the 16 of AVX2 and SSE: the rest is for operands.
         accumulators=16 if vector_bytes == 64 else 8,
