@@ -317,10 +317,14 @@ def identity_of(
             "values": _digest(by_user.values),
             "weights": _digest(by_user.weights),
             **ids,
-            **{f"{side} features": _digest(*of.cells) for side, of in features.items()},
+            **{f"{side} features": _of_features(given) for side, given in features.items()},
         },
         "start": None if start is None else _of_start(start),
     }
+
+
+def _of_features(given: Given) -> list[str]:
+    return ["those of the entries"] if given.implicit else _digest(*given.entries.cells)
 
 
 def _of_start(start: Fitted) -> list[str]:

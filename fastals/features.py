@@ -13,8 +13,7 @@ from .data.features import implicit_features, read_features
 from .data.ids import Ids
 from .data.interactions import Interactions
 from .data.types import Columns, column_names, is_frame
-from .engine.features import Prior
-from .engine.mapped import is_mapped
+from .engine.features import Entries, Prior
 from .engine.model import Model
 from .engine.problem import Cells, RowProblem, drawn_to
 from .fitted import Features, Fitted, Rows, Side, SideName
@@ -35,10 +34,14 @@ class Encoded(NamedTuple):
 class Given(NamedTuple):
     """The features of one side, as they were given to a fit."""
 
-    cells: Cells
-    n_features: int
+    entries: Entries
     encoder: FeatureEncoder | None = None
-    implicit: bool = False  # whether they are what each row has interactions with
+    by_item: Cells | None = None  # the interactions, where the features are what each user has interactions with
+
+    @property
+    def implicit(self) -> bool:
+        """Whether the features are what each user has interactions with."""
+        return self.by_item is not None
 
 
 def given_to_fit(
@@ -60,7 +63,8 @@ def given_to_fit(
             given = encoded(side, given, n_rows, ids, columns)
         if isinstance(given, Encoded):
             given, encoder = given
-        found[side] = Given(read_features(f"{side}_features", given, n_rows, dtype), np.shape(given)[1], encoder)
+        cells = read_features(f"{side}_features", given, n_rows, dtype)
+        found[side] = Given(Entries(cells, np.shape(given)[1]), encoder)
     return found
 
 
@@ -85,12 +89,7 @@ def _implicit(user_features: Any, R: Interactions) -> Given:
             "implicit_features=True makes features of the items that each user has, and user_features are given too: "
             "leave out one of them"
         )
-    if is_mapped(R.by_user.indices):
-        raise ValueError(
-            "implicit_features=True holds all interactions in memory, and these are mapped from files: read them "
-            "first, or leave it out"
-        )
-    return Given(implicit_features(R.by_user, R.shape[1]), R.shape[1], implicit=True)
+    return Given(implicit_features(R.by_user, R.shape[1]), by_item=R.by_item)
 
 
 def priors_of(
@@ -103,7 +102,7 @@ def priors_of(
             "them"
         )
     priors: dict[str, Prior] = {}
-    for side, (cells, n_features, *_) in given.items():
+    for side, (entries, _, by_item) in given.items():
         axis = SIDES.index(side)
         problem = (model.users, model.items)[axis]
         mu = objective.mu(axis, problem)
@@ -112,7 +111,7 @@ def priors_of(
                 f"{side}_features count through the regularization of the {side}s, which draws them to what their "
                 f"features say: it must be above 0, got {objective.regularization[axis]}"
             )
-        priors[side] = Prior(cells, n_features, problem, mu, model.width, plain, n_threads)
+        priors[side] = Prior(entries, by_item, problem, mu, model.width, plain, n_threads)
     return priors
 
 
@@ -131,12 +130,12 @@ def side_of(
     """
     prior, biased, features = model.priors.get(name), model.bias >= 0, None
     if prior is not None:
-        rows = None if given[name].implicit else Rows(prior.features)
+        rows = None if given[name].implicit else Rows(prior.features.cells)
         features = Features(prior.panel, model.width, prior.mu, rows, given[name].encoder)
         problem = model.users if name == "user" else model.items
         cold = np.flatnonzero(problem.cells.counts == 0)
         if len(cold):
-            panel[cold] = features.means(prior.features.only(cold), plain, n_threads)
+            panel[cold] = features.means(prior.features.cells.only(cold), plain, n_threads)
     return Side(panel, model.width - biased, biased, ids, features=features)
 
 
@@ -178,7 +177,7 @@ def drawn(
     """
     own = fitted.side(name).features
     if own is not None and own.implicit:
-        features = implicit_features(problem.cells, len(own.panel))
+        features = problem.cells
     if own is None or features is None:
         return problem
     return drawn_to(problem, own.means(features, plain, n_threads))

@@ -20,7 +20,7 @@ from .data.features import implicit_features
 from .data.ids import Ids, stand_beside
 from .data.matrix import transpose
 from .engine import basis, equations, plain_answers, topk
-from .engine.features import means
+from .engine.features import Entries, means
 from .engine.panel import aligned_copy, aligned_zeros, as_panel
 from .engine.problem import BACKGROUND, OFFSET, Cells, RowProblem
 from .engine.rows.precision import extent_of
@@ -217,8 +217,9 @@ class Features(Derived):
         return self.rows is None
 
     def means(self, cells: Cells, plain: bool, n_threads: int) -> np.ndarray:
-        """Return the prior means of rows with these features, shape (n_rows, kp)."""
-        return means(cells, self.panel, plain, n_threads)
+        """Return the prior means of rows with these features, or with these interactions, shape (n_rows, kp)."""
+        features = implicit_features(cells, len(self.panel)) if self.implicit else Entries(cells, len(self.panel))
+        return means(features, self.panel, plain, n_threads)
 
     def cells(self, n_rows: int) -> Cells | None:
         """Return the features of all rows of a side that has so many; None for implicit ones."""
@@ -247,7 +248,7 @@ class Features(Derived):
     def mean(self, number: int, interactions: Cells) -> np.ndarray:
         """Return the prior mean of a known row with these interactions, float64 (width,)."""
         if self.rows is None:
-            row = Rows(implicit_features(interactions, len(self.panel)))[0]
+            row = Rows(implicit_features(interactions, len(self.panel)).part(0, 1))[0]
         else:
             row = self.rows[number]
         factors = self.panel[row.columns, : self.width].astype(np.float64)

@@ -233,12 +233,3 @@ def test_what_does_not_go_together_is_refused():
     fitted, _ = small()
     match = r"user_features are given, and the model was fitted with implicit_features=True: they follow .*"
     refused(match, ValueError, fitted, R, method="fold_in_users", user_features=np.ones((30, 1)))
-
-
-def test_interactions_in_mapped_files_are_refused(tmp_path):
-    pytest.importorskip("duckdb")
-    events = {"who": [0, 1], "what": [0, 1], "stars": [1.0, 2.0]}
-    store = fastals.build_store(events, tmp_path / "store", "who", "what", "stars", dtype="float64")
-    match = r"implicit_features=True holds all interactions in memory, and these are mapped.*"
-    model = fastals.ExplicitALS(**PARAMS, implicit_features=True)
-    refused(match, ValueError, model, store)

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 import fastals
 from fastals import Interactions
 from fastals.data.matrix import unlocked
-from fastals.engine import loss, sweep
+from fastals.engine import features, loss, sweep
 from fastals.engine import mapped as module
 from fastals.engine.mapped import in_turn, is_mapped, row_blocks
 from fastals.engine.plan import plan_for
@@ -104,6 +104,27 @@ def test_a_fit_has_the_bits_of_one_in_memory(name, dtype, solver, tmp_path, monk
             assert np.array_equal(found._state.item_counts, wanted._state.item_counts)
 
 
+@pytest.mark.parametrize("solver", ["auto", "plain"])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("many", [0, 100], ids=["conjugate gradients", "a Gram matrix"])
+@pytest.mark.parametrize("dense", [0, 2], ids=["dense", "sparse"])
+def test_implicit_features_have_the_same_bits(dense, many, dtype, solver, tmp_path, monkeypatch):
+    for name, number in (("DENSE", dense), ("MANY", many), ("ROWS", 16), ("PARTS", 2)):
+        monkeypatch.setattr(features, name, number)
+    R = events(dtype)
+    params = {"iterations": 3, "solver": solver, "dtype": dtype, "random_state": 0, "implicit_features": True}
+    for most in (1, 60, 10**6):
+        monkeypatch.setattr(module, "ENTRIES", most)
+        wanted, file = fastals.ExplicitALS(6, **params).fit(R), mapped(R, tmp_path)
+        found = fastals.ExplicitALS(6, **params, n_threads=3).fit(file)
+        assert same_model(found, wanted)
+        assert same_bits(found.user_feature_factors_, wanted.user_feature_factors_)
+        assert found.user_feature_factors_.any()
+        assert found.loss(file) == wanted.loss(R) == pytest.approx(wanted.loss_history_[-1], rel=1e-4)
+        assert same_bits(found.fold_in_users(file)[:, :6], wanted.user_factors_)
+        assert same_model(found.refit(file), wanted.refit(R))
+
+
 @pytest.mark.parametrize("most", [1, 200, 1000])
 def test_long_rows_have_the_same_bits_in_any_block(most, tmp_path, monkeypatch):
     """Rows for batches, and rows for all threads together, also where such a row is alone in its block."""
@@ -172,8 +193,9 @@ def test_ctrl_c_between_blocks_ends_a_fit(tmp_path, monkeypatch):
     assert len(solved) == 40
 
 
+@pytest.mark.parametrize("implied", [None, "sparse", "dense"])
 @pytest.mark.parametrize("cls", [fastals.ImplicitALS, fastals.ExplicitALS])
-def test_a_fit_needs_no_memory_for_the_entries(cls, tmp_path, monkeypatch):
+def test_a_fit_needs_no_memory_for_the_entries(cls, implied, tmp_path, monkeypatch):
     """Nothing as long as the entries is made, not for a moment: neither of the whole nor of more than two blocks."""
     rng, shape, each = np.random.default_rng(0), (4000, 1000), 250
     indptr = np.arange(0, each * shape[0] + 1, each)
@@ -182,7 +204,14 @@ def test_a_fit_needs_no_memory_for_the_entries(cls, tmp_path, monkeypatch):
     cells = Cells(indptr, indices.astype(np.int32), values, np.ones(1, np.float32))
     R = mapped(Interactions._make(shape, FLOAT32, None, None, cells=cells), tmp_path)
     monkeypatch.setattr(module, "ENTRIES", 20_000)
-    model = cls(4, iterations=1, random_state=0, n_threads=1)
+    model, more = cls(4, iterations=1, random_state=0, n_threads=1), 0
+    if implied:
+        if cls is fastals.ImplicitALS:
+            pytest.skip("has no implicit features")
+        model.set_params(implicit_features=True)
+        more = shape[0] * padded(5, FLOAT32) * 4 * 4  # prior means, and panels that they are put together from
+        for name, number in (("DENSE", 2 if implied == "sparse" else 0), ("MANY", 0), ("ROWS", 64), ("PARTS", 2)):
+            monkeypatch.setattr(features, name, number)
     model.fit(events())  # what is kept of the first fit
     tracemalloc.start()
     model.fit(R)
@@ -190,7 +219,7 @@ def test_a_fit_needs_no_memory_for_the_entries(cls, tmp_path, monkeypatch):
     tracemalloc.stop()
     panels = sum(shape) * padded(5, FLOAT32) * 4
     assert R.nnz == 1_000_000
-    assert peak < 2 * panels + 1_000_000
+    assert peak < 2 * panels + more + 1_000_000
 
 
 # Sizes.

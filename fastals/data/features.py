@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from scipy import sparse
 
+from ..engine.features import Entries
 from ..engine.problem import Cells
 from .matrix import read_matrix
 
@@ -59,16 +60,10 @@ def no_features(n_rows: int, dtype: np.dtype) -> Cells:
     return Cells(np.zeros(n_rows + 1, np.int64), np.zeros(0, np.int32), np.ones(1, dtype), np.ones(1, dtype))
 
 
-def implicit_features(cells: Cells, n_features: int) -> Cells:
+def implicit_features(cells: Cells, n_features: int) -> Entries:
     """Return which columns each row has an entry in, as features: 1 / sqrt(number of its entries) for each.
 
     Columns from `n_features` on were not there at the fit, which has learned nothing of them: they are left out.
     """
-    counts = cells.counts
-    each = (1 / np.sqrt(np.maximum(counts, 1))).astype(cells.values.dtype)
-    features = Cells(cells.indptr, cells.indices, np.repeat(each, counts), np.ones(1, each.dtype))
-    known = cells.indices < n_features
-    if known.all():
-        return features
-    indptr = np.concatenate([[0], np.cumsum(known)])[cells.indptr]
-    return features._replace(indptr=indptr, indices=cells.indices[known], values=features.values[known])
+    each = (1 / np.sqrt(np.maximum(cells.counts, 1))).astype(cells.values.dtype)
+    return Entries(cells, n_features, of_rows=each)

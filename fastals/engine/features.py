@@ -14,7 +14,8 @@ Rows without entries have no ridge in R: they are their prior mean, whatever it 
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from collections.abc import Iterator
+from typing import NamedTuple
 
 import numpy as np
 from scipy import sparse
@@ -22,13 +23,14 @@ from scipy import sparse
 from .basis import gram
 from .blas import one_blas_thread
 from .jit import kernel, next_block
+from .mapped import blocks_of, in_turn, is_mapped, row_blocks
 from .panel import aligned_zeros, as_panel
 from .plan import TOLERANCE
 from .problem import RIDGE, Cells, RowProblem
 from .rows.workspace import clear
 from .simd.kernels import gather_axpys
 from .simd.target import aligned_empty
-from .threads import spread
+from .threads import one_by_one, spread
 
 BLOCK = 64  # rows that a thread takes at a time
 CHUNK = 256  # entries summed in the dtype of the factors, before the sum is added in float64
@@ -40,6 +42,47 @@ STEPS = 3
 # Share of entries from which on products with F are those of dense blocks: an entry then costs a fifth as much.
 DENSE = 0.2
 ROWS = 2048  # of such a block
+PARTS = 64  # blocks whose products are held at a time
+
+
+class Entries(NamedTuple):
+    """Compressed rows, block by block where they lie in mapped files.
+
+    Values that follow from the row, or from the column, are written out for one block at a time.
+    """
+
+    cells: Cells
+    n_columns: int  # entries in further columns are left out
+    of_rows: np.ndarray | None = None  # T (n_rows,): the value of all entries of a row
+    of_columns: np.ndarray | None = None  # T (n_columns,): that of all entries of a column
+
+    def blocks(self) -> Iterator[tuple[int, Cells]]:
+        """Yield the first row of each block, and its rows with all values."""
+        bounds = row_blocks(self.cells)
+        for (begin, end), cells in zip(bounds, in_turn(self.cells, bounds), strict=True):
+            yield begin, self._written(cells, begin, end)
+
+    def part(self, begin: int, end: int) -> Cells:
+        """Return the rows from `begin` to before `end`, or to the last one, with all values."""
+        end = min(end, self.cells.n_rows)
+        return self._written(self.cells.part(begin, end), begin, end)
+
+    def _written(self, cells: Cells, begin: int, end: int) -> Cells:
+        counts, values = cells.counts, cells.all_values
+        if self.of_rows is not None:
+            values = np.repeat(self.of_rows[begin:end], counts)
+        known = cells.indices < self.n_columns
+        if not known.all():
+            indptr = np.concatenate([[0], np.cumsum(known)])[cells.indptr]
+            cells, values = cells._replace(indptr=indptr, indices=cells.indices[known]), values[known]
+        if self.of_columns is not None:
+            values = self.of_columns[cells.indices]
+        return cells._replace(values=np.ascontiguousarray(values))
+
+    def sparse_blocks(self) -> Iterator[tuple[slice, sparse.csr_array]]:
+        """Yield blocks of rows, the same ones whether files are mapped or not, as SciPy matrices."""
+        for begin, end in blocks_of(self.cells.indptr):
+            yield slice(begin, end), as_sparse(self.part(begin, end), self.n_columns)
 
 
 class Learned(NamedTuple):
@@ -56,9 +99,10 @@ class Prior:
 
     Parameters
     ----------
-    features : Cells
+    features : Entries
         F, of the dtype of the factors; rows without entries included.
-    n_features : int
+    by_feature : Cells, optional
+        The same entries feature by feature, where they are at hand and the values follow from the rows.
     problem : RowProblem
         Of the same rows: its ridges are R.
     mu : float
@@ -71,8 +115,8 @@ class Prior:
 
     def __init__(
         self,
-        features: Cells,
-        n_features: int,
+        features: Entries,
+        by_feature: Cells | None,
         problem: RowProblem,
         mu: float,
         width: int,
@@ -80,26 +124,29 @@ class Prior:
         n_threads: int,
     ) -> None:
         self.features, self.mu = features, mu
+        n_rows, n_features = features.cells.n_rows, features.n_columns
         self.factors = np.zeros((n_features, width))  # A, float64
-        self._dtype, self._plain, self._n_threads = features.values.dtype, plain, n_threads
+        self._dtype, self._plain, self._n_threads = problem.rows.dtype, plain, n_threads
         self._ridges = problem.rows[:, RIDGE]
         ridges = self._ridges.astype(np.float64)
-        F = _as_sparse(features, n_features)
-        self._dense: np.ndarray | None = None
-        if not plain and F.nnz >= DENSE * F.shape[0] * n_features:
-            self._dense = F.toarray()
-        else:
-            self._weighted = _weighted_by_feature(F, ridges, self._dtype)
+        self._dense = not plain and len(features.cells.indices) >= DENSE * n_rows * n_features
+        self._whole: np.ndarray | None = None
+        if not self._dense:
+            self._weighted = _weighted_by_feature(features, by_feature, ridges)
+        elif not is_mapped(features.cells.indices):
+            self._whole = as_sparse(features.part(0, n_rows), n_features).toarray()
         self._inverse: np.ndarray | None = None
         if n_features <= MANY:
-            self._matrix = _weighted_gram(F if self._dense is None else self._dense, ridges) + mu * np.eye(n_features)
+            self._matrix = self._weighted_gram(ridges) + mu * np.eye(n_features)
             # Scaled to a diagonal of 1, as features may be of very different size, and kept positive in float64.
             scales = 1 / np.sqrt(self._matrix.diagonal())
             scaled = self._matrix * np.outer(scales, scales) + n_features * np.finfo(float).eps * np.eye(n_features)
             with one_blas_thread():
                 self._inverse = np.linalg.inv(np.linalg.cholesky(scaled)) * scales
         else:
-            self._diagonal = F.multiply(F).T.dot(ridges) + mu
+            self._diagonal = np.full(n_features, mu)
+            for rows, F in features.sparse_blocks():
+                self._diagonal += F.multiply(F).T.dot(ridges[rows])
 
     @property
     def panel(self) -> np.ndarray:
@@ -139,50 +186,75 @@ class Prior:
 
     def _sums(self, X: np.ndarray) -> np.ndarray:
         """Return F'RX, float64 (n_features, kp)."""
-        if self._dense is not None:
-            return self._dense_sums(self._dense, X)
-        cells, n_features = self._weighted, len(self.factors)
-        if self._plain:
-            return np.asarray(_as_sparse(cells, len(X)).dot(X.astype(np.float64)))
-        sums = np.zeros((n_features, X.shape[1]))
+        if self._dense:
+            return self._dense_sums(X)
+        sums = np.zeros((len(self.factors), X.shape[1]))
+        for begin, cells in self._weighted.blocks():
+            some = sums[begin : begin + cells.n_rows]
+            if self._plain:
+                some[...] = as_sparse(cells, len(X)).dot(X.astype(np.float64))
+                continue
 
-        def work(counter: np.ndarray) -> None:
-            part = aligned_empty(X.shape[1], X.dtype)
-            _weighted_sums(counter, cells.indptr, cells.indices, cells.values, X, part, sums)
+            def work(counter: np.ndarray, cells: Cells = cells, some: np.ndarray = some) -> None:
+                part = aligned_empty(X.shape[1], X.dtype)
+                _weighted_sums(counter, cells.indptr, cells.indices, cells.values, X, part, some)
 
-        spread(work, min(self._n_threads, n_features))
+            spread(work, min(self._n_threads, len(some)))
         return sums
 
-    def _dense_sums(self, F: np.ndarray, X: np.ndarray) -> np.ndarray:
+    def _dense_rows(self, begin: int) -> np.ndarray:
+        """Return a block of rows of a dense F."""
+        if self._whole is not None:
+            return self._whole[begin : begin + ROWS]
+        return as_sparse(self.features.part(begin, begin + ROWS), len(self.factors)).toarray()
+
+    def _dense_sums(self, X: np.ndarray) -> np.ndarray:
         """Return F'RX for a dense F: blocks of rows in the dtype of the factors, summed in float64 in their order."""
-        blocks = range(0, len(X), ROWS)
-        parts = np.zeros((len(blocks), F.shape[1], X.shape[1]), X.dtype)
-        left = iter(blocks)
+        sums = np.zeros((len(self.factors), X.shape[1]))
+        for first in range(0, len(X), PARTS * ROWS):
+            blocks = range(first, min(len(X), first + PARTS * ROWS), ROWS)
+            parts = np.zeros((len(blocks), *sums.shape), X.dtype)
 
-        def work(_: np.ndarray) -> None:
-            for begin in left:
-                rows = slice(begin, begin + ROWS)
+            def product(number: int, blocks: range = blocks, parts: np.ndarray = parts) -> None:
+                rows = slice(blocks[number], blocks[number] + ROWS)
+                F = self._dense_rows(rows.start)
                 with one_blas_thread():
-                    np.matmul(F[rows].T, X[rows] * self._ridges[rows, None], out=parts[begin // ROWS])
+                    np.matmul(F.T, X[rows] * self._ridges[rows, None], out=parts[number])
 
-        spread(work, min(self._n_threads, len(blocks)))
-        return np.asarray(parts.sum(axis=0, dtype=np.float64))
+            one_by_one(product, len(blocks), self._n_threads)
+            for part in parts:
+                sums += part
+        return sums
 
     def _means(self, panel: np.ndarray) -> np.ndarray:
         """Return F A for the A in a panel; if F is dense, the bits of a row depend on the block that it is in."""
-        F = self._dense
-        if F is None:
+        if not self._dense:
             return means(self.features, panel, self._plain, self._n_threads)
-        out = aligned_zeros((len(F), panel.shape[1]), panel.dtype)
-        left = iter(range(0, len(F), ROWS))
+        out = aligned_zeros((self.features.cells.n_rows, panel.shape[1]), panel.dtype)
 
-        def work(_: np.ndarray) -> None:
-            for begin in left:
-                with one_blas_thread():
-                    np.matmul(F[begin : begin + ROWS], panel, out=out[begin : begin + ROWS])
+        def product(number: int) -> None:
+            rows = slice(number * ROWS, number * ROWS + ROWS)
+            F = self._dense_rows(rows.start)
+            with one_blas_thread():
+                np.matmul(F, panel, out=out[rows])
 
-        spread(work, min(self._n_threads, -(-len(F) // ROWS)))
+        one_by_one(product, -(-len(out) // ROWS), self._n_threads)
         return out
+
+    def _weighted_gram(self, ridges: np.ndarray) -> np.ndarray:
+        """Return F'RF, float64."""
+        total = np.zeros((len(self.factors), len(self.factors)))
+        if not self._dense:
+            for rows, F in self.features.sparse_blocks():
+                wide = F.astype(np.float64)
+                total += wide.T.dot(wide.multiply(ridges[rows, None])).toarray()
+            return total
+        for begin in range(0, len(ridges), ROWS):
+            # The root of R on both sides, as BLAS takes half the time for a product of a matrix and its own transpose.
+            block = self._dense_rows(begin) * np.sqrt(ridges[begin : begin + ROWS, None])
+            with one_blas_thread():
+                total += block.T @ block
+        return total
 
     def _times(self, A: np.ndarray) -> np.ndarray:
         """Return (F'RF + mu I) A, float64."""
@@ -219,12 +291,12 @@ class Prior:
         return S, done
 
 
-def means(features: Cells, factors: np.ndarray, plain: bool, n_threads: int) -> np.ndarray:
+def means(features: Entries, factors: np.ndarray, plain: bool, n_threads: int) -> np.ndarray:
     """Return F A, T (n_rows, kp). A row's numbers depend on its own features alone.
 
     Parameters
     ----------
-    features : Cells
+    features : Entries
         F.
     factors : ndarray, T (n_features, kp)
         A, as a panel.
@@ -232,45 +304,40 @@ def means(features: Cells, factors: np.ndarray, plain: bool, n_threads: int) -> 
         Whether the plain engine serves.
     n_threads : int
     """
-    out = aligned_zeros((features.n_rows, factors.shape[1]), factors.dtype)
-    if plain:
-        out[...] = _as_sparse(features, len(factors)).dot(factors.astype(np.float64))
-        return out
-    values = np.ascontiguousarray(features.all_values, factors.dtype)
+    out = aligned_zeros((features.cells.n_rows, factors.shape[1]), factors.dtype)
+    for begin, cells in features.blocks():
+        some = out[begin : begin + cells.n_rows]
+        if plain:
+            some[...] = as_sparse(cells, len(factors)).dot(factors.astype(np.float64))
+            continue
+        values = cells.values.astype(factors.dtype, copy=False)
 
-    def work(counter: np.ndarray) -> None:
-        _sums_of_rows(counter, features.indptr, features.indices, values, factors, out.reshape(-1))
+        def work(
+            counter: np.ndarray, cells: Cells = cells, values: np.ndarray = values, some: np.ndarray = some
+        ) -> None:
+            _sums_of_rows(counter, cells.indptr, cells.indices, values, factors, some.reshape(-1))
 
-    spread(work, min(n_threads, -(-len(out) // BLOCK)))
+        spread(work, min(n_threads, -(-len(some) // BLOCK)))
     return out
 
 
-def _as_sparse(features: Cells, n_columns: int) -> sparse.csr_array:
-    """Return features as a SciPy matrix of their dtype."""
-    parts = features.all_values, features.indices, features.indptr
-    return sparse.csr_array(parts, shape=(features.n_rows, n_columns))
+def as_sparse(cells: Cells, n_columns: int) -> sparse.csr_array:
+    """Return cells with all values as a SciPy matrix of their dtype."""
+    return sparse.csr_array((cells.values, cells.indices, cells.indptr), shape=(cells.n_rows, n_columns))
 
 
-def _weighted_by_feature(F: sparse.csr_array, ridges: np.ndarray, dtype: np.dtype) -> Cells:
+def _weighted_by_feature(features: Entries, by_feature: Cells | None, ridges: np.ndarray) -> Entries:
     """Return F'R, feature by feature."""
-    weighted = sparse.csr_array(F.T.multiply(ridges[None, :]))
-    weighted.sort_indices()
-    indptr, indices = weighted.indptr.astype(np.int64), weighted.indices.astype(np.int32)
-    return Cells(indptr, indices, weighted.data.astype(dtype), np.ones(1, dtype))
-
-
-def _weighted_gram(F: Any, ridges: np.ndarray) -> np.ndarray:
-    """Return F'RF of a sparse or dense F, float64."""
-    if sparse.issparse(F):
-        F = F.astype(np.float64)
-        return np.asarray(F.T.dot(F.multiply(ridges[:, None])).toarray())
-    total = np.zeros((F.shape[1], F.shape[1]))
-    for begin in range(0, len(F), ROWS):
-        # The root of R on both sides, as BLAS takes half the time for a product of a matrix and its own transpose.
-        block = F[begin : begin + ROWS] * np.sqrt(ridges[begin : begin + ROWS, None])
-        with one_blas_thread():
-            total += block.T @ block
-    return total
+    n_rows = features.cells.n_rows
+    if by_feature is not None and features.of_rows is not None:
+        weighted = Entries(by_feature, n_rows, of_columns=(features.of_rows * ridges).astype(features.of_rows.dtype))
+        # Written out once where memory holds the entries anyway.
+        return weighted if is_mapped(by_feature.indices) else Entries(weighted.part(0, by_feature.n_rows), n_rows)
+    F = as_sparse(features.part(0, n_rows), features.n_columns)
+    turned = sparse.csr_array(F.T.multiply(ridges[None, :]))
+    turned.sort_indices()
+    indptr, indices = turned.indptr.astype(np.int64), turned.indices.astype(np.int32)
+    return Entries(Cells(indptr, indices, turned.data.astype(F.dtype), np.ones(1, F.dtype)), n_rows)
 
 
 @kernel

@@ -44,12 +44,17 @@ def row_blocks(cells: Cells) -> list[tuple[int, int]]:
 
     The blocks depend on the data alone, never on the number of threads.
     """
-    ends, indptr = [0], cells.indptr
-    while ends[-1] < cells.n_rows and is_mapped(cells.indices):
+    return blocks_of(cells.indptr) if is_mapped(cells.indices) else [(0, cells.n_rows)]
+
+
+def blocks_of(indptr: np.ndarray) -> list[tuple[int, int]]:
+    """Return the blocks of rows that have so many entries, wherever these are."""
+    ends, n_rows = [0], len(indptr) - 1
+    while ends[-1] < n_rows:
         begin = ends[-1]
         end = int(np.searchsorted(indptr, indptr[begin] + ENTRIES, side="right")) - 1
         ends.append(min(max(end, begin + 1), begin + ENTRIES))
-    return list(pairwise(ends)) if len(ends) > 1 else [(0, cells.n_rows)]
+    return list(pairwise(ends)) if len(ends) > 1 else [(0, n_rows)]
 
 
 def in_turn(cells: Cells, blocks: Sequence[tuple[int, int]]) -> Iterator[Cells]:

@@ -419,6 +419,6 @@ def _digest(splits: list[Split], dtype: np.dtype) -> str:
                 digest.update(np.ascontiguousarray(array).data)
         for side, of in split.given.items():
             digest.update(side.encode())
-            for array in of.cells:
+            for array in of.entries.cells:
                 digest.update(np.ascontiguousarray(array).data)
     return digest.hexdigest()[:16]
