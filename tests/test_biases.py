@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 import fastals
 from fastals.engine import alternation, equations, sweep
 from fastals.engine.problem import OK, Shifts, drawn_to
-from fastals.engine.shifts import level, shifts_for
+from fastals.engine.shifts import shifts_for
 from tests.helpers import (
     CASES,
     CLASSIC,
@@ -311,30 +311,3 @@ def test_biases_are_a_flag():
     for cls in (fastals.ImplicitALS, fastals.WeightedALS):
         with pytest.raises(TypeError, match=r"^biases must be True or False, got 1 of type int$"):
             cls(biases=1).fit([[1, 0]])
-
-
-def test_a_number_moves_between_the_biases_to_where_the_objective_is_smallest():
-    R, rng = example(2), np.random.default_rng(0)
-    R[3], R[:, 5] = np.nan, np.nan
-    model, reference, _ = EVERYTHING.build(R, dtype="float64", factors=2)
-    cells = model._interactions(stored(R), np.dtype(np.float64))
-    objective = model._objective(cells)
-    statistics = objective.learn(cells)
-    users = objective.user_problem(cells.by_user, statistics)
-    items = objective.item_problem(cells.by_item, statistics, len(R))
-    X, Y = rng.standard_normal((30, 3)), rng.standard_normal((20, 3))
-    there = reference.observed(R).any(axis=1), reference.observed(R).any(axis=0)
-    X[~there[0]], Y[~there[1]] = 0, 0
-    before = reference.loss(R, X, Y)
-    moved = [X.copy(), Y.copy()]
-    level(users, items, *moved, 2)
-    number = (moved[0] - X)[there[0], 2][0]
-    np.testing.assert_allclose(moved[0], X + number * np.outer(there[0], [0, 0, 1]), atol=1e-14)
-    np.testing.assert_allclose(moved[1], Y - number * np.outer(there[1], [0, 0, 1]), atol=1e-14)
-    after = reference.loss(R, *moved)
-    assert after < before
-    for step in (-1e-3, 1e-3):
-        beside = [moved[0].copy(), moved[1].copy()]
-        beside[0][there[0], 2] += step
-        beside[1][there[1], 2] -= step
-        assert reference.loss(R, *beside) > after

@@ -54,7 +54,7 @@ LAYERS = [
     {"engine.sweep", "engine.features"},
     {"engine.rows.long_rows", "engine.rows.blocked_rows", "engine.rows.single_row"},
     {"engine.rows.solve", "engine.loss", "engine.topk", "engine.smallest", "engine.products"},
-    {"engine.transposition", "engine.whitening"},
+    {"engine.transposition", "engine.whitening", "engine.leveling"},
     {"engine.rows.precision"},
     {"engine.rows.primal", "engine.rows.dual", "engine.rows.cg"},
     {"engine.rows.diagonal", "engine.basis", "engine.equations", "engine.fallback", "engine.shifts"},

@@ -14,7 +14,7 @@ from contextlib import contextmanager
 import numpy as np
 
 from .blas import one_blas_thread
-from .problem import BACKGROUND, OFFSET, RIDGE, RowProblem, Shifts
+from .problem import BACKGROUND, OFFSET, RowProblem, Shifts
 
 PIECE = 2048  # columns summed in the dtype of the panel before the sum is added in float64, as in a Gram matrix
 
@@ -56,14 +56,19 @@ def shifts_for(shifts: np.ndarray, weights: np.ndarray, Y: np.ndarray) -> Shifts
     Y : ndarray, shape (n_columns, kp)
         The fixed panel, in the basis in which the rows are solved.
     """
-    linear, square, dtype = np.zeros(Y.shape[1]), 0.0, shifts.dtype
+    weighted = shifts * weights
+    linear, square = weighted_sum(weighted, Y), weighted_sum(weighted, shifts[:, None])
+    return Shifts(shifts, linear.astype(shifts.dtype), float(square[0]))
+
+
+def weighted_sum(weights: np.ndarray, panel: np.ndarray) -> np.ndarray:
+    """Return sum_j weights_j y_j, float64 (kp,), for weights of the dtype of the panel."""
+    total = np.zeros(panel.shape[1])
     with one_blas_thread():
-        for begin in range(0, len(Y), PIECE):
+        for begin in range(0, len(panel), PIECE):
             part = slice(begin, begin + PIECE)
-            weighted = shifts[part] * (weights if len(weights) == 1 else weights[part])
-            linear += weighted @ Y[part]
-            square += float(weighted @ shifts[part])
-    return Shifts(shifts, linear.astype(dtype), square)
+            total += weights[part] @ panel[part]
+    return total
 
 
 def on_panel(problem: RowProblem, Y: np.ndarray) -> RowProblem:
@@ -71,23 +76,3 @@ def on_panel(problem: RowProblem, Y: np.ndarray) -> RowProblem:
     if len(problem.shifts.columns) == 0:
         return problem
     return problem._replace(shifts=shifts_for(problem.shifts.columns, problem.columns[:, BACKGROUND], Y))
-
-
-def level(users: RowProblem, items: RowProblem, X: np.ndarray, Y: np.ndarray, bias: int) -> None:
-    """Move a number from the biases of one side to those of the other: the one for which the objective is smallest.
-
-    Predictions stay the same, so it is the ridge that falls. Alternation alone moves it slowly: a fit then needs about
-    two iterations more for the same loss. The biases of rows without entries stay 0, so the predictions of their
-    unobserved entries do change, and count.
-    """
-    sides = []
-    for problem, other, panel in ((users, items, X), (items, users, Y)):
-        empty = other.rows[other.cells.counts == 0, BACKGROUND].sum(dtype=np.float64)
-        there = np.flatnonzero(problem.cells.counts)
-        weights = problem.rows[there, RIDGE] + problem.rows[there, BACKGROUND] * empty
-        sides.append((there, weights.sum(), (weights * panel[there, bias]).sum()))
-    (of_users, all_users, sum_users), (of_items, all_items, sum_items) = sides
-    moved = (sum_items - sum_users) / (all_users + all_items) if all_users + all_items > 0 else 0.0
-    if np.isfinite(moved):
-        X[of_users, bias] += moved
-        Y[of_items, bias] -= moved
