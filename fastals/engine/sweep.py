@@ -41,7 +41,7 @@ from .rows.blocked_rows import (
 from .rows.long_rows import LONG, solve_long_row
 from .rows.precision import bounds_for, extent_of
 from .rows.solve import solve_row
-from .rows.workspace import Workspace, workspace
+from .rows.workspace import Workspace, borrow, give_back, workspace
 from .shifts import on_panel
 from .simd.kernels import AHEAD, prefetch_rows
 from .smallest import almost_free, solve_again, weak_directions
@@ -144,7 +144,7 @@ def half_step(
     Outcome
     """
     if solve is None:
-        solve = solver_here(problem.cells, Y, plan, n_threads)
+        solve = partial(solve_rows, n_threads=n_threads, sections=make_sections(problem.cells, Y, plan, n_threads))
     if plan.sketch:
         return solve(problem, Y, g, width, X, plan)
     extent = extent_of(problem.columns, Y, n_threads) if extent is None else extent
@@ -255,7 +255,7 @@ def solve_rows(
     """Solve every row by the kernels.
 
     `together` is what `in_batches` says of all rows of the half-step; None where `problem` has all of them. `kept` is
-    the threads' memory, from one half-step over these rows to the next.
+    the threads' memory, from one half-step over these rows to the next; without it, memory is borrowed.
     """
     kp, losses, status = Y.shape[1], np.zeros(len(X)), np.zeros(len(X), np.int8)
     lowest = g[:width].min()  # once: a compiled minimum is not a vector loop, and would cost each row 100 ns
@@ -265,7 +265,7 @@ def solve_rows(
     # Allocated before the threads start: a thread that allocates holds the GIL, and the others wait.
     workers = max(1, min(n_threads, max(len(schedule.blocks) for schedule in schedules) - 1))
     longest = max(schedule.longest for schedule in schedules)
-    workspaces = kept or [workspace(kp, longest, Y.dtype) for _ in range(workers)]
+    workspaces = kept or [(workspace if kept is not None else borrow)(kp, longest, Y.dtype) for _ in range(workers)]
     if kept is not None and workspaces[0].panel.nbytes <= KEPT:
         kept[:] = workspaces
     memory = [(ws, batch_memory(kp, Y.dtype) if together else None) for ws in workspaces]
@@ -274,8 +274,11 @@ def solve_rows(
         part, rows = problem._replace(cells=cells, rows=problem.rows[begin:end]), slice(begin, end)
         section = _ToSolve(part, Y, g, width, X[rows], plan, n_threads)
         _solve_section(section, lowest, schedule, memory, Outcome(losses[rows], status[rows]))
-    unsure = np.flatnonzero(status < MINIMUM_NORM)
-    if len(unsure):
+    if kept is None:
+        for ws in workspaces:
+            give_back(ws)
+    if status.any() and (status < MINIMUM_NORM).any():
+        unsure = np.flatnonzero(status < MINIMUM_NORM)
         losses[unsure] = of_rows(problem, X, Y, g, unsure, n_threads)
         status[status == UNSURE] = OK
     return Outcome(losses, status)

@@ -43,6 +43,29 @@ def workspace(kp: int, longest: int, dtype: np.dtype) -> Workspace:
     return Workspace(*map(memory.__getitem__, map(slice, [0, *ends], ends)))
 
 
+# Memory of one-off calls, from one to the next: for a single row, making it takes as long as solving it.
+_spare: list[Workspace] = []
+SPARE = 2**21  # bytes of the largest array of memory that is kept
+MOST = 4  # as many threads as rarely fold in rows at the same moment
+
+
+def borrow(kp: int, longest: int, dtype: np.dtype) -> Workspace:
+    """Return memory as `workspace` does, which may be that of an earlier call; `give_back` it."""
+    try:
+        found = _spare.pop()
+    except IndexError:
+        found = None
+    if found is not None and len(found.r) == kp and found.r.dtype == dtype and len(found.w) >= longest:
+        return found
+    return workspace(kp, max(longest, CHUNK), dtype)
+
+
+def give_back(memory: Workspace) -> None:
+    """Keep memory for a later call, unless there is much of it."""
+    if max(memory.panel.nbytes, memory.w.nbytes) <= SPARE and len(_spare) < MOST:
+        _spare.append(memory)
+
+
 @inner
 def clear(array, start, count):
     """array[start : start + count] = 0.
