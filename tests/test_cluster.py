@@ -171,6 +171,13 @@ def test_rows_of_files_are_read_by_workers_that_see_them(client, tmp_path, monke
     assert same_model(model, ExplicitALS(**PARAMS).fit(R))
 
 
+def test_implicit_features_of_mapped_files_have_the_same_bits(client, tmp_path):
+    model = ExplicitALS(**PARAMS, implicit_features=True)
+    wanted = ExplicitALS(**model.get_params()).fit(events())
+    assert wanted.user_feature_factors_.any()
+    assert same_model(fastals.cluster.fit(model, mapped(events(), tmp_path), client=client), wanted)
+
+
 def test_a_store_is_named_by_its_folder(client, tmp_path):
     fastals.build_store({"who": ["a", "b", "b"], "what": ["x", "x", "y"]}, tmp_path / "shop", user="who", item="what")
     model = fastals.cluster.fit(ImplicitALS(**PARAMS), tmp_path / "shop", client=client)

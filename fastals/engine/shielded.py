@@ -19,10 +19,8 @@ from typing import Any
 
 from . import forks
 
-PATIENCE = (
-    0.25  # seconds for a thread to begin, after which the caller makes the call: the thread may have died at once
-)
-
+# Seconds for a thread to begin. Then the caller makes the call: the thread may have died at its start.
+PATIENCE = 0.25
 END = 60.0  # seconds that the interpreter's end waits for a call, at most
 
 
@@ -39,11 +37,12 @@ def given_up_if(stopped: Callable[[], bool]) -> Iterator[None]:
 
     For threads that the main one waits for: otherwise it would wait for their compilation, whatever Ctrl-C says.
     """
+    before = getattr(_own, "stopped", None)
     _own.stopped = stopped
     try:
         yield
     finally:
-        del _own.stopped
+        _own.stopped = before
 
 
 def shielded(function: Callable[..., Any], *arguments: Any, **named: Any) -> Any:
