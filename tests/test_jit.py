@@ -14,6 +14,7 @@ import pytest
 
 import fastals
 from fastals.engine import jit, linked
+from fastals.engine.simd.target import target
 
 ROOT = Path(__file__).parent.parent
 
@@ -93,6 +94,15 @@ def test_the_main_thread_compiles_where_ctrl_c_cannot_strike(monkeypatch, tmp_pa
     assert jit.kernel(power)(3.0) == 9.0
     assert len(found) == 1
     assert found != [threading.get_ident()]
+
+
+def test_who_compiles_already_needs_no_other_thread(monkeypatch):
+    assert not jit.compiling()
+    with jit.COMPILING:
+        assert jit.compiling()
+        assert target.__wrapped__() == target()
+    monkeypatch.setattr(jit, "COMPILING", object())
+    assert not jit.compiling()
 
 
 def test_a_numba_that_compiles_in_another_method_is_left_as_it_is():

@@ -54,6 +54,15 @@ def test_a_call_is_made_once_however_late_its_thread_comes(monkeypatch):
     assert made == [HERE()]
 
 
+@pytest.fixture
+def ctrl_c():
+    """Python's own handler, which a process that was started in the background lacks."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("ctrl_c")
 @pytest.mark.skipif(sys.platform == "win32", reason="a signal to one thread")
 def test_ctrl_c_ends_the_waiting_and_leaves_the_call_whole():
     go_on, ended = threading.Event(), threading.Event()
@@ -90,6 +99,27 @@ def test_a_thread_that_works_for_others_waits_no_longer_than_they_do():
     thread.join(60)
     assert found == [True, "stopped", True]
     go_on.set()
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+@pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
+def test_a_child_that_is_forked_while_the_caller_waits_makes_the_call_itself(monkeypatch):
+    """As by the handler of a signal."""
+    go_on, process, children = threading.Event(), os.getpid(), []
+
+    def over(call, seconds):
+        if not children:
+            children.append(os.fork())
+            go_on.set()
+        return wait(call, seconds)
+
+    wait = module._Call.over
+    monkeypatch.setattr(module._Call, "over", over)
+    found = shielded(lambda: go_on.wait(60) and os.getpid())
+    if os.getpid() != process:
+        os._exit(7 if found == os.getpid() else 1)
+    assert found == process
+    assert os.waitstatus_to_exitcode(os.waitpid(children[0], 0)[1]) == 7
 
 
 # A call goes on after Ctrl-C, and the interpreter ends.

@@ -89,6 +89,12 @@ COMPILING = compiler_lock()
 forks.hold(COMPILING.acquire, COMPILING.release)
 
 
+def compiling() -> bool:
+    """Whether this thread holds the lock, as in the middle of a compilation; False where a lock does not tell."""
+    owned = getattr(getattr(COMPILING, "_lock", COMPILING), "_is_owned", None)
+    return owned is not None and bool(owned())
+
+
 def compiles() -> bool:
     """Whether functions are compiled; with NUMBA_DISABLE_JIT they are plain Python, which `next_block` is not."""
     return not config.DISABLE_JIT

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import atexit
 import ctypes
+import os
 from _thread import allocate_lock, get_ident, start_new_thread
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -53,7 +54,7 @@ def shielded(function: Callable[..., Any], *arguments: Any, **named: Any) -> Any
     stopped = getattr(_own, "stopped", None)
     if stopped is None and get_ident() != main_thread().ident:
         return function(*arguments, **named)
-    call = _Call(partial(function, *arguments, **named))
+    call, process = _Call(partial(function, *arguments, **named)), os.getpid()
     try:
         start_new_thread(call.make, ())
     except (RuntimeError, MemoryError):
@@ -61,6 +62,8 @@ def shielded(function: Callable[..., Any], *arguments: Any, **named: Any) -> Any
     while not call.over(PATIENCE):
         if stopped is not None and stopped():
             raise GivenUpError
+        if os.getpid() != process:  # a signal's handler has forked, and the child has no other thread
+            return function(*arguments, **named)
         call.make()
     return call.result()
 
@@ -81,8 +84,8 @@ class _Call:
             function = self._waiting.pop()
         except IndexError:
             return
-        _at_work[get_ident()] = self
         try:
+            _at_work[get_ident()] = self
             self._value = function()
         except BaseException as error:
             self._error = error

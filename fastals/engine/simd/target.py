@@ -16,7 +16,7 @@ import numba
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from ..jit import COMPILING
+from ..jit import COMPILING, compiling
 from ..shielded import shielded
 
 CACHE_LINE = 64  # bytes; also the widest vector, so that an aligned row never straddles two lines
@@ -82,6 +82,8 @@ declare float @llvm.fma.f32(float, float, float)
 @cache
 def target() -> Target:
     """Return the CPU that Numba compiles for."""
+    if compiling():  # by itself: another thread would wait for the lock, and this one for the other
+        return _of_numba()
     return cast(Target, shielded(_of_numba))
 
 
