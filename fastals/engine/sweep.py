@@ -144,7 +144,7 @@ def half_step(
     Outcome
     """
     if solve is None:
-        solve = partial(solve_rows, n_threads=n_threads, sections=make_sections(problem.cells, Y, plan, n_threads))
+        solve = _solver_once(problem.cells, Y, plan, n_threads)
     if plan.sketch:
         return solve(problem, Y, g, width, X, plan)
     extent = extent_of(problem.columns, Y, n_threads) if extent is None else extent
@@ -237,7 +237,12 @@ def _solve_in_float64(step: _ToSolve, rows: np.ndarray, outcome: Outcome) -> Non
 
 def solver_here(cells: Cells, Y: np.ndarray, plan: Plan, n_threads: int) -> Solve:
     """Return what solves the rows in this process. Only the shape and the dtype of the fixed panel `Y` count."""
-    return partial(solve_rows, n_threads=n_threads, sections=make_sections(cells, Y, plan, n_threads), kept=[])
+    return partial(_solver_once(cells, Y, plan, n_threads), kept=[])
+
+
+def _solver_once(cells: Cells, Y: np.ndarray, plan: Plan, n_threads: int) -> Solve:
+    """Return the same for one half-step alone, which borrows its memory."""
+    return partial(solve_rows, n_threads=n_threads, sections=make_sections(cells, Y, plan, n_threads))
 
 
 def solve_rows(
@@ -277,10 +282,11 @@ def solve_rows(
     if kept is None:
         for ws in workspaces:
             give_back(ws)
-    if status.any() and (status < MINIMUM_NORM).any():
+    if status.any():
         unsure = np.flatnonzero(status < MINIMUM_NORM)
-        losses[unsure] = of_rows(problem, X, Y, g, unsure, n_threads)
-        status[status == UNSURE] = OK
+        if len(unsure):
+            losses[unsure] = of_rows(problem, X, Y, g, unsure, n_threads)
+            status[status == UNSURE] = OK
     return Outcome(losses, status)
 
 
