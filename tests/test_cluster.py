@@ -107,8 +107,8 @@ def test_a_fit_with_features_has_the_bits_of_one_process(client, seen, case, thr
 def test_a_fit_of_coupled_rows_has_the_bits_of_one_process(client, monkeypatch, biases):
     monkeypatch.setattr(alternation, "WHITENED", 1)
     monkeypatch.setattr(alternation, "FEW", np.inf)
-    taken, coupled = [], alternation._coupled
-    monkeypatch.setattr(alternation, "_coupled", lambda *of: taken.append(coupled(*of)) or taken[-1])
+    taken, coupled = [], alternation.Alternation._coupled
+    monkeypatch.setattr(alternation.Alternation, "_coupled", lambda *of: taken.append(coupled(*of)) or taken[-1])
     params = PARAMS | {"iterations": 5, "unobserved_weight": 0.1, "regularization_exponent": 1.0, "biases": biases}
     alone = ImplicitALS(**params).fit(events())
     count = len(taken)

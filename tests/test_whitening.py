@@ -317,8 +317,8 @@ def taken(few, monkeypatch):
 
     def whitened(self, side, plan, reported):
         with pytest.MonkeyPatch.context() as patch:
-            calls, coupled = [], alternation._coupled
-            patch.setattr(alternation, "_coupled", lambda *of: calls.append(of) or coupled(*of))
+            calls, coupled = [], Alternation._coupled
+            patch.setattr(Alternation, "_coupled", lambda *of: calls.append(of) or coupled(*of))
             outcome = solve(self, side, plan, reported)
         recorded.append(bool(calls) and outcome is not None)
         return outcome

@@ -93,6 +93,7 @@ class Alternation:
         self.model, self.solver, self.n_threads = model, solver, n_threads
         self._where = where
         self._solve: dict[str, sweep.Solve] = {}
+        self._spare: dict[str, np.ndarray] = {}  # memory, from one half-step to the next
         self.unusual = {"user": Unusual(), "item": Unusual()}  # of the latest half-steps
         self.background = {side: bool(self.sides(side)[0].columns[:, BACKGROUND].any()) for side in ("user", "item")}
         # By side, if the panel has only been rotated since: its Gram matrix, weighted by the ridge. With features it is
@@ -302,13 +303,13 @@ class Alternation:
         found = whitening(gram, least, most, Y.dtype, float(plan.beyond), kept, n_threads)
         if found is None:
             return None
-        white, x = aligned_like(Y), aligned_like(X)
+        white, x = self._like(Y, OTHER[side]), self._like(X, side)
         basis.rotate(Y, found.inverse.T, n_threads, UPPER, out=white)
         basis.rotate(X, found.root if plan.reads_start else None, n_threads, LOWER, out=x)
         taken = None
         if coupled:
             shares = 1 - np.divide(least * c, r, out=np.ones(len(r)), where=there)
-            taken = _coupled(problem, X, x, found, shares.astype(X.dtype), n_threads)
+            taken = self._coupled(side, x, found, shares.astype(X.dtype))
         outcome = self.solve_rows(side, white, basis.pad(found.g, Y), plan, mend=False, problem=taken, X=x)
         if not (outcome.status == OK).all():
             return None
@@ -319,6 +320,36 @@ class Alternation:
             changed = (r - least * c) * squares(X, n_threads) + least * c * squares(x, n_threads)
             outcome = outcome._replace(losses=outcome.losses + changed - r * squares(x, n_threads, taken.rows))
         return outcome
+
+    def _coupled(self, side: str, x: np.ndarray, found: Whitening, shares: np.ndarray) -> RowProblem:
+        """Return a side's problem in the basis of a whitening, with each row's coupling at its previous x as a mean.
+
+        The rows of the panel are `x` in that basis. Their coupling is `shares` times the ridge r times C. So the mean
+        is - share (C x~), and C x~ = (I + C) x~ - x~. Here (I + C) x~ is another rotation of x, by the transpose of the
+        inverse. A row without entries has the share 0, and the mean 0.
+        """
+        problem, _, X, _ = self.sides(side)
+        turned, rows = self._like(X, f"{side}, turned"), self._spare.get(f"{side}, rows")
+        if rows is None:
+            rows = self._spare[f"{side}, rows"] = np.empty((len(X), PRIOR + X.shape[1]), X.dtype)
+        rows[:, :PRIOR] = problem.rows[:, :PRIOR]
+        basis.rotate(X, found.inverse.T, self.n_threads, UPPER, out=turned)
+
+        def put(some: slice) -> None:
+            turned[some] -= x[some]
+            np.multiply(turned[some], -shares[some, None], out=rows[some, PRIOR:])
+
+        in_blocks(put, 0, len(X), PASS * X.shape[1], self.n_threads)
+        return problem._replace(rows=rows)
+
+    def _like(self, panel: np.ndarray, name: str) -> np.ndarray:
+        """Return a panel like another one, with any numbers: the same one whenever it is asked for by this name.
+
+        To ask the system for memory and to give it back takes as long as to write to it, and only one thread does it.
+        """
+        if name not in self._spare:
+            self._spare[name] = aligned_like(panel)
+        return self._spare[name]
 
     def _solve_in_eigenbasis(self, side: str, plan: Plan, balance: bool) -> Outcome:
         """Solve the rows of a side in the eigenbasis of their background, in which both sides then stay.
@@ -425,27 +456,6 @@ class Alternation:
             self.model.priors[side].turn(rotation)
             if side in self._ridges:
                 self._ridges[side] = basis.turned(self._ridges[side], rotation, self.n_threads)
-
-
-def _coupled(
-    problem: RowProblem, X: np.ndarray, x: np.ndarray, found: Whitening, shares: np.ndarray, n_threads: int
-) -> RowProblem:
-    """Return a problem in the basis of a whitening, with the coupling of each row at its previous x as a prior mean.
-
-    The rows of X are `x` in that basis. Their coupling is `shares` times the ridge r times C. So the mean is
-    - share (C x~), and C x~ = (I + C) x~ - x~. Here (I + C) x~ is another rotation of x, by the transpose of the
-    inverse. A row without entries has the share 0, and the mean 0.
-    """
-    rows, turned = np.empty((len(X), PRIOR + X.shape[1]), X.dtype), aligned_like(X)
-    rows[:, :PRIOR] = problem.rows[:, :PRIOR]
-    basis.rotate(X, found.inverse.T, n_threads, UPPER, out=turned)
-
-    def put(some: slice) -> None:
-        turned[some] -= x[some]
-        np.multiply(turned[some], -shares[some, None], out=rows[some, PRIOR:])
-
-    in_blocks(put, 0, len(X), PASS * X.shape[1], n_threads)
-    return problem._replace(rows=rows)
 
 
 def _kept(problem: RowProblem, there: np.ndarray) -> float:

@@ -14,7 +14,7 @@ import numpy as np
 from .blas import eigh, one_blas_thread, product
 from .cholesky import gram_add, unfold_gram
 from .jit import inner, kernel, next_block
-from .panel import aligned_copy
+from .panel import aligned_like
 from .problem import Extent, Shifts
 from .simd.kernels import multiply, scaled, strip_of
 from .simd.target import aligned_empty, in_strips, target
@@ -331,8 +331,8 @@ def fix(panel: np.ndarray, weights: np.ndarray, width: int, n_threads: int) -> F
     g, rotation = diagonalise(gram(panel, weights, width, n_threads), panel.dtype)
     if rotation is None:
         return Fixed(panel, pad(g, panel), None)
-    rotated = aligned_copy(panel)
-    rotate(rotated, rotation, n_threads)
+    rotated = aligned_like(panel)
+    rotate(panel, rotation, n_threads, out=rotated)
     return Fixed(rotated, pad(g, panel), rotation)
 
 

@@ -82,6 +82,14 @@ class Section(NamedTuple):
     """Counts rows from `begin`."""
 
 
+class Kept(NamedTuple):
+    """Memory of threads, from one half-step over some rows to the next; empty before the first one."""
+
+    workspaces: list[Workspace]
+    batches: list[Batch]
+    """As large as the largest batch, so all together have about four times as many numbers as the long rows of X."""
+
+
 # Solves every row by the kernels, as `solve_rows`: (problem, Y, g, width, X, plan) -> Outcome.
 Solve = Callable[[RowProblem, np.ndarray, np.ndarray, int, np.ndarray, Plan], Outcome]
 
@@ -237,7 +245,7 @@ def _solve_in_float64(step: _ToSolve, rows: np.ndarray, outcome: Outcome) -> Non
 
 def solver_here(cells: Cells, Y: np.ndarray, plan: Plan, n_threads: int) -> Solve:
     """Return what solves the rows in this process. Only the shape and the dtype of the fixed panel `Y` count."""
-    return partial(_solver_once(cells, Y, plan, n_threads), kept=[])
+    return partial(_solver_once(cells, Y, plan, n_threads), kept=Kept([], []))
 
 
 def _solver_once(cells: Cells, Y: np.ndarray, plan: Plan, n_threads: int) -> Solve:
@@ -255,7 +263,7 @@ def solve_rows(
     n_threads: int,
     sections: Sequence[Section],
     together: bool | None = None,
-    kept: list[Workspace] | None = None,
+    kept: Kept | None = None,
 ) -> Outcome:
     """Solve every row by the kernels.
 
@@ -270,10 +278,14 @@ def solve_rows(
     # Allocated before the threads start: a thread that allocates holds the GIL, and the others wait.
     workers = max(1, min(n_threads, max(len(schedule.blocks) for schedule in schedules) - 1))
     longest = max(schedule.longest for schedule in schedules)
-    workspaces = kept or [(workspace if kept is not None else borrow)(kp, longest, Y.dtype) for _ in range(workers)]
+    make, (workspaces, batches) = (borrow, Kept([], [])) if kept is None else (workspace, kept)
+    workspaces = workspaces or [make(kp, longest, Y.dtype) for _ in range(workers)]
+    if together and not batches:
+        most = max(int(np.diff(schedule.batches).max(initial=0)) for schedule in schedules)
+        batches += batch_memory(most, kp, Y.dtype, workers)
     if kept is not None and workspaces[0].panel.nbytes <= KEPT:
-        kept[:] = workspaces
-    memory = [(ws, batch_memory(kp, Y.dtype) if together else None) for ws in workspaces]
+        kept.workspaces[:] = workspaces
+    memory = list(zip(workspaces, batches if together else workers * [None], strict=True))
     cells_of_sections = in_turn(problem.cells, [(begin, end) for begin, end, _ in sections])
     for (begin, end, schedule), cells in zip(sections, cells_of_sections, strict=True):
         part, rows = problem._replace(cells=cells, rows=problem.rows[begin:end]), slice(begin, end)
