@@ -206,13 +206,21 @@ def garble(file):
     file.write_bytes(b"no pickle" * 100)
 
 
+@pytest.fixture(scope="module")
+def filled(tmp_path_factory):
+    """A folder with the cache of a process."""
+    folder = tmp_path_factory.mktemp("cache")
+    assert run_python(SUM, NUMBA_CACHE_DIR=str(folder)).stderr == ""
+    return folder
+
+
 @pytest.mark.parametrize("damage", [cut, empty, garble])
 @pytest.mark.parametrize("kind", ["nbi", "nbc"])
-def test_a_damaged_cache_is_named_once_and_replaced(tmp_path, kind, damage):
+def test_a_damaged_cache_is_named_once_and_replaced(filled, tmp_path, kind, damage):
     def run():
         return run_python(SUM, NUMBA_CACHE_DIR=str(tmp_path))
 
-    assert run().stderr == ""
+    shutil.copytree(filled, tmp_path, dirs_exist_ok=True)
     files = list(tmp_path.rglob(f"*.{kind}"))
     assert len(files) >= 2
     for file in files:
