@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from fastals import ImplicitALS
-from fastals.engine import alternation
+from fastals.engine import alternation, basis
 from fastals.engine.alternation import Alternation, Begin
 from fastals.engine.problem import Failure, first_failure
 from fastals.engine.sketch import sketch
@@ -83,21 +83,53 @@ def test_from_a_solved_start_a_fit_goes_on_as_if_it_had_not_paused(monkeypatch):
     np.testing.assert_allclose(*last, rtol=1e-9)
 
 
+@pytest.fixture
+def half_steps(monkeypatch):
+    """Record of each half-step whether it was an early one, and how many eigenproblems it took."""
+    recorded, half_step, eigh = [], Alternation._half_step, basis.eigh
+
+    def step(self, side, plan, *, early):
+        recorded.append([side, early, 0])
+        return half_step(self, side, plan, early=early)
+
+    def solve(matrix):
+        recorded[-1][2] += 1
+        return eigh(matrix)
+
+    monkeypatch.setattr(Alternation, "_half_step", step)
+    monkeypatch.setattr(basis, "eigh", solve)
+    return recorded
+
+
 @pytest.mark.parametrize(("whitened", "first"), [(256, 3), (1, 2)])
-def test_iterations_that_do_not_balance_come_after_the_first_ones(whitened, first, monkeypatch):
+def test_early_half_steps_are_those_of_the_first_iterations_and_the_last_one(whitened, first, monkeypatch, half_steps):
     monkeypatch.setattr(alternation, "WHITENED", whitened)
-    settled = []
-    half_step = Alternation._half_step
-
-    def recorded(self, side, plan, **others):
-        settled.append(others.get("settled", False))
-        return half_step(self, side, plan, **others)
-
-    monkeypatch.setattr(Alternation, "_half_step", recorded)
     loop = Alternation(a_model(example(), 3), "auto", 1)
     loop.fit(sketch(loop, np.random.default_rng(0)), 10, lambda *report: False)
     # The users of the first iteration come from the sketch, and the last half-step is theirs.
-    assert settled == [False] * (2 * first - 1) + [True] * 2 * (10 - first) + [False]
+    expected = [False] + [True] * (2 * first - 2) + [False] * 2 * (10 - first) + [True]
+    assert [early for _, early, _ in half_steps] == expected
+
+
+@pytest.mark.parametrize("biases", [False, True])
+@pytest.mark.parametrize("exponent", [0.0, 1.0])
+@pytest.mark.parametrize("whitened", [256, 1])
+def test_balance_takes_an_eigenproblem_of_its_own_at_most_once_an_iteration(
+    whitened, exponent, biases, monkeypatch, half_steps
+):
+    monkeypatch.setattr(alternation, "WHITENED", whitened)
+    monkeypatch.setattr(alternation, "FEW", np.inf)
+    rng = np.random.default_rng(3)
+    R = (rng.random((150, 90)) < rng.random((150, 1)) * 0.3) * rng.integers(1, 5, (150, 90)).astype(float)
+    params = {"regularization": 3.0, "regularization_exponent": exponent, "popularity_exponent": exponent}
+    ImplicitALS(6, alpha=1.0, iterations=5, biases=biases, random_state=0, **params).fit(R)
+    if not biases and exponent == 0.0:  # balance and background take the same one
+        allowed = [1] * len(half_steps)
+    else:
+        allowed = [1 + (side == "user" and early and whitened == 256) for side, early, _ in half_steps]
+        allowed[-1] = 1
+    assert all(taken <= most for (_, _, taken), most in zip(half_steps, allowed, strict=True))
+    assert sum(taken for *_, taken in half_steps) <= (6 if whitened == 1 else sum(allowed))
 
 
 @pytest.mark.parametrize("solver", ["auto", "cholesky"])

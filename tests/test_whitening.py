@@ -166,10 +166,15 @@ def dense(model):
     return X
 
 
+def solved_whitened(loop, plan):
+    ratios = loop._ratios("user", plan)
+    return None if ratios is None else loop._solve_whitened("user", plan, ratios, True)
+
+
 def test_rows_get_their_solutions_and_the_fixed_side_stays(few):
     model, loop = started()
     before, wanted = model.Y.copy(), dense(model)
-    outcome = loop._solve_whitened("user", loop._inner_plan("user", 0), True)
+    outcome = solved_whitened(loop, loop._inner_plan("user", 0))
     assert outcome is not None
     eps = np.finfo(model.Y.dtype).eps
     assert np.array_equal(model.Y, before)
@@ -188,7 +193,7 @@ def test_rows_that_differ_take_their_coupling_at_the_start(few):
     found = whitening(G, least, most, F64)
     C = found.inverse @ found.inverse.T - np.eye(3)
     plan = loop._plan("user", warm=True, beyond=0.25)
-    outcome = loop._solve_whitened("user", plan, True)
+    outcome = solved_whitened(loop, plan)
     assert outcome is not None
     assert np.array_equal(model.Y, old)
     counts = model.users.cells.counts
@@ -217,7 +222,7 @@ def test_rows_without_entries_do_not_count(few):
     for background, ridge in ((1.0, 1.0), (0.0, 1.0), (1.0, 0.0), (0.0, 0.0), (1e-3, 1e3)):
         rows[empty, BACKGROUND], rows[empty, RIDGE] = background, ridge
         model.X[...] = start
-        outcome = loop._solve_whitened("user", plan, True)
+        outcome = solved_whitened(loop, plan)
         assert outcome is not None
         results.append((model.X.copy(), outcome.losses))
     assert not results[0][0][empty].any()
@@ -225,7 +230,7 @@ def test_rows_without_entries_do_not_count(few):
         assert np.array_equal(X, results[0][0])
         assert np.array_equal(losses, results[0][1])
     model.users.cells.indptr[:] = 0
-    assert loop._solve_whitened("user", plan, True) is None
+    assert solved_whitened(loop, plan) is None
 
 
 def test_low_confidences_lower_what_coupling_may_be(few):
@@ -236,12 +241,12 @@ def test_low_confidences_lower_what_coupling_may_be(few):
     shares, found = [], alternation._kept
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(alternation, "_kept", lambda *of: shares.append(found(*of)) or shares[-1])
-        assert loop._solve_whitened("user", plan, True) is not None
+        assert solved_whitened(loop, plan) is not None
         model.users.rows[3, WEIGHT] = 1e-7
-        assert loop._solve_whitened("user", plan, True) is None
+        assert solved_whitened(loop, plan) is None
         model.users.rows[3, WEIGHT] = 1
         model.users.columns[:, BACKGROUND] *= 4
-        loop._solve_whitened("user", plan, True)
+        solved_whitened(loop, plan)
     assert shares == [1, 1e-7, 0.25]
 
 
@@ -250,15 +255,15 @@ def test_rows_that_differ_too_much_or_are_too_many_have_none(few, monkeypatch):
     before = model.Y.copy()
     model.users.rows[1, RIDGE] *= 2
     plan = loop._inner_plan("user", 4)
-    assert loop._solve_whitened("user", loop._inner_plan("user", 0), True) is None  # has no start
-    assert loop._solve_whitened("user", plan, True) is not None
+    assert solved_whitened(loop, loop._inner_plan("user", 0)) is None  # has no start
+    assert solved_whitened(loop, plan) is not None
     monkeypatch.setattr(alternation, "FEW", 0)
-    assert loop._solve_whitened("user", plan, True) is None
+    assert solved_whitened(loop, plan) is None
     monkeypatch.setattr(alternation, "FEW", np.inf)
     model.Y[:, 1] = model.Y[:, 0] + 0.1 * model.Y[:, 1]
     before = model.Y.copy()
     model.users.rows[1, RIDGE] *= 1e9
-    assert loop._solve_whitened("user", plan, True) is None
+    assert solved_whitened(loop, plan) is None
     assert np.array_equal(model.Y, before)
 
 
@@ -297,10 +302,10 @@ def test_a_row_that_fails_is_solved_in_the_eigenbasis_from_the_same_start(last, 
 
     monkeypatch.setattr(loop, "solve_rows", failing)
     before = model.X.copy()
-    assert loop._solve_whitened("user", loop._inner_plan("user", 4), True) is None
+    assert solved_whitened(loop, loop._inner_plan("user", 4)) is None
     assert np.array_equal(model.X, before)
     wanted = dense(model) @ model.Y[:, :3].T
-    failure, _ = loop._half_step("user", loop._inner_plan("user", 0), settled=True)
+    failure, _ = loop._half_step("user", loop._inner_plan("user", 0), early=False)
     assert failure is None
     found = model.X[:, :3] @ model.Y[:, :3].T
     assert np.abs(found - wanted).max() <= 1e3 * np.finfo(model.Y.dtype).eps * np.abs(wanted).max()
@@ -315,11 +320,11 @@ def taken(few, monkeypatch):
     """Record, for each half-step that might take this way with coupled rows, whether it did."""
     recorded, solve = [], Alternation._solve_whitened
 
-    def whitened(self, side, plan, reported):
+    def whitened(self, side, plan, ratios, reported):
         with pytest.MonkeyPatch.context() as patch:
             calls, coupled = [], Alternation._coupled
             patch.setattr(Alternation, "_coupled", lambda *of: calls.append(of) or coupled(*of))
-            outcome = solve(self, side, plan, reported)
+            outcome = solve(self, side, plan, ratios, reported)
         recorded.append(bool(calls) and outcome is not None)
         return outcome
 

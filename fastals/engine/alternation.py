@@ -38,7 +38,7 @@ BEYOND = 0.7
 
 # Factors from which half-steps take `whitening`. With fewer, eigenvectors cost less than one more rotation of a panel.
 WHITENED = 256
-# Iterations that balance both sides, from the start of a fit; the second number is for `WHITENED` factors and more.
+# Iterations that balance the sides, from the start of a fit; the second number is for `WHITENED` factors and more.
 # Sides that are balanced once stay so nearly, and from then on balance only disturbs the steps beyond solutions. With
 # two iterations instead of three the third one ends with a loss that is 2e-4 higher at 64 factors (MovieLens 1M and
 # Last.fm), and lower at many: by 2e-4 at 256 (MovieLens 1M), by 1e-2 at 512 (Last.fm). The eighth is equal within 2e-5.
@@ -145,7 +145,7 @@ class Alternation:
             if after(iteration, items_loss):
                 iterations = iteration + 1
                 break
-        failure, users_loss = self._half_step("user", self._plan("user", last=True), balance=iterations > 0)
+        failure, users_loss = self._half_step("user", self._plan("user", last=True), early=iterations > 0)
         if failure:
             return failure
         if iterations:
@@ -156,14 +156,14 @@ class Alternation:
         """Solve the users, where there is something to solve them for, then the items. Return as `_half_step`."""
         known, guessed = begin.users != "absent", begin.users == "guessed"
         age = begin.done + iteration
-        settled = age >= (FIRST if self.model.width < WHITENED else FIRST_OF_MANY)
+        first = age < (FIRST if self.model.width < WHITENED else FIRST_OF_MANY)
         if iteration > 0 or not known:
             # Guessed users have had no half-step before that of the second iteration, but are a start.
             plan = self._inner_plan("user", age - guessed, guessed)
-            failure, _ = self._half_step("user", plan, balance=age > 0, settled=settled)
+            failure, _ = self._half_step("user", plan, early=age > 0 and first)
             if failure:
                 return failure, 0.0
-        return self._half_step("item", self._inner_plan("item", age), balance=age > 0 or not known, settled=settled)
+        return self._half_step("item", self._inner_plan("item", age), early=(age > 0 or not known) and first)
 
     def _inner_plan(self, side: str, age: int, guessed: bool = False) -> Plan:
         """Return the plan for a half-step of a side that has had `age` half-steps before, or has been `guessed`.
@@ -176,24 +176,32 @@ class Alternation:
     def _plan(self, side: str, *, warm: bool = False, last: bool = False, beyond: float = 0) -> Plan:
         return plan_for(self.solver, self.model.Y.dtype, self.background[side], warm=warm, last=last, beyond=beyond)
 
-    def _half_step(
-        self, side: str, plan: Plan, *, balance: bool = True, settled: bool = False
-    ) -> tuple[Failure | None, float]:
+    def _half_step(self, side: str, plan: Plan, *, early: bool) -> tuple[Failure | None, float]:
         """Solve one side. Return the first failure, and the objective if an iteration ends here, else 0.
 
-        `settled` panels are balanced well enough, and solved without an eigenproblem if possible.
+        Only `early` half-steps balance the sides, and level biases.
         """
         problem, columns, X, Y = self.sides(side)
         reported = side == "item" or plan.finish  # else losses would be computed for nothing
         # Once is nearly enough: more than twice does not show in the losses. Nor is it done once features have learned:
         # to `level` the ridge lies on whole rows, not on what features leave of them.
         drawn = any(prior.factors.any() for prior in self.model.priors.values())
-        if balance and not settled and self.model.bias >= 0 and not drawn:
+        if early and self.model.bias >= 0 and not drawn:
             level(problem, columns, X, Y, self.model.bias, self.n_threads)
         with biases_as_offsets(problem, Y, self.model.bias):
-            outcome = self._solve_whitened(side, plan, reported) if settled and self.background[side] else None
+            # Where balance takes an eigenproblem of its own, once an iteration is enough. The loss after the second one
+            # is then up to 6e-4 higher (64 factors) or 3e-2 lower (512); the sixth is equal within 1e-5.
+            alone = self.model.bias >= 0 or self._alike(side) is None
+            balance = early and (not alone or (side == "user" and not plan.finish))
+            outcome, ratios = None, self._ratios(side, plan)
+            if ratios is not None:
+                if balance and alone:
+                    self._balance_factors(side, plan.reads_start)
+                    balance = False
+                if not balance:
+                    outcome = self._solve_whitened(side, plan, ratios, reported)
             if outcome is None:
-                outcome = self._solve_in_eigenbasis(side, plan, balance and not settled)
+                outcome = self._solve_in_eigenbasis(side, plan, balance)
         failure, self.unusual[side] = first_failure(side, outcome.status), outcome.unusual
         if failure:
             return failure, 0.0
@@ -279,15 +287,13 @@ class Alternation:
         solve = self._solve[side]
         return sweep.half_step(problem, Y, g, self.model.width, X, plan, self.n_threads, solve, mend=mend)
 
-    def _solve_whitened(self, side: str, plan: Plan, reported: bool) -> Outcome | None:
-        """Solve the rows of a side in the basis of `whitening`, where they are only meanwhile.
+    def _ratios(self, side: str, plan: Plan) -> tuple[float, float] | None:
+        """Return the least and the largest ridge for a background of 1 where `whitening` may serve the rows of a side.
 
-        Losses are right if they are `reported`. None if there are few factors, if rows have features or too different
-        ridges, if rounding would count, or if a row cannot be solved so. Then X stays as it was.
+        None if there are few factors, if rows have features, or if they are too many for what their coupling takes.
         """
         problem, _, X, Y = self.sides(side)
-        width, n_threads = self.model.width, self.n_threads
-        if side in self.model.priors or width < WHITENED:
+        if plan.finish or not self.background[side] or side in self.model.priors or self.model.width < WHITENED:
             return None
         c, r = (problem.rows[:, i].astype(np.float64) for i in (BACKGROUND, RIDGE))
         there = problem.cells.counts > 0  # the others are 0 in any basis
@@ -295,9 +301,20 @@ class Alternation:
             return None
         ratios = r[there] / c[there]
         least, most = float(ratios.min()), float(ratios.max())
-        coupled = most > least
-        if coupled and not (plan.reads_start and len(X) + len(Y) <= FEW * width):
+        if most > least and not (plan.reads_start and len(X) + len(Y) <= FEW * self.model.width):
             return None
+        return least, most
+
+    def _solve_whitened(self, side: str, plan: Plan, ratios: tuple[float, float], reported: bool) -> Outcome | None:
+        """Solve the rows of a side in the basis of `whitening`, where they are only meanwhile.
+
+        Losses are right if they are `reported`. None if rounding or the coupling would count, or if a row cannot be
+        solved so. Then X stays as it was.
+        """
+        problem, _, X, Y = self.sides(side)
+        (least, most), width, n_threads = ratios, self.model.width, self.n_threads
+        c, r = (problem.rows[:, i].astype(np.float64) for i in (BACKGROUND, RIDGE))
+        there, coupled = problem.cells.counts > 0, most > least
         gram = basis.gram(Y, problem.columns[:, BACKGROUND], width, n_threads)
         kept = _kept(problem, there) if coupled else 1.0
         found = whitening(gram, least, most, Y.dtype, float(plan.beyond), kept, n_threads)
@@ -384,10 +401,10 @@ class Alternation:
         return outcome
 
     def _balance_factors(self, side: str, needed: bool) -> None:
-        """Balance the factors of both panels, and leave the biases as they are. X is rotated only if it is `needed`."""
+        """Balance the factors of both panels, and leave biases as they are. X is rotated only if it is `needed`."""
         _, _, X, Y = self.sides(side)
         width, n_threads = self.model.width, self.n_threads
-        k = width - 1
+        k = width - (self.model.bias >= 0)
         grams = self._ridge_grams(side, k)
         if grams is None:
             return
@@ -407,13 +424,10 @@ class Alternation:
         Gram matrices are kept where they follow from others: they would take a quarter of a fit on short rows. If all
         rows share one ridge and all columns one background, a half-step computes only that of the panel solved last.
         """
-        problem, other, X, Y = self.sides(side)
+        problem, _, X, Y = self.sides(side)
         width, n_threads = self.model.width, self.n_threads
         background = basis.gram(Y, problem.columns[:, BACKGROUND], width, n_threads)
-        # With features the ridge lies on less than the panel.
-        known = OTHER[side] in self._ridges
-        alike = None if known else _ratio(other.rows[:, RIDGE], problem.columns[:, BACKGROUND])
-        ours = theirs = grams = None
+        alike, ours, theirs, grams = self._alike(side), None, None, None
         if balance:
             grams = self._ridge_grams(side, width, None if alike is None else alike * background)
         self._ridges.pop(side, None)
@@ -432,6 +446,16 @@ class Alternation:
         if alike is not None:
             self._ridges[OTHER[side]] = np.diag(alike * g)
         return basis.pad(g, Y)
+
+    def _alike(self, side: str) -> float | None:
+        """Return how many times the background of a side's columns their ridge is, if that is one number, else None.
+
+        With features the ridge lies on less than the panel.
+        """
+        problem, other, _, _ = self.sides(side)
+        if OTHER[side] in self._ridges:
+            return None
+        return _ratio(other.rows[:, RIDGE], problem.columns[:, BACKGROUND])
 
     def _ridge_grams(
         self, side: str, width: int, of_columns: np.ndarray | None = None
