@@ -2,6 +2,8 @@
 
 import hashlib
 import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -21,6 +23,26 @@ def engine_cache_dir() -> str:
 
 # Read by Numba when it is first imported, which no test module does before this file.
 os.environ.setdefault("NUMBA_CACHE_DIR", engine_cache_dir())
+
+COMPILING = """
+import sys
+import fastals
+fastals.warmup(sys.argv[1])
+for kind in (fastals.ImplicitALS, fastals.ExplicitALS):
+    model = kind(2, iterations=1, solver="plain", dtype=sys.argv[1], random_state=0).fit([[1.0, 2.0], [3.0, 4.0]])
+    model.recommend(0)
+"""
+
+
+def pytest_sessionstart(session: pytest.Session) -> None:
+    """Compile the engine where several processes are to run tests: each would compile it by itself."""
+    config = session.config
+    if hasattr(config, "workerinput") or not getattr(config.option, "numprocesses", None):
+        return
+    commands = [[sys.executable, "-c", COMPILING, dtype] for dtype in ("float32", "float64")]
+    for process in [subprocess.Popen(command, cwd=ROOT) for command in commands]:
+        process.wait()
+
 
 settings.register_profile("fastals", deadline=None, derandomize=True, max_examples=40)
 settings.load_profile("fastals")
