@@ -96,6 +96,7 @@ class Alternation:
         self._spare: dict[str, np.ndarray] = {}  # memory, from one half-step to the next
         self.unusual = {"user": Unusual(), "item": Unusual()}  # of the latest half-steps
         self.background = {side: bool(self.sides(side)[0].columns[:, BACKGROUND].any()) for side in ("user", "item")}
+        self._ratio: dict[str, float | None] = {}  # what `_alike` has found
         # By side, if the panel has only been rotated since: its Gram matrix, weighted by the ridge. With features it is
         # that of the panel less its prior means, see `features.Learned`.
         self._ridges: dict[str, np.ndarray] = {}
@@ -452,10 +453,10 @@ class Alternation:
 
         With features the ridge lies on less than the panel.
         """
-        problem, other, _, _ = self.sides(side)
-        if OTHER[side] in self._ridges:
-            return None
-        return _ratio(other.rows[:, RIDGE], problem.columns[:, BACKGROUND])
+        if side not in self._ratio:
+            problem, other, _, _ = self.sides(side)
+            self._ratio[side] = _ratio(other.rows[:, RIDGE], problem.columns[:, BACKGROUND])
+        return None if OTHER[side] in self._ridges else self._ratio[side]
 
     def _ridge_grams(
         self, side: str, width: int, of_columns: np.ndarray | None = None
