@@ -88,8 +88,9 @@ def _sentence(error: BaseException, options: argparse.Namespace) -> str:
     if isinstance(error, OSError) and error.strerror and not str(error).startswith("cannot write"):
         return f"{error.filename or 'the output'}: {error.strerror}"
     text = str(error.args[0]) if isinstance(error, KeyError) and error.args else str(error)
-    flags = {name: f"--{name.replace('_', '-')}" for name in vars(options)} | {
-        "users": "USER", "items": "ITEM", "n_threads": "--threads", "random_state": "--seed"
+    flags = {name: f"--{name.replace('_', '-')}" if len(name) > 1 else f"-{name}" for name in vars(options)} | {
+        "users": "USER", "items": "ITEM", "n_threads": "--threads", "random_state": "--seed",
+        "path": "MODEL" if hasattr(options, "file") else "-o",
     }  # fmt: skip
 
     def flag(found: re.Match[str]) -> str:
