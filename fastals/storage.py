@@ -68,6 +68,12 @@ def write(
     return path
 
 
+def check_writable(path: str | os.PathLike[str]) -> None:
+    """Refuse a path that `write` could not write to, before the work whose result is to be written."""
+    with replacing(_with_suffix(path), tried=True):
+        pass
+
+
 def write_arrays(file: str | os.PathLike[str] | IO[bytes], arrays: dict[str, Any]) -> None:
     """Write arrays as `numpy.savez` does, but no Python objects, and a file as `write` does."""
     _refuse_objects(arrays)

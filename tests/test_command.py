@@ -253,6 +253,14 @@ def test_bad_input_is_told_in_a_sentence(arguments, message, orders, file, tmp_p
     assert [path.name for path in tmp_path.iterdir()] == ["empty.csv"]
 
 
+@pytest.mark.parametrize("command", ["fit", "tune"])
+def test_a_path_that_cannot_be_written_is_told_before_the_work(command, tmp_path, capsys):
+    with pytest.raises(SystemExit, match="2"):
+        main([command, str(tmp_path / "none.csv"), *COLUMNS, "-o", str(tmp_path / "no" / "m.npz")])
+    told = capsys.readouterr()
+    assert "cannot write" in told.err and not told.out and not any(tmp_path.iterdir())
+
+
 def test_a_forgotten_option_is_told_in_one_sentence(orders, capsys):
     with pytest.raises(SystemExit, match="2"):
         main(["fit", orders, "--user", "who"])

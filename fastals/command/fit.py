@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
+from ..storage import check_writable
 from .features import add_features, features_of
 from .options import Options, add_model, add_table, model_of, read
 from .said import Said
@@ -30,7 +31,9 @@ def add(commands: Any) -> None:
 
 def run(options: Options) -> Iterator[Said]:
     """Read, fit, save, and say so."""
-    model, data = model_of(options), read(options)
+    model = model_of(options)
+    check_writable(options.output)
+    data = read(options)
     features, of_features = features_of(options, data)
     n_users, n_items = data.shape
     read_as = {"events": len(data), "users": n_users, "items": n_items}

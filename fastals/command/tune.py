@@ -10,6 +10,7 @@ import numpy as np
 
 from ..data.interactions import Interactions
 from ..report import Cell, Table, text
+from ..storage import check_writable
 from ..tuning import grid_search
 from ..tuning.spaces import default_grid
 from .features import add_features, features_of
@@ -46,6 +47,8 @@ def add(commands: Any) -> None:
 def run(options: Options) -> Iterator[Said]:
     """Search, print the best candidates, and save a model where one is wanted."""
     model, given = model_of(options), None if options.grid is None else grid_of(options)
+    if options.output is not None:
+        check_writable(options.output)
     data = read(options)
     features, _ = features_of(options, data)
     train, test, how = held_out(data, options)
