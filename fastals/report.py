@@ -40,8 +40,12 @@ class Table(NamedTuple):
         return [not any(isinstance(row[place], str) for row in self.rows) for place in range(len(self.columns))]
 
     def facts(self) -> dict[str, object]:
-        """Return the table as JSON holds it."""
-        rows = [dict(zip(self.columns, row, strict=True)) for row in self.rows]
+        """Return the table as JSON holds it; a name that several columns have follows that of the column before it."""
+        names = [
+            name if self.columns.count(name) == 1 else f"{self.columns[place - 1]} {name}"
+            for place, name in enumerate(self.columns)
+        ]
+        rows = [dict(zip(names, row, strict=True)) for row in self.rows]
         return {"name": self.name, "title": self.title, "rows": rows, "note": self.note}
 
 

@@ -23,6 +23,11 @@ def test_facts_are_rows_by_column():
     assert table.facts() == {"name": "name", "title": "Title", "rows": [{"a": "x", "b": 1.0}], "note": "Note."}
 
 
+def test_facts_keep_all_columns_of_one_name():
+    table = Table("name", "Title", ("a", "+-", "b", "+-"), [(1.0, 0.1, 2.0, 0.2)], "Note.")
+    assert table.facts()["rows"] == [{"a": 1.0, "a +-": 0.1, "b": 2.0, "b +-": 0.2}]
+
+
 class Reader(HTMLParser):
     """Collects the text of a page, its tags, and where its pictures come from."""
 
