@@ -98,7 +98,10 @@ def _sentence(error: BaseException, options: argparse.Namespace) -> str:
             flags.get(found[1], found[1]) + (" " if found[0].endswith("=") else "") if found[1] in flags else found[0]
         )
 
-    text = text.replace("header=False", "--no-header")
+    if hasattr(options, "no_header"):
+        text = text.replace("header=False", "--no-header")
+    else:  # it has no option for this
+        text = re.sub(r", or give header=False and positions from 0(, and delimiter=.*)?$", "", text)
     if not text.startswith("--"):  # which is in these words already
         text = re.sub(r"\b(\w+)=(?=\S)", flag, text)
     text = re.sub(r"^(\w+)(?:\[\d+\])?(?= (?:'[^']*' )?(?:must|is|has) )", flag, text)

@@ -26,6 +26,8 @@ SEPARATORS = ("\t", ";", ",")  # and white space where a line has none of them
 KNOWN_HEADERS = {"userId,movieId,rating,timestamp": "ratings.csv", "userID\tartistID\tweight": "lastfm"}
 TYPED = re.compile(r"\.(parquet|pq|json|jsonl|ndjson)(\.gz|\.zst)?$|^\s*(select|from|with)\s", re.IGNORECASE)
 DATE = re.compile(r"\d{4}-\d\d-\d\d")
+TIME_NAME = re.compile(r"(time|timestamp|date|day|_at)$", re.IGNORECASE)  # of a third column of numbers
+OTHERWISE = "where other columns are meant, name them: user=... item=... value=... time=..."
 
 
 class Data(NamedTuple):
@@ -118,9 +120,12 @@ def _prepare(source: str, ratings: Interactions, titles: dict[int, str], columns
         liked = ratings.select(ratings.values > 0)
         rule = "All items with a value above 0 count as liked."
     if len(liked) < FEWEST or np.bincount(liked.users).max() < 2:
+        named = f" {OTHERWISE[0].upper()}{OTHERWISE[1:]}" if columns.startswith("Columns: ") else ""
         raise ValueError(
             f"{source} is too small for the tables: they need at least {FEWEST} interactions that count as liked and "
-            f"a user with two of them, got {len(liked):,} of {np.unique(liked.users).size:,} users. {rule}"
+            f"a user with two of them, got {len(liked):,} of {np.unique(liked.users).size:,} users. "
+            f"{columns} {rule}".replace("  ", " ")
+            + named
         )
     return Data(source, ratings, liked, f"{columns} {rule}".strip(), titles)
 
@@ -144,18 +149,29 @@ def _read(path: Path) -> tuple[Interactions, str]:
             f"file {path}, line 1: expected a user and an item separated by a tab, comma, semicolon or space, "
             f"got {first!r:.100}"
         )
-    has_names = not _is_number(fields[2]) if len(fields) > 2 else not _has_digit(first) and all(map(_has_digit, below))
-    if separator in (None, "\t") and len(first.split()) == len(fields) <= 4 and not has_names:
-        return read_ratings(path, "u.data" if path.name == "u.data" and len(fields) == 4 else "text"), ""
+    has_names = not _is_time(fields[2]) if len(fields) > 2 else not _has_digit(first) and all(map(_has_digit, below))
     example = below if has_names else fields
+    roles = _roles(fields if has_names else [], example)
+    if separator in (None, "\t") and len(first.split()) == len(fields) <= 4 and not has_names and roles == ROLES:
+        return read_ratings(path, "u.data" if path.name == "u.data" and len(fields) == 4 else "text"), ""
     n_used = min(len(fields), 4 if len(example) > 3 and _is_time(example[3]) else 3)
     labels = fields if has_names else [f"column {place}" for place in range(1, len(fields) + 1)]
-    used = [f"{label} as {role}s" for label, role in zip(labels[:n_used], ROLES, strict=False)] if has_names else []
+    used = [f"{label} as {role}s" for label, role in zip(labels[:n_used], roles, strict=False)]
+    used = used if has_names or roles != ROLES else []
     said = [f"{what}: {', '.join(some)}." for what, some in (("Columns", used), ("Left out", labels[n_used:])) if some]
-    columns = dict(zip(ROLES, fields if has_names else range(n_used), strict=False))
-    taken: dict[str, Any] = {role: columns[role] for role in ROLES[:n_used]}
+    taken: dict[str, Any] = dict(zip(roles[:n_used], fields if has_names else range(n_used), strict=False))
     files: Paths = [path]  # a list: its name may look like a pattern or a query
-    return read_table(files, **taken, delimiter=separator or " ", header=has_names), " ".join(said)
+    try:
+        return read_table(files, **taken, delimiter=separator or " ", header=has_names), " ".join(said)
+    except ValueError as error:
+        raise ValueError(f"{error}; {OTHERWISE}" if has_names else str(error)) from None
+
+
+def _roles(names: list[str], example: list[str]) -> tuple[str, ...]:
+    """Return what the columns are in their order: the third one has times if its name or its entries say so."""
+    third = example[2] if len(example) > 2 else ""
+    named = len(names) > 2 and TIME_NAME.search(names[2]) is not None and _is_number(third)
+    return ("user", "item", "time", "value") if named or DATE.match(third) else ROLES
 
 
 def _fields(line: str, separator: str | None) -> list[str]:

@@ -59,6 +59,13 @@ def test_version_and_help(capsys):
         assert said in capsys.readouterr().out
 
 
+def test_a_wrong_column_is_told_without_options_that_demo_lacks(tmp_path, capsys):
+    (tmp_path / "a.csv").write_text("who,what\nann,tea\n")
+    with pytest.raises(SystemExit, match="2"):
+        main(["demo", "--data", str(tmp_path / "a.csv"), "--user", "wo", "--item", "what"])
+    assert capsys.readouterr().err.endswith("it has 'who', 'what'; the first line must name them\n")
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

@@ -27,9 +27,10 @@ def add(commands: Any) -> None:
         help="the main job: measure models on a file, and recommend (also without any command)",
         description="Learn from ratings or other interactions, measure the models, and recommend.",
         epilog="FILE has one line for each interaction: user, item and, if there are any, value and time, in this "
-        "order, separated by tabs, commas, semicolons or spaces; further columns are left out. With --user and --item "
-        "columns go by name, and Parquet and JSON lines are read too. Without --data: MovieLens 100K from "
-        "$FASTALS_DATA/ml-100k/u.data, or else synthetic ratings.",
+        "order, separated by tabs, commas, semicolons or spaces; further columns are left out. A third column "
+        "of dates, or one named time, timestamp, date or day, has times. With --user and --item columns go by name, "
+        "and Parquet and JSON lines are read too. Without --data: MovieLens 100K from $FASTALS_DATA/ml-100k/u.data, "
+        "or else synthetic ratings.",
     )
     parser.add_argument("--data", metavar="FILE", help="interactions, for example MovieLens' u.data")
     for role in ROLES:
