@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from scipy import sparse
 
-from .data.ids import Frozen
+from .data.ids import IGNORE, Frozen
 from .data.interactions import Interactions, as_interactions
 from .engine.topk import Lists
 from .fitted import Columns, Side
@@ -94,7 +94,6 @@ class Choice(NamedTuple):
 
 
 EVERYTHING = Choice()
-IGNORE = "; unknown='ignore' leaves such ids out"  # of a message about an id that the model does not have
 
 
 def choice_of(n_rows: int, side: Side, exclude: Any, allow: Any, unknown: str | None = None) -> Choice:
@@ -135,7 +134,10 @@ def _numbers(name: str, given: Any, n_rows: int, side: Side, unknown: str | None
     if isinstance(given, Interactions) or sparse.issparse(given):
         entries = as_interactions(given, name=name)
         if isinstance(given, Interactions):
-            entries = entries.renumbered(item_ids=side.ids, prefix=f"{name}: ", unknown=unknown or "raise")
+            remedy = IGNORE if unknown else ""
+            entries = entries.renumbered(
+                item_ids=side.ids, prefix=f"{name}: ", remedy=remedy, unknown=unknown or "raise"
+            )
         wanted = n_rows, len(side)
         if entries.shape != wanted:
             raise ValueError(

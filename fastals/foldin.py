@@ -31,13 +31,13 @@ __all__ = ["FoldingIn"]
 class FoldingIn(Base):
     """The part of a model that solves new users and items for what it has learned."""
 
-    def _with_items_of(self, fitted: Fitted, R: MatrixLike, name: str, unknown: str, columns: Columns) -> Interactions:
+    def _with_items_of(self, fitted: Fitted, R: MatrixLike, name: str, unknown: Any, columns: Columns) -> Interactions:
         """Return interactions of new users with the items of the model; messages call them `name`."""
         known = {"n_items": len(fitted.items), "item_ids": fitted.items.ids}
         return self._interactions(R, fitted.dtype, **known, unknown=unknown, name=name, **columns)
 
     def _new_users(
-        self, fitted: Fitted, R_new: MatrixLike, columns: Columns, unknown: str = "raise", name: str = "R_new"
+        self, fitted: Fitted, R_new: MatrixLike, columns: Columns, unknown: str | None = None, name: str = "R_new"
     ) -> Cells:
         """Return the interactions of new users; messages call them `name`."""
         row = canonical_row(R_new, len(fitted.items), fitted.dtype)

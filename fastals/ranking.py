@@ -8,12 +8,13 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 
 from .data.events import cast_values
+from .data.ids import IGNORE
 from .data.types import is_frame
 from .engine import plain_answers, topk
 from .engine.problem import Cells
 from .engine.topk import Lists
 from .features import check_given
-from .filters import EVERYTHING, IGNORE, Choice, ItemFilter, choice_of
+from .filters import EVERYTHING, Choice, ItemFilter, choice_of
 from .fitted import Columns, Fitted, Rows, SideName, unit_rows
 from .foldin import FoldingIn
 from .validation import (

@@ -117,7 +117,7 @@ class Updating(FoldingIn):
         numbers, ids = _row_numbers("user", users, fitted.users)
         if len(numbers) == 0:
             return fitted
-        cells = self._with_items_of(fitted, R_rows, "R_rows", "raise", columns)
+        cells = self._with_items_of(fitted, R_rows, "R_rows", None, columns)
         _check_given("user", numbers, ids, "R_rows", cells, cells.user_ids)
         features = _features_of(fitted, "user", user_features, numbers, users)
         X = self._solve_users(fitted, cells.by_user, features)

@@ -265,13 +265,17 @@ def test_a_model_takes_and_gives_the_ids_it_was_fitted_on(users_items, loaded, t
 def test_ids_that_the_model_does_not_know():
     model = fitted()
     model.fit(Interactions.from_triplets(["a", "b"], [5, 6]))
+    new = Interactions.from_triplets(["z"], [9])
     for call, sentence in (
         (lambda: model.recommend("c"), r"users is 'c', which is not among the 2 ids of the model"),
         (lambda: model.recommend("a", exclude=[7]), r"exclude\[0\] is 7, which is not among the 2 ids"),
         (lambda: model.predict("a", 7), r"items is 7"),
         (lambda: model.similar_items([5, 7]), r"items\[1\] is 7"),
-        (lambda: model.fold_in_users(Interactions.from_triplets(["z"], [9])), r"item_ids\[0\] is 9, which is not"),
-        (lambda: model.fold_in_items(Interactions.from_triplets(["z"], [9])), r"user_ids\[0\] is 'z'"),
+        (lambda: model.fold_in_users(new), r"^R_new.item_ids\[0\] is 9, .*; unknown='ignore' leaves such ids out$"),
+        (lambda: model.fold_in_users({"u": [1], "i": [9]}, user="u", item="i"), r"^column 'i'.*; unknown='ignore'"),
+        (lambda: model.fold_in_items(new), r"^R_new.user_ids\[0\] is 'z', .*; unknown='ignore'"),
+        (lambda: model.recommend(new, fold_in=True), r"^users.item_ids\[0\] is 9, .*; unknown='ignore'"),
+        (lambda: model.partial_fit_users(["z"], new), r"^R_rows.item_ids\[0\] is 9, .* ids of the model$"),
     ):
         with pytest.raises(ValueError, match=sentence):
             call()

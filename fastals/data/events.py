@@ -57,18 +57,20 @@ def read_events(
     user_ids: Ids | None = None,
     item_ids: Ids | None = None,
     of: str = "the model",
+    remedy: str = "",
 ) -> tuple[Events, Ids, Ids]:
     """Check columns of events and number their users and items.
 
     `columns` are those of `from_triplets` by name, and `names` says what the caller calls each. Given ids number the
-    users and items, and others are refused; else the ids are those of the events, in ascending order.
+    users and items, and others are refused, with a `remedy` at the end of the message; else the ids are those of the
+    events, in ascending order.
     """
     sides = []
     for axis, ids in (("users", user_ids), ("items", item_ids)):
         if ids is None:
             sides.append(encode(names[axis], columns[axis]))
         else:
-            sides.append((ids, ids.positions(names[axis], columns[axis], of=of).astype(np.int32)))
+            sides.append((ids, ids.positions(names[axis], columns[axis], remedy, of).astype(np.int32)))
     (user_ids, users), (item_ids, items) = sides
     if len(users) != len(items):
         raise ValueError(

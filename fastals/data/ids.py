@@ -14,6 +14,7 @@ T = TypeVar("T")
 _BLOCK = 1 << 20
 # Strings are stored at the width of the longest: padding may take so many bytes, or so many times the ids themselves.
 _PADDING_BYTES, _PADDING_RATIO = 1 << 26, 8
+IGNORE = "; unknown='ignore' leaves such ids out"  # of a message about an id that the model does not have
 _FEW = 64  # changes that stand beside an array of any size
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -12,7 +12,7 @@ from ..engine.problem import Cells
 from ..html import facts
 from ..validation import check_dtype, check_option
 from .events import Events, cast_finite, read_events
-from .ids import Frozen, Ids, as_ids, derived
+from .ids import IGNORE, Frozen, Ids, as_ids, derived
 from .matrix import cells_of_events, csr_of, read_matrix, transpose, unlocked
 from .types import Columns, FloatType, is_frame, read_columns, refuse_source, refuse_unnamed
 from .types import MatrixLike as MatrixLike  # for the modules that take `Interactions` too
@@ -148,7 +148,7 @@ class Interactions(Frozen):
 
     @classmethod
     def _of_frame(
-        cls, frame: Any, columns: Columns, dtype: np.dtype, ids: tuple[Ids | None, Ids | None] = (None, None)
+        cls, frame: Any, columns: Columns, dtype: np.dtype, ids: Sequence[Ids | None] = (None, None), remedy: str = ""
     ) -> Interactions:
         """Make interactions of a table; messages name its columns and rows."""
         labels = {
@@ -158,7 +158,8 @@ class Interactions(Frozen):
         }
         arrays = {f"{argument}s": array for argument, array in read_columns(frame, labels).items()}
         names = _NAMES | {f"{argument}s": f"column {label!r}" for argument, label in labels.items()}
-        return cls._of_columns(dtype, arrays, columns.get("event_weights"), columns.get("half_life"), names, *ids)
+        weights, half_life = columns.get("event_weights"), columns.get("half_life")
+        return cls._of_columns(dtype, arrays, weights, half_life, names, *ids, "the model", remedy)
 
     @classmethod
     def _of_columns(cls, dtype: np.dtype, *arguments: Any) -> Interactions:
@@ -518,7 +519,7 @@ def as_interactions(
     user_ids: Ids | None = None,
     item_ids: Ids | None = None,
     name: str = "R",
-    unknown: str = "raise",
+    unknown: str | None = None,
     **columns: Unpack[Columns],
 ) -> Interactions:
     """Return users x items data as Interactions numbered as those of a model; `R` itself where it is what is wanted.
@@ -533,8 +534,8 @@ def as_interactions(
         How users and items are numbered; data with other ids are refused.
     name : str, default "R"
         The argument, for messages.
-    unknown : {'raise', 'ignore'}, default 'raise'
-        'ignore' leaves out what an unknown id has.
+    unknown : {'raise', 'ignore'}, optional
+        'ignore' leaves out what an unknown id has. None raises too, without a word of this option: the caller has none.
 
     Raises
     ------
@@ -562,7 +563,8 @@ def as_interactions(
         raise TypeError(f"{next(iter(given))}= is for tables, and {name} is a {type(R).__name__}; leave it out")
     else:
         made = Interactions._of_matrix(name, R, wanted, missing, weights, (n_users, n_items))
-    made = made.renumbered(user_ids, item_ids, unknown=unknown)
+    remedy = "" if unknown is None else IGNORE
+    made = made.renumbered(user_ids, item_ids, prefix=f"{name}.", remedy=remedy, unknown=unknown or "raise")
     for axis, (size, what) in enumerate(((n_users, "users"), (n_items, "items"))):
         if size is not None and made.shape[axis] != size:
             turned = " (is it transposed?)" if made.shape[1 - axis] == size else ""
@@ -580,7 +582,7 @@ def _numbered_frame(
     dtype: np.dtype,
     sizes: tuple[int | None, int | None],
     ids: tuple[Ids | None, Ids | None],
-    unknown: str,
+    unknown: str | None,
 ) -> Interactions:
     """Read a table with the ids of a model, or with numbers where the model has no ids."""
     numbered = [
@@ -588,8 +590,9 @@ def _numbered_frame(
         for side, size, own in zip(("user", "item"), sizes, ids, strict=True)
     ]
     known = numbered[0], numbered[1]
-    made = Interactions._of_frame(frame, columns, dtype, known if unknown == "raise" else (None, None))
-    made = made.renumbered(*known, unknown=unknown)
+    wanted = (None, None) if unknown == "ignore" else known
+    made = Interactions._of_frame(frame, columns, dtype, wanted, "" if unknown is None else IGNORE)
+    made = made.renumbered(*known, unknown=unknown or "raise")
     kept = (
         None if own is None and size is not None else found
         for size, own, found in zip(sizes, ids, (made.user_ids, made.item_ids), strict=True)

@@ -140,7 +140,7 @@ def in_order(
     of: str = "the model",
     shape: tuple[int | None, int | None] = (None, None),
     missing: str = "zero",
-    unknown: str = "raise",
+    unknown: str | None = None,
     **columns: Unpack[Columns],
 ) -> Interactions:
     """Return what a caller passed as Interactions, with rows and columns in the order of other ids.
@@ -154,8 +154,8 @@ def in_order(
         wanted = (size if ids is None else None for size, ids in zip(shape, like, strict=True))
         sizes = dict(zip(("n_users", "n_items"), wanted, strict=True))
     interactions = as_interactions(R, dtype, missing=missing, name=name, unknown=unknown, **sizes, **columns)
-    remedy = f"; leave such {{}} out of {name}"
-    return interactions.renumbered(*like, prefix=f"{name}.", remedy=remedy, of=of, unknown=unknown)
+    remedy = f"; leave such {{}} out of {name}" + ("" if unknown is None else " or pass unknown='ignore'")
+    return interactions.renumbered(*like, prefix=f"{name}.", remedy=remedy, of=of, unknown=unknown or "raise")
 
 
 def check_disjoint(name: str, test: Interactions, of: str, known: Interactions | Ints) -> None:
