@@ -189,11 +189,11 @@ def test_times_in_text(tmp_path, times, wanted):
     [
         ("1,2,3,4\n1,2\n", 3, "expected 4 fields as in the first line, got '1,2'"),
         ("1,2,3,4\n\n1,2,3,4,5\n", 4, "expected 4 fields as in the first line, got '1,2,3,4,5'"),
-        ('"a\nb",2,3,4\n1,,3,4\n', 4, "column 'i' is missing: all integers or all text are wanted; mend it, or leave"),
+        ('"a\nb",2,3,4\n1,,3,4\n', 4, "column 'i' has no value: all integers or all text are wanted; mend it, or"),
         ("1,2,3,4\n1,2,x,4\n", 3, "column 'v' holds 'x': finite numbers are wanted"),
         ("1,2,3,4\n1,2,1_0,4\n", 3, "column 'v' holds '1_0': finite numbers"),
         ('1,2,3,4\n1,2,"3,5",4\n', 3, "column 'v' holds '3,5': finite numbers"),
-        ("1,2,3,4\n1,2,,4\n", 3, "column 'v' is missing"),
+        ("1,2,3,4\n1,2,,4\n", 3, "column 'v' has no value"),
         ("1,2,inf,4\n", 2, "column 'v' holds 'inf'"),
         ("1,2,nan,4\n", 2, "column 'v' holds 'nan'"),
         ("1,2,3,4\n1,2,3,4.5\n1,2,3,yesterday\n", 4, "column 't' holds 'yesterday': all numbers, all times as 2024"),
@@ -219,7 +219,7 @@ def test_the_file_and_the_late_line_are_named(tmp_path):
     with pytest.raises(ValueError, match=rf"^file {re.escape(str(bad))}, line 9002: column 'v' holds 'x'"):
         read_table([good, bad], "u", "i", "v")
     lines = write(tmp_path, "c.jsonl", '{"u": 1, "i": 2}\n' * 5000 + '\n{"u": 1}\n')
-    with pytest.raises(ValueError, match=r"c\.jsonl, line 5002: column 'i' is missing"):
+    with pytest.raises(ValueError, match=r"c\.jsonl, line 5002: column 'i' has no value"):
         read_table(lines, "u", "i")
     with pytest.raises(ValueError, match=r"d\.jsonl, line 2: expected a JSON object"):
         read_table(write(tmp_path, "d.jsonl", '{"u": 1, "i": 2}\n{"u": 1\n'), "u", "i")
@@ -230,7 +230,7 @@ def test_rows_of_typed_files_are_named(tmp_path):
     query = "FROM (VALUES (1, 1, 1::DOUBLE, '1'), (2, NULL, 'nan'::DOUBLE, 'x')) t(u, i, v, w)"
     duckdb.execute(f"COPY ({query}) TO '{path}'")
     for columns, said in (
-        ({"user": "u", "item": "i"}, "row 2: column 'i' is missing"),
+        ({"user": "u", "item": "i"}, "row 2: column 'i' has no value"),
         ({"user": "u", "item": "u", "value": "v"}, "row 2: column 'v' holds nan: finite numbers"),
         ({"user": "u", "item": "u", "value": "w"}, "row 2: column 'w' holds 'x': finite numbers"),
     ):
@@ -315,7 +315,7 @@ def test_queries(tmp_path):
     path = write(tmp_path, "a.csv", csv_of(EVENTS))
     query = f"WITH t AS (SELECT *, stars * 2 AS twice FROM '{path}') SELECT who, what, twice FROM t; "
     assert rows_of(read_table(query, "who", "what", "twice")) == [(*row[:2], row[2] * 2, None) for row in EVENTS]
-    with pytest.raises(ValueError, match="row 3 of the query: column 'x' is missing"):
+    with pytest.raises(ValueError, match="row 3 of the query: column 'x' has no value"):
         read_table("SELECT nullif(range, 2) AS x FROM range(5)", "x", "x")
     with pytest.raises(ValueError, match=r"user='y' is not a column of the query; it has 'x' \(BIGINT\)$"):
         read_table("SELECT range AS x FROM range(5)", "y", "x")
@@ -436,7 +436,7 @@ def test_a_file_that_is_written_otherwise_is_read_by_the_query_that_the_message_
 def test_rows_with_a_missing_id_are_left_out_by_the_condition_that_the_message_has(tmp_path, name, text, columns):
     path, options = tmp_path / name, {"header": False} if columns == (0, 1) else {}
     path.write_text(text)
-    with pytest.raises(ValueError, match=r"is missing: .* leave such rows out: where=") as caught:
+    with pytest.raises(ValueError, match=r"has no value: .* leave such rows out: where=") as caught:
         read_table(path, *columns, **options)
     condition = ast.literal_eval(str(caught.value).rpartition("where=")[2])
     assert read_table(path, *columns, where=condition, **options).user_ids.tolist() == ["ann"]

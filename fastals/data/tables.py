@@ -450,7 +450,7 @@ class _Reader:
             if found:
                 row, value = found[0]
                 label = self.labels[argument]
-                what = f"column {label!r} is missing" if value is None else f"column {label!r} holds {value!r:.100}"
+                what = f"column {label!r} has no value" if value is None else f"column {label!r} holds {value!r:.100}"
                 option = _otherwise(argument, str(value)) if self.layout.format == "csv" else None
                 rest = "..." if value is not None else repr(f"{named(label)} IS NOT NULL")
                 way = f"pass the query {by_query(file, option)}" if option else f"leave such rows out: where={rest}"
