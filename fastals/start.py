@@ -126,9 +126,8 @@ def _places(start: Fitted, cells: Interactions) -> list[np.ndarray]:
             if len(gone):
                 raise ValueError(
                     f"R lacks {name} {side.ids.values[gone[0]].item()!r}, which the model to start from has: refit and "
-                    f"start= keep all of its {name}s; pass Interactions(matrix, user_ids=..., item_ids=...) in which "
-                    f"those without interactions have an empty {'row' if name == 'user' else 'column'}, or begin anew "
-                    "with fit(R)"
+                    f"start= keep all of its {name}s; pass Interactions with the ids of all, which "
+                    f"from_triplets takes as {name}_ids=, or begin anew with fit(R)"
                 )
             places.append(new.positions(f"{name}_ids", side.ids.values))
         elif size < len(side):

@@ -184,6 +184,11 @@ def test_what_is_hardly_anything_is_observed_all_the_same():
 def test_ids_of_others():
     known = shop()
     R = Interactions.from_triplets(["bob"], [7], user_ids=known.user_ids, item_ids=known.item_ids)
+    arrays = {"user_ids": known.user_ids.values, "item_ids": known.item_ids.values.tolist()}
+    same = Interactions.from_triplets(["bob"], [7], **arrays)
+    assert same.shape == R.shape and same.user_ids.same_as(R.user_ids) and same.item_ids.same_as(R.item_ids)
+    with pytest.raises(TypeError, match="item_ids"):
+        Interactions.from_triplets(["bob"], [7], item_ids=[7.5])
     assert (R.shape, R.users.tolist()) == ((2, 2), [1])
     with pytest.raises(ValueError, match=re.escape("users[1] is 'eve', which is not among the 2 ids")):
         Interactions.from_triplets(["bob", "eve"], [7, 7], user_ids=known.user_ids)

@@ -189,7 +189,7 @@ def test_a_start_is_matched_by_ids():
     again = ImplicitALS(**SMALL | {"iterations": 0}).fit(shuffled, start=model)
     np.testing.assert_array_equal(again.item_factors_, model.item_factors_[order])
     fewer = Interactions(R[:, 1:], "float64", item_ids=names[1:])
-    with pytest.raises(ValueError, match=r"R lacks item 'item 00', .* an empty column, or begin anew with fit\(R\)"):
+    with pytest.raises(ValueError, match=r"R lacks item 'item 00', .* takes as item_ids=, or begin anew with fit\(R\)"):
         ImplicitALS(**SMALL).fit(fewer, start=model)
 
 

@@ -443,3 +443,12 @@ def test_a_callback_may_change_the_matrix():
 
     spoilt = fastals.ImplicitALS(4, iterations=3, random_state=0).fit(R, callback=spoil)
     np.testing.assert_array_equal(spoilt.user_factors_, wanted)
+
+
+def test_an_item_that_nobody_has_stays_in_a_refit_by_its_ids():
+    orders = ["ann", "bob", "bob"], ["tea", "tea", "cup"]
+    model = ImplicitALS(2, random_state=0).fit(Interactions.from_triplets(*orders)).add_items(["pot"])
+    with pytest.raises(ValueError, match="R lacks item 'pot'"):
+        model.refit(Interactions.from_triplets(*orders))
+    model.refit(Interactions.from_triplets(*orders, item_ids=model.item_ids_))
+    assert model.item_ids_.tolist() == ["cup", "tea", "pot"] and "pot" in model.recommend("bob", n=3)[0]

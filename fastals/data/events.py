@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..validation import check_number
-from .ids import Ids, at, encode
+from .ids import Ids, as_ids, at, encode
 
 # Seconds of each unit of numpy.datetime64 that has a fixed length.
 _SECONDS = {"W": Fraction(604_800), "D": Fraction(86_400), "h": Fraction(3600), "m": Fraction(60)} | {
@@ -54,8 +54,8 @@ def read_events(
     weights: Mapping[Any, float] | None,
     half_life: Any,
     names: Mapping[str, str],
-    user_ids: Ids | None = None,
-    item_ids: Ids | None = None,
+    user_ids: Any = None,
+    item_ids: Any = None,
     of: str = "the model",
     remedy: str = "",
 ) -> tuple[Events, Ids, Ids]:
@@ -70,6 +70,7 @@ def read_events(
         if ids is None:
             sides.append(encode(names[axis], columns[axis]))
         else:
+            ids = as_ids(f"{axis[:-1]}_ids", ids)
             sides.append((ids, ids.positions(names[axis], columns[axis], remedy, of).astype(np.int32)))
     (user_ids, users), (item_ids, items) = sides
     if len(users) != len(items):

@@ -339,10 +339,10 @@ def at(name: str, row: int) -> str:
     return f"{name}, row {row}" if name.startswith("column ") else f"{name}[{row}]"
 
 
-def as_ids(name: str, values: Any, n: int) -> Ids:
+def as_ids(name: str, values: Any, n: int | None = None) -> Ids:
     """Return values as Ids, one for each of `n` users or items of a matrix `R`."""
     ids = values if isinstance(values, Ids) else Ids(name, values)
-    if len(ids) != n:
+    if n is not None and len(ids) != n:
         raise ValueError(f"{name} must have one id for each of the {n} {name[:4]}s of R, got {len(ids)}")
     return ids
 

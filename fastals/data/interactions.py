@@ -178,8 +178,8 @@ class Interactions(Frozen):
         events: Any = None,
         weights: Mapping[Any, float] | None = None,
         half_life: Any = None,
-        user_ids: Ids | None = None,
-        item_ids: Ids | None = None,
+        user_ids: Any = None,
+        item_ids: Any = None,
         dtype: FloatType = "float32",
     ) -> Interactions:
         """Make interactions of events: who, what, and how much.
@@ -198,7 +198,7 @@ class Interactions(Frozen):
         weights : mapping, optional
             What an event of each kind counts, for example `{"view": 1, "buy": 5}`. None: kinds make no difference.
         half_life : number, or datetime.timedelta or numpy.timedelta64 where times are datetimes, optional
-        user_ids, item_ids : Ids, optional
+        user_ids, item_ids : Ids or array_like of ids, optional
             Number users and items as these do; an id that they lack is refused.
         dtype : {'float32', 'float64'}, default 'float32'
 
