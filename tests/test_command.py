@@ -205,6 +205,7 @@ FIT = ["fit", "ORDERS", *COLUMNS, "-o", "m"]
 RATED = ["--value", "stars", "--model", "explicit"]
 BAD = [
     (["fit", "ORDERS", "--user", "wo", "--item", "what", "-o", "m"], "--user 'wo' is not a column of"),
+    (["fit", "ORDERS", "--user", "who", "--item", "who", "-o", "m"], "are both the column 'who': name the column of"),
     (["fit", "none.csv", *COLUMNS, "-o", "m"], "none.csv does not exist"),
     (["fit", "EMPTY", *COLUMNS, "-o", "m"], "is empty: it holds no events"),
     (["fit", "ORDERS", *COLUMNS, "-o", "no/such/m.npz"], "cannot write no/such/m.npz"),

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import sparse
 
-from fastals import ExplicitALS, ImplicitALS, Interactions, WeightedALS
+from fastals import ExplicitALS, ImplicitALS, Interactions, WeightedALS, read_table
 from tests.helpers import (
     CLASSIC,
     GOOD,
@@ -353,3 +353,9 @@ def test_cell_weights_on_duplicates_that_scipy_would_sum(form):
 def test_cell_weights_too_large_for_the_dtype():
     sentence = r"weights is too large for float32 in (\d+) of \1 entries, the first at .*: 1e\+39; rescale, or .*"
     refused(sentence, ValueError, fitted(WeightedALS, dtype="float32"), GOOD, weights=np.full(GOOD.nnz, 1e39))
+
+
+@pytest.mark.parametrize("read", [read_table, Interactions.from_frame, ImplicitALS(2).fit])
+def test_one_column_is_not_both_users_and_items(read):
+    with pytest.raises(ValueError, match=r"^user and item are both the column 'who': name the column of the items"):
+        read({"who": ["ann", "bob"], "what": ["tea", "cup"]}, user="who", item="who")

@@ -227,12 +227,12 @@ def test_the_file_and_the_late_line_are_named(tmp_path):
 
 def test_rows_of_typed_files_are_named(tmp_path):
     path = tmp_path / "a.parquet"
-    query = "FROM (VALUES (1, 1, 1::DOUBLE, '1'), (2, NULL, 'nan'::DOUBLE, 'x')) t(u, i, v, w)"
+    query = "FROM (VALUES (1, 1, 3, 1::DOUBLE, '1'), (2, NULL, 4, 'nan'::DOUBLE, 'x')) t(u, i, j, v, w)"
     duckdb.execute(f"COPY ({query}) TO '{path}'")
     for columns, said in (
         ({"user": "u", "item": "i"}, "row 2: column 'i' has no value"),
-        ({"user": "u", "item": "u", "value": "v"}, "row 2: column 'v' holds nan: finite numbers"),
-        ({"user": "u", "item": "u", "value": "w"}, "row 2: column 'w' holds 'x': finite numbers"),
+        ({"user": "u", "item": "j", "value": "v"}, "row 2: column 'v' holds nan: finite numbers"),
+        ({"user": "u", "item": "j", "value": "w"}, "row 2: column 'w' holds 'x': finite numbers"),
     ):
         with pytest.raises(ValueError, match=re.escape(f"file {path}, {said}")):
             read_table(path, **columns)
@@ -316,7 +316,7 @@ def test_queries(tmp_path):
     query = f"WITH t AS (SELECT *, stars * 2 AS twice FROM '{path}') SELECT who, what, twice FROM t; "
     assert rows_of(read_table(query, "who", "what", "twice")) == [(*row[:2], row[2] * 2, None) for row in EVENTS]
     with pytest.raises(ValueError, match="row 3 of the query: column 'x' has no value"):
-        read_table("SELECT nullif(range, 2) AS x FROM range(5)", "x", "x")
+        read_table("SELECT nullif(range, 2) AS x, 0 AS y FROM range(5)", "x", "y")
     with pytest.raises(ValueError, match=r"user='y' is not a column of the query; it has 'x' \(BIGINT\)$"):
         read_table("SELECT range AS x FROM range(5)", "y", "x")
 

@@ -31,7 +31,7 @@ from .sources import (
     run,
     stream,
 )
-from .types import FloatType, Table, is_frame
+from .types import FloatType, Table, check_apart, is_frame
 
 if TYPE_CHECKING:
     import datetime
@@ -170,6 +170,7 @@ class Told(NamedTuple):
 def labels_of(user: Any, item: Any, value: Any, time: Any, event: Any) -> dict[str, Any]:
     """Return what columns are called, as far as they are named."""
     labels = {"user": user, "item": item, "value": value, "time": time, "event": event}
+    check_apart(labels)
     return {argument: label for argument, label in labels.items() if label is not None}
 
 

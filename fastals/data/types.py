@@ -109,11 +109,20 @@ def column_names(frame: Any) -> list[Any] | None:
     return None if names is None else list(names)
 
 
+def check_apart(labels: Mapping[str, Any]) -> None:
+    """Refuse one column for users and for items: each user would have one item, itself."""
+    if labels.get("user") is not None and labels["user"] == labels.get("item"):
+        raise ValueError(
+            f"user and item are both the column {labels['user']!r}: name the column of the items, item=..."
+        )
+
+
 def read_columns(frame: Any, labels: Mapping[str, Any]) -> dict[str, np.ndarray]:
     """Return columns of a table as arrays, by argument; `labels` has the name of the column of each.
 
     Of a lazy table only these columns are collected.
     """
+    check_apart(labels)
     names = column_names(frame)
     for argument, label in labels.items():
         if names is not None and label not in names:
