@@ -50,6 +50,12 @@ def test_the_reference_has_every_public_name():
     assert missing == [], "add a line for each to its list in docs/api/*.rst"
 
 
+def test_the_reference_has_the_warnings_that_a_fit_gives():
+    errors = importlib.import_module("fastals.errors")
+    wanted = {f"fastals.errors.{name}" for name in errors.__all__ if name.endswith("Warning")}
+    assert wanted and wanted <= referenced()
+
+
 def test_the_reference_has_no_other_name():
     assert all(_value(name) is not None for name in referenced())
 
