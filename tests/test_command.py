@@ -159,6 +159,17 @@ def test_evaluate_ratings_beside_the_mean_of_each_item(orders, capsys):
     assert ("ItemBias", "rmse") in found
 
 
+@pytest.mark.parametrize("noise", [False, True])
+def test_evaluate_says_where_predicted_ratings_are_behind_the_mean_of_each_item(tmp_path, capsys, noise):
+    path, drawn = tmp_path / "stars.csv", np.random.default_rng(0)
+    users = drawn.normal(size=30)
+    lines = [f"{u},{i},{drawn.normal() if noise else users[u]}\n" for u in range(30) for i in range(20)]
+    path.write_text("who,what,stars\n" + "".join(lines))
+    options = ["--value", "stars", "--model", "explicit", "--factors", "8", "--regularization", "0.01"]
+    told = said(capsys, "evaluate", str(path), *COLUMNS, *options)["note"]
+    assert told.endswith("behind the mean of each item: search its parameters with fastals tune.") == noise
+
+
 def test_tune_finds_the_best_and_saves_it(orders, tmp_path, capsys):
     out = str(tmp_path / "best.npz")
     grid = ["--grid", "factors=1,4", "unobserved-weight=0.1,1", "--iterations", "2"]

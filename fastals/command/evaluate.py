@@ -49,9 +49,10 @@ def run(options: Options) -> Iterator[Said]:
         if implicit
         else "RMSE is the root of the mean squared error and MAE the mean absolute error; smaller is better."
     )
-    behind = implicit and rows[-1][2] < rows[1][2]
+    behind = rows[-1][2] < rows[1][2] if implicit else rows[-2][2] > rows[0][2]  # by ndcg, or by rmse
+    baseline = "popularity" if implicit else "the mean of each item"
     note = f"{how} {len(train):,} entries to learn from, {len(test):,} to test on. {better} From and to: 95% interval."
-    note += " The model is behind popularity: search its parameters with fastals tune." if behind else ""
+    note += f" The model is behind {baseline}: search its parameters with fastals tune." if behind else ""
     table = Table("evaluation", "How good is the model?", ("model", *COLUMNS), list(rows), note)
     yield Said(text(table), {"results": table.facts()["rows"], "train": len(train), "test": len(test), "note": note})
 
