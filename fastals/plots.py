@@ -181,7 +181,8 @@ def embedding(
     style: dict[str, Any] = {} if counts is None else {"c": counts, "norm": "log", "cmap": "viridis_r"}
     points = ax.scatter(places[:, 0], places[:, 1], s=9, linewidths=0, alpha=0.8, **style)
     if counts is not None:
-        ax.figure.colorbar(points, ax=ax, label=f"interactions of the {side}")
+        bar = ax.figure.colorbar(points, ax=ax, label=f"interactions of the {side}")
+        _whole_numbers(bar.ax.yaxis, counts.max() / counts.min())
     ax.set(
         xlabel=f"first component ({shares[0]:.1%} of the variance)",
         ylabel=f"second component ({shares[1]:.1%})",
@@ -354,10 +355,11 @@ def degrees(R: MatrixLike, *, axes: Sequence[Axes] | None = None, **columns: Unp
 
 
 def _whole_numbers(axis: Any, span: float) -> None:
-    """Write 1, 10, 100 at a logarithmic axis, and 2 and 5 between where it is short."""
-    from matplotlib.ticker import LogLocator, NullFormatter
+    """Write 1, 10, 100 at a logarithmic axis, and 2 and 5 between where it is short, or even steps."""
+    from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
 
-    axis.set_major_locator(LogLocator(subs=(1, 2, 5) if span < 1000 else (1,)))
+    places = LogLocator(subs=(1, 2, 5) if span < 1000 else (1,))
+    axis.set_major_locator(MaxNLocator(5, integer=True) if span < 3 else places)
     axis.set_major_formatter("{x:,.0f}")
     axis.set_minor_formatter(NullFormatter())
 

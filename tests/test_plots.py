@@ -92,6 +92,19 @@ def test_embedding_is_the_principal_plane(R, model):
     assert [text.get_text() for text in ax.texts] == [f"item {i}" for i in most]
 
 
+@pytest.mark.parametrize(("counts", "least"), [([12, 14, 19], 3), ([1, 40, 400], 6)])
+def test_colours_of_an_embedding_are_explained_in_whole_numbers(counts, least):
+    R = (np.arange(400)[:, None] < np.array(counts)).astype(np.float32)
+    model = ImplicitALS(factors=2, iterations=1, random_state=0).fit(R)
+    ax = plots.embedding(model, R)
+    drawn(ax)
+    bar = ax.collections[0].colorbar.ax
+    low, high = bar.get_ylim()
+    told = [label.get_text() for label in bar.get_yticklabels(which="both") if low <= label.get_position()[1] <= high]
+    told = [text for text in told if text]
+    assert len(told) >= least and all(text.isdigit() for text in told)
+
+
 def test_embedding_of_users_without_colours(R):
     model = ExplicitALS(factors=3, iterations=2, random_state=0).fit(R)
     ax = plots.embedding(model, side="user")
