@@ -87,6 +87,20 @@ def test_a_numba_with_other_libraries_compiles_an_inner_function_by_itself_too(m
     assert machine_code_of_an_inner_function() != 0
 
 
+def times_four(x):
+    return doubled(doubled(x))
+
+
+doubled = jit.inner(lambda x: x + x)
+
+
+def test_what_a_fused_function_calls_is_not_fused_itself():
+    four = jit.fused(times_four)
+    assert numba.njit(lambda x: four(x))(3.0) == 12.0
+    assert "alwaysinline" in "".join(four.inspect_llvm().values())
+    assert "alwaysinline" not in "".join(doubled.inspect_llvm().values())
+
+
 def test_the_main_thread_compiles_where_ctrl_c_cannot_strike(monkeypatch, tmp_path):
     monkeypatch.setattr(numba.config, "CACHE_DIR", str(tmp_path))
     found = []

@@ -73,6 +73,8 @@ KERNEL_OPTIONS = {
 INNER_OPTIONS = {
     **OPTIONS,
     "no_cpython_wrapper": True,  # as for C
+    # Stated, as otherwise a function that is first compiled for a ``fused`` one inherits its True, and is fused too.
+    "forceinline": False,
 }
 
 
