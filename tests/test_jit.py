@@ -83,7 +83,7 @@ def test_an_inner_function_is_compiled_with_its_callers_alone():
 
 def test_a_numba_with_other_libraries_compiles_an_inner_function_by_itself_too(monkeypatch):
     monkeypatch.setattr(linked, "Library", object)
-    assert linked.options() == {}
+    assert linked.options(apart=False) == linked.options(apart=True) == {}
     assert machine_code_of_an_inner_function() != 0
 
 
@@ -99,6 +99,16 @@ def test_what_a_fused_function_calls_is_not_fused_itself():
     assert numba.njit(lambda x: four(x))(3.0) == 12.0
     assert "alwaysinline" in "".join(four.inspect_llvm().values())
     assert "alwaysinline" not in "".join(doubled.inspect_llvm().values())
+
+
+@pytest.mark.parametrize(("decorator", "called"), [(jit.apart, True), (jit.inner, False), (jit.fused, False)])
+def test_llvm_calls_a_function_apart(decorator, called):
+    square = decorator(power)
+    caller = numba.njit(lambda x: square(x))
+    assert caller(3.0) == 9.0
+    (code,) = caller.inspect_llvm().values()
+    calls = [line for line in code.splitlines() if "call " in line and "power" in line]
+    assert bool(calls) == called
 
 
 def test_the_main_thread_compiles_where_ctrl_c_cannot_strike(monkeypatch, tmp_path):

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from .jit import fused, inlined, inner
+from .jit import apart, fused, inlined, inner
 from .problem import BACKGROUND, OFFSET, WEIGHT
 
 
@@ -23,46 +23,49 @@ def gather_cells(
     """
     cells, rule, rows, columns, shifts = problem
     row_weight, row_background = rows[u, WEIGHT], rows[u, BACKGROUND]
+    constant, total, negative, zero = 0.0, 0.0, 0, 0
     if len(cells.values) == len(cells.weights) == len(columns) == 1:
         # All entries are alike, as in binary data: this takes an eighth of the time.
         one, right, part = cell(rule, cells.values[0], cells.weights[0] * row_weight, row_background, columns, 0)
         fill(w, m, one)
         fill(b, m, right)
-        constant = m * np.float64(part)
-        if len(shifts.columns) > 0:
-            constant += shift(shifts.columns, cells.indices, begin, m, w, b, s)
-        return constant, m * np.float64(one), m * (one < 0), m * (one == 0)
-    # Each loop reads only what varies, so that LLVM makes a vector loop of it. w and b hold weights and values until
-    # `cell` turns each pair into w and b.
-    values, weights = b, w
-    if len(cells.values) == 1:
-        fill(values, m, cells.values[0])
+        constant, total, negative, zero = m * np.float64(part), m * np.float64(one), m * (one < 0), m * (one == 0)
     else:
+        # Each loop reads only what varies, so that LLVM makes a vector loop of it. w and b hold weights and values
+        # until `cell` turns each pair into w and b.
+        values, weights = b, w
+        if len(cells.values) == 1:
+            fill(values, m, cells.values[0])
+        else:
+            for i in range(m):
+                values[i] = cells.values[begin + i]
+        if len(cells.weights) == 1:
+            fill(weights, m, cells.weights[0] * row_weight)
+        else:
+            for i in range(m):
+                weights[i] = cells.weights[begin + i] * row_weight
+        if len(columns) == 1:
+            for i in range(m):
+                w[i], b[i], part = cell(rule, values[i], weights[i], row_background, columns, 0)
+                constant += part
+        else:
+            for i in range(m):
+                j = np.uintp(cells.indices[begin + i])
+                w[i], b[i], part = cell(rule, values[i], weights[i], row_background, columns, j)
+                constant += part
         for i in range(m):
-            values[i] = cells.values[begin + i]
-    if len(cells.weights) == 1:
-        fill(weights, m, cells.weights[0] * row_weight)
-    else:
-        for i in range(m):
-            weights[i] = cells.weights[begin + i] * row_weight
-    constant, negative, zero = 0.0, 0, 0
-    if len(columns) == 1:
-        for i in range(m):
-            w[i], b[i], part = cell(rule, values[i], weights[i], row_background, columns, 0)
-            constant += part
-    else:
-        for i in range(m):
-            j = np.uintp(cells.indices[begin + i])
-            w[i], b[i], part = cell(rule, values[i], weights[i], row_background, columns, j)
-            constant += part
-    total = 0.0
-    for i in range(m):
-        total += np.float64(w[i])
-        negative += w[i] < 0
-        zero += w[i] == 0
+            total += np.float64(w[i])
+            negative += w[i] < 0
+            zero += w[i] == 0
     if len(shifts.columns) > 0:
         constant += shift(shifts.columns, cells.indices, begin, m, w, b, s)
     return constant, total, negative, zero
+
+
+@apart
+def gather_again(problem, u, begin, m, w, b, s):
+    """Compute w and b of a row once more: one copy of the code for all who seldom need it."""
+    gather_cells(problem, u, begin, m, w, b, s)
 
 
 @inlined

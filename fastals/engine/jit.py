@@ -1,8 +1,9 @@
 """The only caller of ``numba.njit``: which flags this project compiles with, and why.
 
-Four decorators: ``kernel`` is for functions that Python calls, ``inner`` for those that only jitted functions call,
-``fused`` and ``inlined`` for those that become part of each caller, in LLVM or before. None takes a signature: a
-signature compiles at import, and importing this package compiles nothing.
+Five decorators: ``kernel`` is for functions that Python calls, ``inner`` for those that only jitted functions call,
+``apart`` for such ones that LLVM never copies into a caller, ``fused`` and ``inlined`` for those that become part of
+each caller, in LLVM or before. None takes a signature: a signature compiles at import, and importing this package
+compiles nothing.
 
 Parallelism is by Python threads. Each runs the same kernel, which holds no GIL and draws its blocks of rows from one
 shared counter with ``next_block``. Only ``parallel_kernel``, for the textbook's engine, has ``prange``: its threading
@@ -121,6 +122,16 @@ def fused(function: Callable) -> Any:
     return _linked(function, forceinline=True)
 
 
+def apart(function: Callable) -> Any:
+    """Compile ``function``, when first needed, for jitted callers that call it: LLVM does not copy it into them.
+
+    For code with loops that has several callers or is seldom needed. LLVM decides by the size that a function has
+    before vector loops make it up to ten times as long, and copies such code too, which a cold first fit pays for. A
+    call passes each array of its arguments as seven words: pass the arrays that are used, not a whole Workspace.
+    """
+    return _linked(function, apart=True)
+
+
 def inlined(function: Callable) -> Any:
     """Compile ``function`` into the body of its jitted callers, as if it were written there.
 
@@ -163,9 +174,9 @@ def _entry(jitted: Any) -> Any:
     return jitted
 
 
-def _linked(function: Callable, **options: Any) -> Any:
+def _linked(function: Callable, apart: bool = False, **options: Any) -> Any:
     """Decorate without a cache where callers have all there is of the function."""
-    only = linked.options()
+    only = linked.options(apart)
     options = {**INNER_OPTIONS, **options}
     return numba.njit(**options, **only)(function) if only else _cached(function, options)
 

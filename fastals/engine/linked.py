@@ -11,12 +11,19 @@ from __future__ import annotations
 
 from typing import Any
 
+from llvmlite import ir
 from numba.core import codegen, compiler
 
 Library: Any = getattr(codegen, "JITCodeLibrary", object)
 
 # What is replaced below, as Numba 0.61 to 0.68 have it.
-REPLACED = ("_optimize_final_module", "_finalize_final_module", "_finalize_dynamic_globals", "get_pointer_to_function")
+REPLACED = (
+    "_optimize_final_module",
+    "_finalize_final_module",
+    "_finalize_dynamic_globals",
+    "get_pointer_to_function",
+    "add_ir_module",
+)
 
 
 class _Part(Library):  # type: ignore[misc]
@@ -43,15 +50,37 @@ class _Part(Library):  # type: ignore[misc]
         """Leave out what only exceptions with values need, of which an engine without Python objects has none."""
 
 
+class _CalledPart(_Part):
+    """The same for code that callers call, and never copy."""
+
+    def add_ir_module(self, ir_module: ir.Module) -> None:
+        """Take what has been lowered, and mark it."""
+        for function in ir_module.functions:
+            if not function.is_declaration:
+                function.attributes.add("noinline")
+        super().add_ir_module(ir_module)
+
+
 class _Linked(compiler.Compiler):
     """Numba's pipeline, with such a library."""
 
+    kind = _Part
+
     def define_pipelines(self) -> Any:
         state = self.state
-        state.library = _Part(state.targetctx.codegen(), state.func_id.func_qualname)
+        state.library = self.kind(state.targetctx.codegen(), state.func_id.func_qualname)
         return super().define_pipelines()
 
 
-def options() -> dict[str, Any]:
-    """Return the options for functions that are linked only; none where Numba has other libraries."""
-    return {"pipeline_class": _Linked} if all(hasattr(Library, name) for name in REPLACED) else {}
+class _LinkedApart(_Linked):
+    kind = _CalledPart
+
+
+def options(apart: bool) -> dict[str, Any]:
+    """Return the options for functions that are linked only; none where Numba has other libraries.
+
+    Those that are `apart` are never copied into their callers.
+    """
+    if not all(hasattr(Library, name) for name in REPLACED):
+        return {}
+    return {"pipeline_class": _LinkedApart if apart else _Linked}

@@ -153,7 +153,7 @@ def _start(problem, rows, g, width, x, plan, ws, batch):
         batch.gain[i] = batch.constant[i] = batch.weight[i] = 0.0
         batch.active[i], batch.negative[i] = True, 0
         if has_linear(problem) and not plan.sketch:
-            batch.constant[i], gain = set_linear(problem.rows, problem.shifts, u, ws), 0.0
+            batch.constant[i], gain = set_linear(problem.rows, problem.shifts, u, ws.linear), 0.0
             for c in range(kp):
                 q[c] += ws.linear[c]
             for c in range(kp):

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from ..jit import inlined, inner
+from ..jit import apart, inlined
 from ..simd.kernels import AHEAD, cg_advance, cg_direction, dot, gather_residual
 from .diagonal import add_linear, right_hand_side
 from .workspace import clear
@@ -11,7 +11,7 @@ from .workspace import clear
 SAMPLED = 8
 
 
-@inner
+@apart
 def expected_steps(
     Y,  # in    T (n_columns, kp)
     indices,  # in    int32
@@ -43,14 +43,14 @@ def expected_steps(
     return -0.75 * np.log(np.float64(plan.tolerance)) * np.sqrt((1 + 2 * max(trace / taken, 0.0)) * share)
 
 
-@inner
+@apart
 def add_squares(total, w, Y, j):
     """Add w y_j^2, number by number."""
     for i in range(len(total)):
         total[i] += w * Y[j, i] * Y[j, i]
 
 
-@inner
+@apart
 def conjugate_gradients(Y, indices, begin, m, x, o, drawn, plan, ws):  # -> converged, gain, gained from x on
     """Take steps of conjugate gradients, preconditioned by e = 1 / d, from x or from 0.
 
@@ -68,7 +68,7 @@ def conjugate_gradients(Y, indices, begin, m, x, o, drawn, plan, ws):  # -> conv
         for i in range(kp):
             ws.r[i] = -ws.d[i] * x[o + i]
         if drawn:
-            add_linear(ws)
+            add_linear(ws.r, ws.linear)
             for i in range(kp):
                 gain += np.float64(ws.linear[i] * x[o + i])
         for i in range(kp):
@@ -81,7 +81,7 @@ def conjugate_gradients(Y, indices, begin, m, x, o, drawn, plan, ws):  # -> conv
         clear(x, o, kp)
         right_hand_side(Y, indices, begin, m, ws)
         if drawn:
-            add_linear(ws)
+            add_linear(ws.r, ws.linear)
     clear(ws.b, 0, m)
     for i in range(kp):
         ws.e[i] = 1 / ws.d[i]

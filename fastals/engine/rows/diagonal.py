@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from ..jit import inlined, inner
+from ..jit import apart, inlined, inner
 from ..problem import BACKGROUND, PRIOR, RIDGE
 from ..simd.kernels import dot, gather_axpys, gather_dots
 from .workspace import clear
@@ -46,28 +46,28 @@ def has_linear(problem):
 
 
 @inner
-def set_linear(rows, shifts, u, ws):  # -> what the term is without x
+def set_linear(rows, shifts, u, linear):  # -> what the term is without x
     """Set the linear term of a row, a part of the right-hand side: ridge p + background l."""
     ridge, background, total = rows[u, RIDGE], rows[u, BACKGROUND], 0.0
     if rows.shape[1] > PRIOR:
-        for i in range(len(ws.linear)):
-            ws.linear[i] = ridge * rows[u, PRIOR + i]
-        for i in range(len(ws.linear)):
-            total += np.float64(ws.linear[i] * rows[u, PRIOR + i])
+        for i in range(len(linear)):
+            linear[i] = ridge * rows[u, PRIOR + i]
+        for i in range(len(linear)):
+            total += np.float64(linear[i] * rows[u, PRIOR + i])
     else:
-        clear(ws.linear, 0, len(ws.linear))
+        clear(linear, 0, len(linear))
     if len(shifts.linear) > 0:
-        for i in range(len(ws.linear)):
-            ws.linear[i] += background * shifts.linear[i]
+        for i in range(len(linear)):
+            linear[i] += background * shifts.linear[i]
         total += background * shifts.square
     return total
 
 
-@inner
-def add_linear(ws):
+@apart
+def add_linear(r, linear):
     """Add the linear term to r."""
-    for i in range(len(ws.linear)):
-        ws.r[i] += ws.linear[i]
+    for i in range(len(linear)):
+        r[i] += linear[i]
 
 
 @inner
@@ -92,10 +92,10 @@ def to_centre(Y, indices, begin, m, x, o, ws):  # -> gain of the centre
 
 
 @inner
-def from_centre(x, o, ws):
+def from_centre(x, o, linear, d):
     """Add the centre to x."""
-    for i in range(len(ws.linear)):
-        x[o + i] += ws.linear[i] / ws.d[i]
+    for i in range(len(linear)):
+        x[o + i] += linear[i] / d[i]
 
 
 @inlined
@@ -104,7 +104,7 @@ def solve_diagonal(Y, indices, begin, m, x, o, drawn, ws):  # -> gain
     kp = Y.shape[1]
     right_hand_side(Y, indices, begin, m, ws)
     if drawn:
-        add_linear(ws)
+        add_linear(ws.r, ws.linear)
     for i in range(kp):
         x[o + i] = ws.r[i] / ws.d[i]
     dot(ws.s, 0, x, o, ws.r, 0, kp)

@@ -3,12 +3,12 @@
 import numpy as np
 
 from ..cholesky import gram_add, solve, unfold_gram
-from ..jit import inner
+from ..jit import apart
 from ..simd.kernels import gather_axpys, gather_transposed, lanes_of
 from .workspace import clear
 
 
-@inner
+@apart
 def solve_dual(Y, indices, begin, m, x, o, ws):  # -> solved, gain
     """Solve (I + Z Z') t = q = b / sqrt w by Cholesky, with Z' gathered as a panel of k rows.
 

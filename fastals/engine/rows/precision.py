@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..jit import inlined, inner
+from ..jit import apart, inlined
 from ..panel import largest_square
 from ..plan import Bounds
 from ..problem import BACKGROUND, RIDGE, WEIGHT, Extent, RowProblem
@@ -69,7 +69,7 @@ def doubtful(problem, u, m, weight, negative, least, bounds):  # -> whether a ro
     return not weight <= bound, not weight <= bound * bounds.losses
 
 
-@inner
+@apart
 def holds(
     problem,  # in    RowProblem
     u,  # in    intp

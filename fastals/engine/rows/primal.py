@@ -3,13 +3,13 @@
 import numpy as np
 
 from ..cholesky import gram_add_between, solve, unfold_gram
-from ..jit import inlined, inner
+from ..jit import apart, inlined
 from ..simd.kernels import dot, gather_gram, gather_panel, lanes_of
 from .diagonal import add_linear
 from .workspace import CHUNK, clear
 
 
-@inner
+@apart
 def solve_primal(Y, indices, begin, m, negative, doubt, x, o, drawn, ws):  # -> solved, gain, loss of digits
     """Sum the equations and solve them by Cholesky.
 
@@ -18,7 +18,7 @@ def solve_primal(Y, indices, begin, m, negative, doubt, x, o, drawn, ws):  # -> 
     kp = Y.shape[1]
     sum_equations(Y, indices, begin, m, negative, ws)
     if drawn:
-        add_linear(ws)
+        add_linear(ws.r, ws.linear)
     for i in range(kp):
         ws.q[i] = ws.r[i]
     if doubt:
@@ -36,7 +36,7 @@ def solve_primal(Y, indices, begin, m, negative, doubt, x, o, drawn, ws):  # -> 
     return True, np.float64(ws.s[0]), ratio
 
 
-@inner
+@apart
 def sum_equations(
     Y,  # in    T (n_columns, kp)
     indices,  # in    int32

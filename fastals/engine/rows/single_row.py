@@ -123,8 +123,8 @@ def sum_densely(
         ws.d[i] = problem.rows[u, RIDGE] if i < width else 1.0
     sum_equations(Y, problem.cells.indices, begin, m, negative, ws)
     if has_linear(problem):
-        constant += set_linear(problem.rows, problem.shifts, u, ws)
-        add_linear(ws)
+        constant += set_linear(problem.rows, problem.shifts, u, ws.linear)
+        add_linear(ws.r, ws.linear)
     background = problem.rows[u, BACKGROUND]
     for i in range(len(G)):
         for j in range(i, len(G)):

@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from ..cells import gather_cells
-from ..jit import fused, inner
+from ..cells import gather_again, gather_cells
+from ..jit import apart, fused
 from ..plan import CG, CHEAPEST, DUAL, cheaper_exactly, choose
 from ..problem import BACKGROUND, IMPRECISE, NOT_FINITE, NOT_POSITIVE, OK, PRIOR, RIDGE, UNSURE
 from ..simd.kernels import FEW, dot, gather_axpys, gather_dots, go_beyond, solve_few
@@ -51,7 +51,7 @@ def solve_row(
     set_diagonal(ws.d, background, g, ridge, width)
     least = background * lowest + ridge
     if drawn:
-        constant += set_linear(problem.rows, problem.shifts, u, ws)
+        constant += set_linear(problem.rows, problem.shifts, u, ws.linear)
     doubt, unsure = doubtful(problem, u, m, weight, negative, least, plan.bounds)
     ratio = np.inf
     # Without a background many entries may be as good as a ridge. With one, a row that they determine is held as well,
@@ -67,9 +67,9 @@ def solve_row(
         of_centre = to_centre(Y, indices, begin, m, x, o, ws)
     failed = not few or solve_few(ws.s, 0, x, o, ws.w, ws.b, ws.d, plan.beyond, Y, kp, indices, begin, m) != 0
     if few and drawn:
-        from_centre(x, o, ws)
+        from_centre(x, o, ws.linear, ws.d)
         if failed:
-            gather_cells(problem, u, begin, m, ws.w, ws.b, ws.s)
+            gather_again(problem, u, begin, m, ws.w, ws.b, ws.s)
     if not failed:
         gain, gained = of_centre + np.float64(ws.s[0]), np.float64(ws.s[1])
     else:
@@ -90,7 +90,7 @@ def solve_row(
     # Where the solution is not finite, the gain is not finite either.
     status = OK if is_finite(gain) else NOT_FINITE
     if doubt and not (by_pivots and ratio <= PIVOTS / np.finfo(x.dtype).eps):
-        gather_cells(problem, u, begin, m, ws.w, ws.b, ws.s)
+        gather_again(problem, u, begin, m, ws.w, ws.b, ws.s)
         if status == OK and not holds(problem, u, begin, m, Y, g, width, ws.w, ws.e, plan.bounds):
             status = IMPRECISE
     if status == OK and ((unsure and not ratio < np.inf) or not is_finite(constant)):
@@ -121,7 +121,7 @@ def _solve(
             # Where steps gain nothing, r.z or the curvature may be beyond the dtype.
             if (gain != 0 or plan.steps == 0) and (converged or not plan.finish):
                 return True, gain, gained, np.inf
-            gather_cells(problem, u, begin, m, ws.w, ws.b, ws.s)  # the steps have used up b
+            gather_again(problem, u, begin, m, ws.w, ws.b, ws.s)  # the steps have used up b
         way = cheaper_exactly(m, kp)
     if way == DUAL and dual and positive and m <= kp:
         of_centre = 0.0
@@ -129,14 +129,14 @@ def _solve(
             of_centre = to_centre(Y, indices, begin, m, x, o, ws)
         solved, gain = solve_dual(Y, indices, begin, m, x, o, ws)
         if drawn:
-            from_centre(x, o, ws)
+            from_centre(x, o, ws.linear, ws.d)
             gain += of_centre
         return solved, gain, np.nan, np.inf
     solved, gain, ratio = solve_primal(Y, indices, begin, m, negative, by_pivots, x, o, drawn, ws)
     return solved, gain, np.nan, ratio
 
 
-@inner
+@fused
 def _go_beyond(Y, indices, begin, m, x, o, gained, plan, ws):  # -> gained
     """Over-relax: x <- x + beyond * s, with s = x - before.
 
@@ -151,7 +151,7 @@ def _go_beyond(Y, indices, begin, m, x, o, gained, plan, ws):  # -> gained
     return gained
 
 
-@inner
+@apart
 def _weighted_square(w, x, n):
     total = x.dtype.type(0)
     for i in range(n):
