@@ -228,7 +228,7 @@ BAD = [
     ([*FIT, "--solver", "best"], "--solver must be"),
     ([*FIT, "--where", "stars >"], "cannot be read"),
     ([*FIT, "--where", "stars > 9"], "no events"),
-    ([*FIT, "--value", "who"], "finite numbers are wanted; mend it, or leave such rows out: --where ..."),
+    ([*FIT, "--value", "who"], "finite numbers are wanted; mend it, or leave such rows out: --where 'isfinite("),
     ([*FIT, "--weights", "a=1"], "--event is missing"),
     ([*FIT, "--event", "stars", "--weights", "a"], "--weights 'a' is no KIND=NUMBER"),
     ([*FIT, "--no-header"], "--user 'who' is no position"),

@@ -141,7 +141,10 @@ def test_columns_go_by_name_where_they_are_named(tmp_path):
         ("1\t2\t3\t4\n", "u.data is too small for the tables: they need at least 10 interactions that count as liked"),
         ("a,b,c,d\n", "u.data holds no events"),
         ("hello\n", "line 1: expected a user and an item separated by a tab, comma, semicolon or space, got 'hello'"),
-        ("u,i,v\n1,2,x\n", "leave such rows out: where=...; where other columns are meant, name them: user=... item="),
+        (
+            "u,i,v\n1,2,x\n",
+            " AS DOUBLE))'; where other columns are meant, name them: user=... item=",
+        ),
         ("u,i,v\n1,2,3\n", "Columns: u as users, i as items, v as values. All items"),
         ("u,i,v\n1,2,3\n", "count as liked. Where other columns are meant, name them: user=... item="),
         ("1,2,3\n1,2\n", "line 2: expected 3 fields as in the first line, got '1,2'"),

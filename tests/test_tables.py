@@ -440,3 +440,14 @@ def test_rows_with_a_missing_id_are_left_out_by_the_condition_that_the_message_h
         read_table(path, *columns, **options)
     condition = ast.literal_eval(str(caught.value).rpartition("where=")[2])
     assert read_table(path, *columns, where=condition, **options).user_ids.tolist() == ["ann"]
+
+
+@pytest.mark.parametrize("bad", ["many", "inf", "nan"])
+@pytest.mark.parametrize("header", [True, False])
+def test_rows_whose_value_is_no_number_are_left_out_by_the_condition_that_the_message_has(tmp_path, bad, header):
+    path, columns = tmp_path / "a.csv", ("who", "what", "my stars") if header else (0, 1, 2)
+    path.write_text("who,what,my stars\n" * header + f"ann,tea,2.5\nbob,tea,{bad}\n")
+    with pytest.raises(ValueError, match=r"finite numbers are wanted; .* leave such rows out: where=") as caught:
+        read_table(path, *columns, header=header)
+    condition = ast.literal_eval(str(caught.value).rpartition("where=")[2])
+    assert read_table(path, *columns, where=condition, header=header).values.tolist() == [2.5]

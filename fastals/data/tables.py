@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import re
 from collections.abc import Hashable, Iterator, Mapping, Sequence
@@ -453,7 +454,7 @@ class _Reader:
                 label = self.labels[argument]
                 what = f"column {label!r} has no value" if value is None else f"column {label!r} holds {value!r:.100}"
                 option = _otherwise(argument, str(value)) if self.layout.format == "csv" else None
-                rest = "..." if value is not None else repr(f"{named(label)} IS NOT NULL")
+                rest = _rest(argument, label, value) if option is None else ""
                 way = f"pass the query {by_query(file, option)}" if option else f"leave such rows out: where={rest}"
                 raise ValueError(f"{self._place(file, row)}: {what}: {_WANTED[argument]}; mend it, or {way}")
 
@@ -470,6 +471,19 @@ def _otherwise(argument: str, text: str) -> str | None:
     if argument == "time" and date:
         return f"dateformat='%d{date[1]}%m{date[1]}%Y'"
     return "decimal_separator=','" if argument == "value" and re.fullmatch(r"\s*[+-]?\d+,\d+\s*", text) else None
+
+
+def _rest(argument: str, label: str, value: Any) -> str:
+    """Return the condition that leaves out a bad entry and others of its kind, or dots where none is that simple."""
+    if value is None:
+        return repr(f"{named(label)} IS NOT NULL")
+    if argument != "value":
+        return "..."
+    try:
+        finite = math.isfinite(float(value))
+    except ValueError:
+        finite = False
+    return "..." if finite else repr(f"isfinite(TRY_CAST({named(label)} AS DOUBLE))")
 
 
 def _flaw(argument: str, column: str) -> str:
