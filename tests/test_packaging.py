@@ -81,6 +81,15 @@ def test_the_sdist_has_all_that_the_tests_need(sdist):
     assert not list(sdist.rglob("*.csv")) + list(sdist.rglob("u.data"))
 
 
+def test_tests_of_the_sdist_run(sdist):
+    """Those of them that compile little, and read files beside the library too."""
+    files = ("tests/test_validation.py", "tests/test_workflows.py")
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *files]
+    environment = os.environ | {"PYTHONPATH": str(sdist)}
+    done = subprocess.run(command, cwd=sdist, env=environment, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stdout[-2000:]
+
+
 def test_the_wheel_has_the_library_and_nothing_else(wheel):
     with zipfile.ZipFile(wheel) as packed:
         held = {name for name in packed.namelist() if ".dist-info/" not in name}
