@@ -451,11 +451,12 @@ class Alternation:
     def _alike(self, side: str) -> float | None:
         """Return how many times the background of a side's columns their ridge is, if that is one number, else None.
 
-        With features the ridge lies on less than the panel.
+        It is none without a background. With features the ridge lies on less than the panel.
         """
         if side not in self._ratio:
             problem, other, _, _ = self.sides(side)
-            self._ratio[side] = _ratio(other.rows[:, RIDGE], problem.columns[:, BACKGROUND])
+            ridges, weights = other.rows[:, RIDGE], problem.columns[:, BACKGROUND]
+            self._ratio[side] = _ratio(ridges, weights) if self.background[side] else None
         return None if OTHER[side] in self._ridges else self._ratio[side]
 
     def _ridge_grams(
