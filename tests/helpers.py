@@ -404,3 +404,19 @@ def holes_are_free(path):
         return False
     finally:
         path.unlink(missing_ok=True)
+
+
+def factors_from_memory(monkeypatch, R, kept, **params):
+    """The bits of a fit whose half-steps find other numbers in the memory of threads, or get memory of their own."""
+    solve = sweep.solve_rows
+
+    def solve_rows(*arguments, **named):
+        for memory in (*named["kept"].workspaces, *named["kept"].batches):
+            for array in memory:
+                array[...] = np.nan if array.dtype.kind == "f" else 1
+        return solve(*arguments, **{**named, "kept": named["kept"] if kept else None})
+
+    with monkeypatch.context() as patch:
+        patch.setattr(sweep, "solve_rows", solve_rows)
+        model = fastals.ImplicitALS(iterations=3, random_state=0, n_threads=2, **params).fit(R)
+    return model.user_factors_.tobytes(), tuple(model.loss_history_)

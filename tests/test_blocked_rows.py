@@ -11,7 +11,7 @@ from fastals.engine.plan import CACHED, CG, plan_for
 from fastals.engine.problem import NOT_FINITE, OK, CellRule, Cells, RowProblem, no_shifts
 from fastals.engine.rows import blocked_rows
 from fastals.engine.shifts import shifts_for
-from tests.helpers import example, same_bits, stored
+from tests.helpers import example, factors_from_memory, same_bits, stored
 
 FEW = 30
 
@@ -131,6 +131,13 @@ def test_a_sketch_is_what_it_is_by_itself(warm, calls):
     wanted, same = solve(cells, Y, g, plan, together=False)
     np.testing.assert_allclose(X, wanted, rtol=0, atol=1e-12 * np.abs(wanted).max())
     np.testing.assert_allclose(outcome.loss, same.loss, rtol=1e-12)
+
+
+def test_bits_do_not_depend_on_what_an_earlier_half_step_has_left_in_a_batch(calls, monkeypatch):
+    R = stored(example(1, (150, 150), 0.4))
+    kept, anew = (factors_from_memory(monkeypatch, R, kept, factors=12, solver="cg") for kept in (True, False))
+    assert kept == anew
+    assert len(calls) > 0
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])

@@ -11,7 +11,7 @@ from fastals.engine import sweep
 from fastals.engine.plan import TOLERANCE, plan_for
 from fastals.engine.problem import Cells
 from fastals.engine.rows import blocked_rows
-from tests.helpers import CLASSIC, example, stored
+from tests.helpers import CLASSIC, example, factors_from_memory, stored
 from tests.reference import Implicit
 
 
@@ -95,22 +95,8 @@ def test_bits_do_not_depend_on_threads(solver, dtype):
 
 def test_bits_do_not_depend_on_what_an_earlier_half_step_has_left_in_memory(monkeypatch):
     R = stored(example(1, (60, 40), 0.2))
-
-    def factors(kept):
-        solve = sweep.solve_rows
-
-        def solve_rows(*arguments, **named):
-            for ws in named["kept"]:
-                for array in ws:
-                    array[:] = np.nan
-            return solve(*arguments, **{**named, "kept": named["kept"] if kept else None})
-
-        monkeypatch.setattr(sweep, "solve_rows", solve_rows)
-        model = fastals.ImplicitALS(24, iterations=3, random_state=0, n_threads=2).fit(R)
-        monkeypatch.setattr(sweep, "solve_rows", solve)
-        return model.user_factors_.tobytes()
-
-    assert factors(kept=True) == factors(kept=False)
+    kept, anew = (factors_from_memory(monkeypatch, R, kept, factors=24) for kept in (True, False))
+    assert kept == anew
 
 
 def test_bits_do_not_depend_on_where_arrays_lie():
