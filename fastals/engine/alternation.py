@@ -96,7 +96,7 @@ class Alternation:
         self._spare: dict[str, np.ndarray] = {}  # memory, from one half-step to the next
         self.unusual = {"user": Unusual(), "item": Unusual()}  # of the latest half-steps
         self.background = {side: bool(self.sides(side)[0].columns[:, BACKGROUND].any()) for side in ("user", "item")}
-        self._ratio: dict[str, float | None] = {}  # what `_alike` has found
+        self._alikes: dict[str, float | None] = {}  # what `_alike` has found, by side
         # By side, if the panel has only been rotated since: its Gram matrix, weighted by the ridge. With features it is
         # that of the panel less its prior means, see `features.Learned`.
         self._ridges: dict[str, np.ndarray] = {}
@@ -191,7 +191,7 @@ class Alternation:
             level(problem, columns, X, Y, self.model.bias, self.n_threads)
         with biases_as_offsets(problem, Y, self.model.bias):
             # Where balance takes an eigenproblem of its own, once an iteration is enough. The loss after the second one
-            # is then up to 6e-4 higher (64 factors) or 3e-2 lower (512); the sixth is equal within 1e-5.
+            # is then up to 2e-3 higher (32 factors) or 3e-2 lower (512); the sixth is equal within 3e-5.
             alone = self.model.bias >= 0 or self._alike(side) is None
             balance = early and (not alone or (side == "user" and not plan.finish))
             outcome, ratios = None, self._ratios(side, plan)
@@ -453,11 +453,11 @@ class Alternation:
 
         It is none without a background. With features the ridge lies on less than the panel.
         """
-        if side not in self._ratio:
+        if side not in self._alikes:
             problem, other, _, _ = self.sides(side)
             ridges, weights = other.rows[:, RIDGE], problem.columns[:, BACKGROUND]
-            self._ratio[side] = _ratio(ridges, weights) if self.background[side] else None
-        return None if OTHER[side] in self._ridges else self._ratio[side]
+            self._alikes[side] = _ratio(ridges, weights) if self.background[side] else None
+        return None if OTHER[side] in self._ridges else self._alikes[side]
 
     def _ridge_grams(
         self, side: str, width: int, of_columns: np.ndarray | None = None
