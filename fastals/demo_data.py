@@ -120,13 +120,12 @@ def _prepare(source: str, ratings: Interactions, titles: dict[int, str], columns
         liked = ratings.select(ratings.values > 0)
         rule = "All items with a value above 0 count as liked."
     if len(liked) < FEWEST or np.bincount(liked.users).max() < 2:
-        named = f" {OTHERWISE[0].upper()}{OTHERWISE[1:]}" if columns.startswith("Columns: ") else ""
-        raise ValueError(
+        small = (
             f"{source} is too small for the tables: they need at least {FEWEST} interactions that count as liked and "
-            f"a user with two of them, got {len(liked):,} of {np.unique(liked.users).size:,} users. "
-            f"{columns} {rule}".replace("  ", " ")
-            + named
+            f"a user with two of them, got {len(liked):,} of {np.unique(liked.users).size:,} users."
         )
+        otherwise = f"{OTHERWISE[0].upper()}{OTHERWISE[1:]}" if columns.startswith("Columns: ") else ""
+        raise ValueError(" ".join(filter(None, (small, columns, rule, otherwise))))
     return Data(source, ratings, liked, f"{columns} {rule}".strip(), titles)
 
 

@@ -31,7 +31,9 @@ __all__ = ["FoldingIn"]
 class FoldingIn(Base):
     """The part of a model that solves new users and items for what it has learned."""
 
-    def _with_items_of(self, fitted: Fitted, R: MatrixLike, name: str, unknown: Any, columns: Columns) -> Interactions:
+    def _with_items_of(
+        self, fitted: Fitted, R: MatrixLike, name: str, unknown: str | None, columns: Columns
+    ) -> Interactions:
         """Return interactions of new users with the items of the model; messages call them `name`."""
         known = {"n_items": len(fitted.items), "item_ids": fitted.items.ids}
         return self._interactions(R, fitted.dtype, **known, unknown=unknown, name=name, **columns)

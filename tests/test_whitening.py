@@ -167,8 +167,8 @@ def dense(model):
 
 
 def solved_whitened(loop, plan):
-    ratios = loop._ratios("user", plan)
-    return None if ratios is None else loop._solve_whitened("user", plan, ratios, True)
+    ridges = loop._whitenable("user", plan)
+    return None if ridges is None else loop._solve_whitened("user", plan, ridges, True)
 
 
 def test_rows_get_their_solutions_and_the_fixed_side_stays(few):
@@ -320,11 +320,11 @@ def taken(few, monkeypatch):
     """Record, for each half-step that might take this way with coupled rows, whether it did."""
     recorded, solve = [], Alternation._solve_whitened
 
-    def whitened(self, side, plan, ratios, reported):
+    def whitened(self, side, plan, ridges, reported):
         with pytest.MonkeyPatch.context() as patch:
             calls, coupled = [], Alternation._coupled
             patch.setattr(Alternation, "_coupled", lambda *of: calls.append(of) or coupled(*of))
-            outcome = solve(self, side, plan, ratios, reported)
+            outcome = solve(self, side, plan, ridges, reported)
         recorded.append(bool(calls) and outcome is not None)
         return outcome
 

@@ -340,7 +340,7 @@ def at(name: str, row: int) -> str:
 
 
 def as_ids(name: str, values: Any, n: int | None = None) -> Ids:
-    """Return values as Ids, one for each of `n` users or items of a matrix `R`."""
+    """Return values as Ids, one for each of `n` users or items of a matrix `R`; None is any number of them."""
     ids = values if isinstance(values, Ids) else Ids(name, values)
     if n is not None and len(ids) != n:
         raise ValueError(f"{name} must have one id for each of the {n} {name[:4]}s of R, got {len(ids)}")

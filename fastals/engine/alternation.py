@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -76,6 +77,20 @@ class Begin(NamedTuple):
     """Where a fit that began so was interrupted, if it was: the panels are then those after this iteration."""
 
 
+class _Ridges(NamedTuple):
+    """What the ridges of a side's rows are beside their backgrounds."""
+
+    c: np.ndarray
+    """float64: backgrounds."""
+    r: np.ndarray
+    """float64: ridges."""
+    there: np.ndarray
+    """bool: rows with entries."""
+    least: float
+    most: float
+    """The least and the largest r / c of these."""
+
+
 class Alternation:
     """The half-steps of one fit, and what they share.
 
@@ -96,7 +111,11 @@ class Alternation:
         self._spare: dict[str, np.ndarray] = {}  # memory, from one half-step to the next
         self.unusual = {"user": Unusual(), "item": Unusual()}  # of the latest half-steps
         self.background = {side: bool(self.sides(side)[0].columns[:, BACKGROUND].any()) for side in ("user", "item")}
-        self._alikes: dict[str, float | None] = {}  # what `_alike` has found, by side
+        # By side: how many times the background of its columns their ridge is, if that is one number.
+        self._ratios = {
+            side: _ratio(self.sides(OTHER[side])[0].rows[:, RIDGE], self.sides(side)[0].columns[:, BACKGROUND])
+            for side in OTHER
+        }
         # By side, if the panel has only been rotated since: its Gram matrix, weighted by the ridge. With features it is
         # that of the panel less its prior means, see `features.Learned`.
         self._ridges: dict[str, np.ndarray] = {}
@@ -194,13 +213,13 @@ class Alternation:
             # is then up to 2e-3 higher (32 factors) or 3e-2 lower (512); the sixth is equal within 3e-5.
             alone = self.model.bias >= 0 or self._alike(side) is None
             balance = early and (not alone or (side == "user" and not plan.finish))
-            outcome, ratios = None, self._ratios(side, plan)
-            if ratios is not None:
+            outcome, ridges = None, self._whitenable(side, plan)
+            if ridges is not None:
                 if balance and alone:
                     self._balance_factors(side, plan.reads_start)
                     balance = False
                 if not balance:
-                    outcome = self._solve_whitened(side, plan, ratios, reported)
+                    outcome = self._solve_whitened(side, plan, ridges, reported)
             if outcome is None:
                 outcome = self._solve_in_eigenbasis(side, plan, balance)
         failure, self.unusual[side] = first_failure(side, outcome.status), outcome.unusual
@@ -288,8 +307,8 @@ class Alternation:
         solve = self._solve[side]
         return sweep.half_step(problem, Y, g, self.model.width, X, plan, self.n_threads, solve, mend=mend)
 
-    def _ratios(self, side: str, plan: Plan) -> tuple[float, float] | None:
-        """Return the least and the largest ridge for a background of 1 where `whitening` may serve the rows of a side.
+    def _whitenable(self, side: str, plan: Plan) -> _Ridges | None:
+        """Return the ridges of a side's rows if `whitening` may serve them.
 
         None if there are few factors, if rows have features, or if they are too many for what their coupling takes.
         """
@@ -304,24 +323,23 @@ class Alternation:
         least, most = float(ratios.min()), float(ratios.max())
         if most > least and not (plan.reads_start and len(X) + len(Y) <= FEW * self.model.width):
             return None
-        return least, most
+        return _Ridges(c, r, there, least, most)
 
-    def _solve_whitened(self, side: str, plan: Plan, ratios: tuple[float, float], reported: bool) -> Outcome | None:
+    def _solve_whitened(self, side: str, plan: Plan, ridges: _Ridges, reported: bool) -> Outcome | None:
         """Solve the rows of a side in the basis of `whitening`, where they are only meanwhile.
 
         Losses are right if they are `reported`. None if rounding or the coupling would count, or if a row cannot be
         solved so. Then X stays as it was.
         """
         problem, _, X, Y = self.sides(side)
-        (least, most), width, n_threads = ratios, self.model.width, self.n_threads
-        c, r = (problem.rows[:, i].astype(np.float64) for i in (BACKGROUND, RIDGE))
-        there, coupled = problem.cells.counts > 0, most > least
+        (c, r, there, least, most), width, n_threads = ridges, self.model.width, self.n_threads
+        coupled = most > least
         gram = basis.gram(Y, problem.columns[:, BACKGROUND], width, n_threads)
         kept = _kept(problem, there) if coupled else 1.0
         found = whitening(gram, least, most, Y.dtype, float(plan.beyond), kept, n_threads)
         if found is None:
             return None
-        white, x = self._like(Y, OTHER[side]), self._like(X, side)
+        white, x = self._memory(OTHER[side], partial(aligned_like, Y)), self._memory(side, partial(aligned_like, X))
         basis.rotate(Y, found.inverse.T, n_threads, UPPER, out=white)
         basis.rotate(X, found.root if plan.reads_start else None, n_threads, LOWER, out=x)
         taken = None
@@ -347,9 +365,8 @@ class Alternation:
         inverse. A row without entries has the share 0, and the mean 0.
         """
         problem, _, X, _ = self.sides(side)
-        turned, rows = self._like(X, f"{side}, turned"), self._spare.get(f"{side}, rows")
-        if rows is None:
-            rows = self._spare[f"{side}, rows"] = np.empty((len(X), PRIOR + X.shape[1]), X.dtype)
+        turned = self._memory(f"{side}, turned", partial(aligned_like, X))
+        rows = self._memory(f"{side}, rows", partial(np.empty, (len(X), PRIOR + X.shape[1]), X.dtype))
         rows[:, :PRIOR] = problem.rows[:, :PRIOR]
         basis.rotate(X, found.inverse.T, self.n_threads, UPPER, out=turned)
 
@@ -360,13 +377,13 @@ class Alternation:
         in_blocks(put, 0, len(X), PASS * X.shape[1], self.n_threads)
         return problem._replace(rows=rows)
 
-    def _like(self, panel: np.ndarray, name: str) -> np.ndarray:
-        """Return a panel like another one, with any numbers: the same one whenever it is asked for by this name.
+    def _memory(self, name: str, make: Callable[[], np.ndarray]) -> np.ndarray:
+        """Return an array with any numbers: the same one whenever it is asked for by this name, made the first time.
 
         To ask the system for memory and to give it back takes as long as to write to it, and only one thread does it.
         """
         if name not in self._spare:
-            self._spare[name] = aligned_like(panel)
+            self._spare[name] = make()
         return self._spare[name]
 
     def _solve_in_eigenbasis(self, side: str, plan: Plan, balance: bool) -> Outcome:
@@ -449,15 +466,11 @@ class Alternation:
         return basis.pad(g, Y)
 
     def _alike(self, side: str) -> float | None:
-        """Return how many times the background of a side's columns their ridge is, if that is one number, else None.
+        """Return the ratio of ridge and background of a side's columns; None if the ridge lies on less than the panel.
 
-        It is none without a background. With features the ridge lies on less than the panel.
+        That is so with features.
         """
-        if side not in self._alikes:
-            problem, other, _, _ = self.sides(side)
-            ridges, weights = other.rows[:, RIDGE], problem.columns[:, BACKGROUND]
-            self._alikes[side] = _ratio(ridges, weights) if self.background[side] else None
-        return None if OTHER[side] in self._ridges else self._alikes[side]
+        return None if OTHER[side] in self._ridges else self._ratios[side]
 
     def _ridge_grams(
         self, side: str, width: int, of_columns: np.ndarray | None = None
@@ -493,8 +506,8 @@ def _kept(problem: RowProblem, there: np.ndarray) -> float:
 
 
 def _ratio(x: np.ndarray, y: np.ndarray) -> float | None:
-    """Return x / y if both arrays are constant, else None."""
-    return float(x[0]) / float(y[0]) if (x == x[0]).all() and (y == y[0]).all() else None
+    """Return x / y if both arrays are constant and y is not 0, else None."""
+    return float(x[0]) / float(y[0]) if (x == x[0]).all() and (y == y[0]).all() and y[0] != 0 else None
 
 
 def fold_in(
